@@ -1,0 +1,895 @@
+"""Characteristic-capturing VAEs: models, losses, training, evaluation and interventions.
+
+This file is the method of Bardusco & Bourbon, "Capturing Label Characteristics in VAEs" (the paper),
+and of its parent, Joy et al., "Capturing Label Characteristics in VAEs", ICLR 2021 (CCVAE). Read it
+from top to bottom: tensors come in, tensors go out; nothing here plots or knows a data set.
+
+The model (paper, sections 2 and 3.2). An image x has binary labels y = (y_1, ..., y_L). Its latent vector is
+
+    z = [z_c | z_style],   z_c = [z_c^1 | ... | z_c^L],   z_c^i = (z_c^{i,1}, ..., z_c^{i,k_i}),
+
+where only the block z_c^i, the *characteristics* of label i, may speak about y_i:
+
+    p(x, z, y) = p(x|z) p(z_style) prod_i p(z_c^i|y_i) p(y_i)        generative model
+    q(z|x) prod_i q(y_i|z_c^i)                                        encoder and block-diagonal classifier
+
+k_i = 1 for every label is CCVAE; more is MCCVAE. One labelled image contributes (section 2.3)
+
+    L(x, y) = E_q(z|x)[ w log p(x|z) p(z|y) / (q(y|z_c) q(z|x)) ] + log q(y|x) + log p(y),
+    w = q(y|z_c) / q(y|x),   q(y|x) = E_q(z|x) q(y|z_c),
+
+and one unlabelled image
+
+    L(x) = E_q(z|x) q(y|z_c)[ log p(x|z) p(z|y) p(y) / (q(y|z_c) q(z|x)) ].
+
+Both are lower bounds to maximise; every loss below is their negative, in nats per image.
+
+Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = C + S latents.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+LIKELIHOODS = ("bernoulli", "laplace")
+ESTIMATORS = ("official",)
+LEARNING_RATE = 2e-4  # Adam, paper section 4
+OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
+MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Models
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What defines a model, all of it.
+
+    image_shape: (channels, height, width); height and width are equal, 60 or 64.
+    characteristics: (k_1, ..., k_L), the number of latents of each label; all ones is CCVAE.
+    style_dim: S.
+    likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4).
+    label_prior: p(y_i = 1), one number for all labels or one for each.
+    prior_loc_std: spread of the random start of the conditional prior's means. 0 is the official code's
+        start, where the latents of one block begin exactly alike.
+
+    Raises ValueError where a value makes no model.
+    """
+
+    image_shape: tuple[int, int, int]
+    characteristics: tuple[int, ...]
+    style_dim: int
+    likelihood: str
+    label_prior: float | tuple[float, ...]
+    prior_loc_std: float = 0.0
+
+    def __post_init__(self):
+        set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 (the dataclass is frozen)
+        set_("image_shape", tuple(self.image_shape))
+        set_("characteristics", tuple(self.characteristics))
+        prior = self.label_prior
+        set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
+        if (
+            len(self.image_shape) != 3
+            or self.image_shape[0] not in (1, 3)
+            or self.image_shape[1:] not in ((60, 60), (64, 64))
+        ):
+            raise ValueError(f"image_shape must be (1 or 3, 60, 60) or (1 or 3, 64, 64), not {self.image_shape}")
+        if not self.characteristics or min(self.characteristics) < 1:
+            raise ValueError(f"characteristics must give every label at least one latent, not {self.characteristics}")
+        if self.style_dim < 0:
+            raise ValueError(f"style_dim must be 0 or more, not {self.style_dim}")
+        if self.likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
+        if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
+            raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
+
+    @property
+    def labels(self) -> int:
+        """L."""
+        return len(self.characteristics)
+
+    @property
+    def characteristic_dim(self) -> int:
+        """C = sum_i k_i."""
+        return sum(self.characteristics)
+
+    @property
+    def latent_dim(self) -> int:
+        """Z = C + S."""
+        return self.characteristic_dim + self.style_dim
+
+
+def _image_sides(side: int) -> list[int]:
+    """Side of the feature maps after 0, 1, ..., 4 stride-2 convolutions: 64 32 16 8 4, or 60 30 15 7 3."""
+    return [side >> i for i in range(5)]
+
+
+class Encoder(nn.Module):
+    """q(z|x) after Higgins et al. (2017) as CCVAE uses it: 4x4 stride-2 convolutions of 32, 32, 64 and 128
+    channels, a layer of 256, then mean and standard deviation (softplus). (B, *image_shape) -> Normal (B, Z)."""
+
+    def __init__(self, image_shape, latent_dim):
+        super().__init__()
+        channels = (image_shape[0], 32, 32, 64, 128)
+        pairs = itertools.pairwise(channels)
+        convolutions = [m for i, o in pairs for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.ReLU())]
+        self.features = nn.Sequential(
+            *convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU()
+        )
+        self.loc = nn.Linear(256, latent_dim)
+        self.scale = nn.Linear(256, latent_dim)
+
+    def forward(self, x):
+        h = self.features(x)
+        return Normal(self.loc(h), F.softplus(self.scale(h)).clamp(min=MIN_SCALE), validate_args=False)
+
+
+class Decoder(nn.Module):
+    """The encoder's mirror. (..., latents) -> logits (..., *image_shape); the image mean is their sigmoid."""
+
+    def __init__(self, image_shape, latent_dim):
+        super().__init__()
+        self.image_shape = image_shape
+        channels, sides = (128, 64, 32, 32, image_shape[0]), _image_sides(image_shape[1])[::-1]
+        layers = [
+            nn.Linear(latent_dim, 256),
+            nn.ReLU(),
+            nn.Linear(256, 128 * sides[0] ** 2),
+            nn.ReLU(),
+            nn.Unflatten(1, (128, sides[0], sides[0])),
+        ]
+        for (i, o), (small, large) in zip(itertools.pairwise(channels), itertools.pairwise(sides), strict=True):
+            layers += [
+                nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small),
+                nn.ReLU(),
+            ]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, z):
+        return self.layers(z.reshape(-1, z.shape[-1])).reshape(*z.shape[:-1], *self.image_shape)
+
+
+class VAE(nn.Module):
+    """Kingma & Welling's VAE (section 1), without labels; its Z latents are as many as the MCCVAE's of the same config."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.image_shape, config.latent_dim)
+        self.decoder = Decoder(config.image_shape, config.latent_dim)
+
+    def encode(self, x: Tensor) -> Normal:
+        """q(z|x), a Normal (B, Z), for images x (B, *image_shape) in [0, 1]."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean of p(x|z), (B, *image_shape) in [0, 1]: the one sigmoid that the decoder's output meets."""
+        return self.decoder(z).sigmoid()
+
+    def log_px(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z), (B,), in nats per image: a sum over pixels and channels.
+
+        Bernoulli: x log m + (1-x) log(1-m), from logits. Laplace, scale 1: -|x - m| - log 2. m = decode(z).
+        """
+        logits = self.decoder(z)
+        if self.config.likelihood == "bernoulli":
+            log_p = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        else:
+            log_p = -(x - logits.sigmoid()).abs() - math.log(2)
+        return log_p.flatten(1).sum(1)
+
+
+class ConditionalVAE(VAE):
+    """Conditional VAE (section 1): the decoder takes [z | y], labels beside the latents."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.decoder = Decoder(config.image_shape, config.latent_dim + config.labels)
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean of p(x|z,y) for latents z (B, Z) and labels y (B, L)."""
+        return super().decode(torch.cat([z, y], dim=-1))
+
+    def log_px(self, x: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        """log p(x|z,y), (B,), in nats per image."""
+        return super().log_px(x, torch.cat([z, y], dim=-1))
+
+
+class MCCVAE(VAE):
+    """CCVAE with k_i latents for label i (section 3.2). k_i = 1 everywhere is CCVAE (section 2).
+
+    Block-diagonal maps are stored as their blocks; the paper's dense weights with masked gradients take the
+    same values through training. Classifier: u_i = w_i . z_c^i + b_i, q(y_i|z_c^i) = Ber(sigmoid(u_i)), started
+    at w = 1, b = 0. Conditional prior: a mean and a standard deviation for each characteristic and each value
+    of its label, started at mean 0 and softplus(1).
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        owner = [i for i, k in enumerate(config.characteristics) for _ in range(k)]
+        self.register_buffer("owner", torch.tensor(owner), persistent=False)  # (C,): the label of each characteristic
+        self.register_buffer("block", F.one_hot(self.owner, config.labels).float(), persistent=False)  # (C, L)
+        self.register_buffer("label_prior", torch.tensor(config.label_prior), persistent=False)  # (L,): p(y_i = 1)
+        self.classifier_weight = nn.Parameter(torch.ones(config.characteristic_dim))
+        self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
+        self.prior_loc = nn.Parameter(
+            config.prior_loc_std * torch.randn(2, config.characteristic_dim)
+        )  # rows: y_i = 0, 1
+        self.prior_raw_scale = nn.Parameter(torch.ones(2, config.characteristic_dim))
+
+    def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z (..., Z) -> z_c (..., C), z_style (..., S)."""
+        return z[..., : self.config.characteristic_dim], z[..., self.config.characteristic_dim :]
+
+    def label_logits(self, z_c: Tensor) -> Tensor:
+        """u (..., L), the logits of q(y_i = 1|z_c^i), for characteristics z_c (..., C)."""
+        return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
+
+    def conditional_prior(self, y: Tensor) -> Normal:
+        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1."""
+        y_c = y[..., self.owner]
+        loc = torch.where(y_c > 0.5, self.prior_loc[1], self.prior_loc[0])
+        raw_scale = torch.where(y_c > 0.5, self.prior_raw_scale[1], self.prior_raw_scale[0])
+        return Normal(loc, F.softplus(raw_scale).clamp(min=MIN_SCALE), validate_args=False)
+
+    def log_qyz(self, y: Tensor, z_c: Tensor) -> Tensor:
+        """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for y (..., L) and z_c (..., C)."""
+        return F.logsigmoid((2 * y - 1) * self.label_logits(z_c)).sum(-1)
+
+    def log_py(self, y: Tensor) -> Tensor:
+        """log p(y) = sum_i log Ber(y_i; p_i), (...,), for y (..., L)."""
+        return torch.where(y > 0.5, self.label_prior.log(), (-self.label_prior).log1p()).sum(-1)
+
+
+MODELS = {cls.__name__: cls for cls in (VAE, ConditionalVAE, MCCVAE)}
+
+
+def build_model(kind: str, config: ModelConfig, seed: int) -> VAE:
+    """A new "VAE", "ConditionalVAE" or "MCCVAE" whose starting weights are a function of the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[kind](config).to(memory_format=torch.channels_last)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Losses
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class LossTerms:
+    """A loss over a batch and its parts, scalars: means in nats per image.
+
+    Their sum, for every estimator and model:
+
+        loss_alpha0 = reconstruction + kl_style + characteristics + log_qyz + weighting - log_qyx - log_py
+        loss        = loss_alpha0 - label_weight * log_qyx
+
+    loss             to minimise, the label weight in it.
+    loss_alpha0      the negative of section 2.3's bound.
+    reconstruction   -log p(x|z).
+    kl_style         KL(q(z_style|x) || N(0, 1)).
+    characteristics  the terms of z_c; in `official` KL(q(z_c|x) || p(z_c|y)).
+    log_qyz          log q(y|z_c) inside the expectation.
+    weighting        what w adds: the mean of (w - 1)(reconstruction + kl_style + characteristics + log_qyz), taken image by image.
+    log_qyx          sum of log q(y_i|x) over the known labels; 0 where none is known.
+    log_py           log p(y).
+    mean_weight      mean of w; its expectation is 1.
+    ess              effective sample size of w, (sum w)^2 / sum w^2, in images: B where all weigh the same.
+    """
+
+    loss: Tensor
+    loss_alpha0: Tensor
+    reconstruction: Tensor
+    kl_style: Tensor
+    characteristics: Tensor
+    log_qyz: Tensor
+    weighting: Tensor
+    log_qyx: Tensor
+    log_py: Tensor
+    mean_weight: Tensor
+    ess: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        reconstruction,
+        kl_style,
+        characteristics=None,
+        log_qyz=None,
+        weighting=None,
+        log_qyx=None,
+        log_py=None,
+        weight=None,
+        label_weight=0.0,
+    ):
+        """The terms of a batch from those of each image, (B,) each; what a model lacks is 0, its weight 1."""
+        zero = torch.zeros_like(reconstruction)
+        part = {
+            "reconstruction": reconstruction,
+            "kl_style": kl_style,
+            "characteristics": characteristics,
+            "log_qyz": log_qyz,
+            "weighting": weighting,
+            "log_qyx": log_qyx,
+            "log_py": log_py,
+        }
+        part = {name: (zero if value is None else value).mean() for name, value in part.items()}
+        weight = (torch.ones_like(zero) if weight is None else weight).detach()
+        loss_alpha0 = (
+            sum(part[name] for name in ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"))
+            - part["log_qyx"]
+            - part["log_py"]
+        )
+        loss = loss_alpha0 - label_weight * part["log_qyx"]
+        return cls(
+            loss=loss,
+            loss_alpha0=loss_alpha0,
+            **part,
+            mean_weight=weight.mean(),
+            ess=weight.sum() ** 2 / (weight**2).sum(),
+        )
+
+
+LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
+
+
+def ccvae_loss(
+    model: MCCVAE,
+    x: Tensor,
+    y: Tensor,
+    estimator: str = "official",
+    label_weight: float = 0.0,
+    *,
+    generator: torch.Generator | None = None,
+) -> LossTerms:
+    """The loss of section 2.3 for images x (B, *image_shape) in [0, 1] and labels y (B, L) of 0, 1 or NaN (not known).
+
+    All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `estimator` names
+    how its expectations are estimated (see `official_loss`); `label_weight` alpha adds
+    alpha * sum_i log q(y_i|x) over known labels to the bound, 0 being the paper's formula. Noise comes from
+    `generator`, or torch's default one.
+
+    Raises ValueError for another estimator, for shapes that don't fit, and for an image of which `official`
+    knows only some labels (it has no formula for those).
+    """
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be one of {ESTIMATORS}, not {estimator!r}")
+    if y.shape != (len(x), model.config.labels):
+        raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
+    return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), label_weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialNoise:
+    """All randomness of `official_loss`, so that with it given the loss is a plain function.
+
+    z (B, Z): standard normal, for the one z. qyx (K, B, C): standard normal, for q(y|x). y (B, L): uniform on
+    [0, 1), for the labels that are not known. A part that the batch does not need is None.
+    """
+
+    z: Tensor
+    qyx: Tensor | None
+    y: Tensor | None
+
+    @classmethod
+    def draw(cls, model, y, generator=None):
+        missing = y.isnan()
+        like = {"generator": generator, "device": y.device, "dtype": y.dtype}
+        z = torch.randn(len(y), model.config.latent_dim, **like)
+        qyx = None if missing.all() else torch.randn(OFFICIAL_DRAWS, len(y), model.config.characteristic_dim, **like)
+        return cls(z, qyx, torch.rand(y.shape, **like) if missing.any() else None)
+
+
+def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, label_weight: float = 0.0) -> LossTerms:
+    """What the official CCVAE code computes, for given noise. One encoding of x serves all of it.
+
+    With one z ~ q(z|x) and f = log p(x|z) - KL(q(z|x) || p(z|y)) - log q(y|z_c):
+
+        labelled     -[w f + log q^(y|x) + log p(y)],   w = q(y|sg(z_c)) / q^(y|x),
+                     q^(y|x) = 1/K sum_k q(y|z_c^(k)) over K further draws, its gradient kept;
+        unlabelled   -[f + log p(y)],   y ~ Ber(q(y|z_c)), no gradient through that draw.
+
+    sg(.) stops the gradient to z; the classifier's weights keep theirs. Since w's numerator stops it and w's
+    denominator does not, the gradient is not that of section 2.3's bound.
+    Source: the equations that the official code, github.com/thwjoy/ccvae_pytorch, computes.
+    """
+    known = ~y.isnan()
+    labelled = known.all(1)
+    if (known.any(1) & ~labelled).any():
+        raise ValueError(
+            "estimator 'official' needs all labels of an image or none; some images here have only part of theirs"
+        )
+
+    q = model.encode(x)
+    z = q.loc + q.scale * noise.z
+    z_c, _ = model.split(z)
+    if noise.y is not None:
+        drawn = (noise.y < model.label_logits(z_c).sigmoid()).to(y.dtype)
+        y = torch.where(known, y, drawn)
+    q_c, q_style = (
+        Normal(loc, scale, validate_args=False)
+        for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True)
+    )
+
+    reconstruction = -model.log_px(x, z)
+    kl_style = kl_divergence(q_style, Normal(torch.zeros_like(q_style.loc), 1.0, validate_args=False)).sum(1)
+    kl_c = kl_divergence(q_c, model.conditional_prior(y)).sum(1)
+    log_qyz = model.log_qyz(y, z_c)
+    log_qyx = weight = None
+    minus_f = reconstruction + kl_style + kl_c + log_qyz
+    weighting = torch.zeros_like(minus_f)
+    if noise.qyx is not None:
+        log_qyx_all = model.log_qyz(y, q_c.loc + q_c.scale * noise.qyx).logsumexp(0) - math.log(len(noise.qyx))
+        log_qyx = torch.where(labelled, log_qyx_all, 0.0)
+        weight = torch.where(labelled, (model.log_qyz(y, z_c.detach()) - log_qyx_all).exp(), 1.0)
+        weighting = (weight - 1) * minus_f
+    return LossTerms.of(
+        reconstruction=reconstruction,
+        kl_style=kl_style,
+        characteristics=kl_c,
+        log_qyz=log_qyz,
+        weighting=weighting,
+        log_qyx=log_qyx,
+        log_py=model.log_py(y),
+        weight=weight,
+        label_weight=label_weight,
+    )
+
+
+def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> LossTerms:
+    """Negative ELBO of the baselines, -log p(x|z[,y]) + KL(q(z|x) || N(0, 1)) (section 1), one z, in nats per image.
+
+    x (B, *image_shape); y (B, L) is used by a ConditionalVAE alone, which needs every label.
+    """
+    q = model.encode(x)
+    z = q.loc + q.scale * torch.randn(q.loc.shape, generator=generator, device=x.device, dtype=x.dtype)
+    if isinstance(model, ConditionalVAE):
+        if y is None or y.isnan().any():
+            raise ValueError("a ConditionalVAE trains on all labels; some are missing (NaN)")
+        reconstruction = -model.log_px(x, z, y)
+    else:
+        reconstruction = -model.log_px(x, z)
+    kl = kl_divergence(q, Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)).sum(1)
+    return LossTerms.of(reconstruction=reconstruction, kl_style=kl)
+
+
+def model_loss(model: VAE, x, y, estimator: str, label_weight: float = 0.0, *, generator=None) -> LossTerms:
+    """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
+    if isinstance(model, MCCVAE):
+        return ccvae_loss(model, x, y, estimator, label_weight, generator=generator)
+    return vae_loss(model, x, y, generator=generator)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------
+
+
+class TrainingError(Exception):
+    """Training can't go on; the message says where and why."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint or weights file is broken or belongs to another configuration; the message names file and reason."""
+
+
+def choose_device() -> torch.device:
+    """CUDA where there, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def to_images(images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (B, channels, H, W) -> float in [0, 1], channels last (about 1.3 times faster convolutions on a CPU)."""
+    return images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
+    """Sorted indices of a random, stratified subset of round(fraction * N) images, at least one; labels (N, L).
+
+    Systematic sampling over the images sorted by their labels (ties in random order): every label vector gets
+    its share to within one image, however many vectors there are.
+    """
+    n = len(labels)
+    size = max(1, round(fraction * n))
+    rng = np.random.default_rng([seed, 1])
+    order = np.lexsort([rng.random(n), *labels.numpy().T])
+    return np.sort(order[((np.arange(size) + rng.random()) * n / size).astype(int)])
+
+
+def epoch_batches(
+    n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int
+) -> list[tuple[np.ndarray, bool]]:
+    """An epoch: ceil(n / batch_size) pairs (indices, labelled), labelled and unlabelled by turns (section 4).
+
+    `subset` None: all images are labelled, and one random order of them is cut into batches. Otherwise labelled
+    batches cycle through random orders of the subset and unlabelled ones through the rest. A function of
+    (seed, epoch) alone, so that a resumed training sees the same batches.
+    """
+    rng = np.random.default_rng([seed, 2, epoch])
+    count = math.ceil(n / batch_size)
+    if subset is None:
+        order = rng.permutation(n)
+        return [(order[i * batch_size : (i + 1) * batch_size], i % 2 == 0) for i in range(count)]
+    rest = np.setdiff1d(np.arange(n), subset)
+
+    def cycle(pool, batches):
+        rounds = math.ceil(batches * batch_size / len(pool))
+        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(
+            batches, -1
+        )
+
+    turns = zip(cycle(subset, (count + 1) // 2), itertools.chain(cycle(rest, count // 2), [None]), strict=False)
+    return [(index, turn == 0) for pair in turns for turn, index in enumerate(pair) if index is not None]
+
+
+def fit(
+    model: VAE,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    estimator: str = "official",
+    label_weight: float = 0.0,
+    labelled_fraction: float = 1.0,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    identity: dict | None = None,
+    on_epoch=None,
+) -> list[dict]:
+    """Train in place with Adam and return the history, a dict for each epoch.
+
+    images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1. A `checkpoint` file is written
+    after each epoch and, where it exists, resumed from: batches and noise are functions of (seed, epoch), so the
+    result is the same. `identity` goes into it; a checkpoint with another one is refused. `on_epoch(row)` is
+    called after each epoch. A row holds `epoch` (from 1), `seconds`, and `labelled_<term>` and
+    `unlabelled_<term>` for every term of LossTerms, means over that epoch's images.
+
+    Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite (the
+    checkpoint of the epoch before stays), CheckpointError for a checkpoint that is broken or another run's.
+    """
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != model.config.image_shape:
+        raise ValueError(
+            f"images must be uint8 (N, {', '.join(map(str, model.config.image_shape))}), not {images.dtype} {tuple(images.shape)}"
+        )
+    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1)).all():
+        raise ValueError(
+            f"labels must be (N, L) = {(len(images), model.config.labels)} of 0 and 1, not {tuple(labels.shape)}"
+        )
+    if not 0 < labelled_fraction <= 1:
+        raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
+    model.to(device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    history = (
+        [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, identity)
+    )
+    subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)
+    labels = labels.float()
+    for epoch in range(len(history) + 1, epochs + 1):
+        start = time.perf_counter()
+        noise = torch.Generator(device).manual_seed(
+            int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1)
+        )
+        sums = {True: [], False: []}
+        for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch):
+            index = torch.from_numpy(index)
+            y = labels[index].to(device)
+            if not labelled and isinstance(model, MCCVAE):
+                y = torch.full_like(y, torch.nan)
+            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, generator=noise)
+            optimizer.zero_grad(set_to_none=True)
+            terms.loss.backward()
+            optimizer.step()
+            sums[labelled or not isinstance(model, MCCVAE)].append((len(index), terms))
+        row = {"epoch": epoch}
+        for prefix, batches in (("labelled", sums[True]), ("unlabelled", sums[False])):
+            row |= {f"{prefix}_{name}": value for name, value in _means(batches).items()}
+        row["seconds"] = round(time.perf_counter() - start, 3)
+        if bad := [name for name, value in row.items() if not math.isfinite(value)]:
+            raise TrainingError(
+                f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept"
+            )
+        history.append(row)
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, model, optimizer, history, identity)
+        if on_epoch is not None:
+            on_epoch(row)
+    return history
+
+
+def _means(batches: list[tuple[int, LossTerms]]) -> dict[str, float]:
+    """Means over images, not over batches, so a smaller last batch weighs what it should. One transfer at the end.
+
+    ess is that of all the images together, from each batch's sum of w and of w^2.
+    """
+    if not batches:
+        return {}
+    size = torch.tensor([n for n, _ in batches], dtype=torch.float64)
+    table = (
+        torch.stack([torch.stack([getattr(t, name).detach() for name in LOSS_TERMS]) for _, t in batches])
+        .cpu()
+        .double()
+    )
+    means = dict(zip(LOSS_TERMS, (size @ table / size.sum()).tolist(), strict=True))
+    sum_w = size * table[:, LOSS_TERMS.index("mean_weight")]
+    means["ess"] = (sum_w.sum() ** 2 / (sum_w**2 / table[:, LOSS_TERMS.index("ess")]).sum()).item()
+    return means
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Files: weights and checkpoints, safetensors only
+# ---------------------------------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
+
+
+def save_model(path: Path, model: VAE) -> None:
+    """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
+    metadata = {"kind": type(model).__name__, "config": json.dumps(dataclasses.asdict(model.config))}
+    write_atomically(path, safetensors.torch.save(_plain(model.state_dict()), metadata))
+
+
+def load_model(path: Path) -> VAE:
+    """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
+    tensors, metadata = _read_safetensors(Path(path))
+    try:
+        model = build_model(metadata["kind"], ModelConfig(**json.loads(metadata["config"])), seed=0)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} holds no model of this project ({error})") from None
+    return model.eval()
+
+
+def save_checkpoint(
+    path: Path, model: VAE, optimizer: torch.optim.Adam, history: list[dict], identity: dict | None
+) -> None:
+    """Everything that training needs to go on: weights, Adam's moments, the history, and whose it is."""
+    state = optimizer.state_dict()["state"]
+    moments = {f"adam.{i}.{name}": value for i, moment in state.items() for name, value in moment.items()}
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    metadata = {"history": json.dumps(history), "identity": json.dumps(identity, sort_keys=True)}
+    write_atomically(path, safetensors.torch.save(_plain({**weights, **moments}), metadata))
+
+
+def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, identity: dict | None) -> list[dict]:
+    """Restore model and optimizer in place and return the history. Raises CheckpointError, having changed nothing, where
+    the file is broken or its identity differs (the differences are named)."""
+    tensors, metadata = _read_safetensors(path)
+    theirs, ours = json.loads(metadata.get("identity", "null")) or {}, json.loads(json.dumps(identity)) or {}
+    if different := [
+        f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here"
+        for k in sorted({*theirs, *ours})
+        if theirs.get(k) != ours.get(k)
+    ]:
+        raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
+    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    moments = {}
+    for name, value in tensors.items():
+        if name.startswith("adam."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return json.loads(metadata["history"])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Evaluation
+# ---------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int = 0, batch_size: int = 512) -> Tensor:
+    """q(y_i = 1|z_c) of uint8 images (N, *image_shape), (N, L), at z = the mean of q(z|x), or at one draw of it (`sampled`)."""
+    device, out = next(model.parameters()).device, []
+    noise = torch.Generator(device).manual_seed(seed)
+    for batch in images.split(batch_size):
+        q = model.encode(to_images(batch, device))
+        z = q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=device) if sampled else q.loc
+        out.append(model.label_logits(model.split(z)[0]).sigmoid().cpu())
+    return torch.cat(out)
+
+
+def classification_scores(
+    probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None
+) -> dict:
+    """Scores of probabilities (N, L) against labels (N, L) of 0 and 1, and those of the majority's answer beside them.
+
+    accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts.
+    balanced_accuracy  mean over labels of (true positive rate + true negative rate) / 2; labels without both values are left out.
+    exact_match        share of images with every label right.
+    argmax_accuracy    `exclusive` labels only: share of images whose most probable label is the true one;
+    argmax_balanced_accuracy  the mean of that share over classes.
+    majority_*         the same scores of an answer that ignores the image: each label's, or for exact_match and
+                       argmax the whole vector's, most frequent value in `reference` (the training labels; None: `labels`).
+    by_label           accuracy, balanced_accuracy, majority_accuracy and positives of each label, as lists.
+    """
+    y, reference = labels.bool(), (labels if reference is None else reference).bool()
+    right = (probabilities > 0.5) == y
+    majority = reference.float().mean(0) > 0.5
+    rate = lambda mask: (right & mask).sum(0) / mask.sum(0)  # noqa: E731 (0/0 is NaN: a label without such images)
+    balanced = (rate(y) + rate(~y)) / 2
+    vectors, counts = reference.unique(dim=0, return_counts=True)
+    scores = {
+        "n": len(y),
+        "accuracy": right.float().mean().item(),
+        "majority_accuracy": (majority == y).float().mean().item(),
+        "balanced_accuracy": balanced.nanmean().item(),
+        "majority_balanced_accuracy": 0.5,
+        "exact_match": right.all(1).float().mean().item(),
+        "majority_exact_match": (vectors[counts.argmax()] == y).all(1).float().mean().item(),
+    }
+    if exclusive:
+        hit = probabilities.argmax(1) == y.float().argmax(1)
+        present = y.any(0)
+        recall = (hit[:, None] & y).sum(0) / y.sum(0)
+        scores["argmax_accuracy"] = hit.float().mean().item()
+        scores["majority_argmax_accuracy"] = y[:, reference.sum(0).argmax()].float().mean().item()
+        scores["argmax_balanced_accuracy"] = recall[present].mean().item()
+        scores["majority_argmax_balanced_accuracy"] = 1 / int(present.sum())
+    scores["by_label"] = {
+        "accuracy": right.float().mean(0).tolist(),
+        "balanced_accuracy": [None if math.isnan(b) else b for b in balanced.tolist()],
+        "majority_accuracy": (majority == y).float().mean(0).tolist(),
+        "positives": y.sum(0).tolist(),
+    }
+    return scores
+
+
+@torch.no_grad()
+def evaluate_loss(
+    model: VAE, images: Tensor, labels: Tensor, estimator: str, *, seed: int = 0, batch_size: int = 256
+) -> dict[str, float]:
+    """The labelled loss at alpha = 0 over a whole set, every term of LossTerms, means in nats per image."""
+    device = next(model.parameters()).device
+    noise = torch.Generator(device).manual_seed(seed)
+    batches = []
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        batches.append(
+            (len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise))
+        )
+    return _means(batches)
+
+
+def evaluate(
+    model: VAE,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    exclusive: bool,
+    estimator: str,
+    reference: Tensor | None = None,
+    seed: int = 0,
+) -> dict:
+    """`classification_scores` at the posterior mean, the accuracy at one posterior draw (`sampled_accuracy`), and
+    `loss`, the terms of `evaluate_loss`. A VAE or ConditionalVAE has no classifier: n and `loss` alone."""
+    model.eval()
+    loss = evaluate_loss(model, images, labels, estimator, seed=seed)
+    if not isinstance(model, MCCVAE):
+        return {"n": len(images), "loss": loss}
+    scores = classification_scores(predict(model, images), labels, exclusive=exclusive, reference=reference)
+    sampled = classification_scores(predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive)
+    return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Interventions
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """T steps of a latent walk: z (T, Z), images (T, *image_shape) in [0, 1], probabilities (T, L) of q(y_i = 1|z_c)."""
+
+    z: Tensor
+    images: Tensor
+    probabilities: Tensor
+
+
+def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tuple[float, float]:
+    """From where p(z|y_i = 0) puts a characteristic (0 <= latent < C) to where p(z|y_i = 1) does, `spread` standard
+    deviations of each prior further out on either side."""
+    loc, scale = model.prior_loc[:, latent], F.softplus(model.prior_raw_scale[:, latent]).clamp(min=MIN_SCALE)
+    up = 1.0 if loc[1] >= loc[0] else -1.0
+    return (loc[0] - up * spread * scale[0]).item(), (loc[1] + up * spread * scale[1]).item()
+
+
+def block_of(model: MCCVAE, label: int) -> list[int]:
+    """Positions in z of the characteristics of a label. Raises ValueError for a label that the model lacks."""
+    if not 0 <= label < model.config.labels:
+        raise ValueError(f"label must lie between 0 and {model.config.labels - 1}, not {label}")
+    return torch.nonzero(model.owner == label).flatten().tolist()
+
+
+@torch.no_grad()
+def latent_walk(
+    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7
+) -> Walk:
+    """Intervene on labels (section 4.7): move their characteristics over the conditional prior, all else as in z (Z,).
+
+    towards: for each label to move, the value (0 or 1) to walk to; the walk starts at the other value's end of
+    `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block
+    (0 is its first); None: all of them together. Raises ValueError for a label or characteristic that is not there.
+    """
+    path = z.repeat(steps, 1)
+    t = torch.linspace(0, 1, steps, device=z.device)
+    for label, value in towards.items():
+        block = block_of(model, label)
+        if within is not None and not 0 <= within < len(block):
+            raise ValueError(f"label {label} has {len(block)} characteristics; there is no number {within}")
+        for latent in block if within is None else [block[within]]:
+            start, end = characteristic_range(model, latent)[:: 1 if value else -1]
+            path[:, latent] = start + (end - start) * t
+    return Walk(path, model.decode(path), model.label_logits(model.split(path)[0]).sigmoid())
+
+
+def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:
+    """z_a and z_b (..., Z) with the characteristics of the given labels exchanged; style and other labels stay."""
+    latents = [j for label in labels for j in block_of(model, label)]
+    swapped_a, swapped_b = z_a.clone(), z_b.clone()
+    swapped_a[..., latents], swapped_b[..., latents] = z_b[..., latents], z_a[..., latents]
+    return swapped_a, swapped_b
+
+
+@torch.no_grad()
+def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Images (B, *image_shape) in [0, 1], one for each row of labels y (B, L): z_c ~ p(z_c|y), z_style ~ N(0, 1), then the decoder's mean.
+
+    A ConditionalVAE takes y beside z ~ N(0, 1); a VAE ignores y but for the number of images.
+    """
+    z = torch.randn(len(y), model.config.latent_dim, generator=generator, device=y.device)
+    if isinstance(model, ConditionalVAE):
+        return model.decode(z, y)
+    if isinstance(model, MCCVAE):
+        prior = model.conditional_prior(y)
+        z_c, z_style = model.split(z)
+        z = torch.cat([prior.loc + prior.scale * z_c, z_style], dim=1)
+    return model.decode(z)
