@@ -1,0 +1,36 @@
+"""Data sets of the paper's tasks: `load("mnist", "real")`, `load("celeba", "embedded")`. One module a data set."""
+
+import dataclasses
+
+from . import celeba, chest_xray, mnist
+from .common import DataError, Dataset, Split, Task, subset
+
+MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray)}  # in the order of the paper's tables
+TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()}
+SOURCES = ("real", "embedded")
+
+__all__ = ["MODULES", "SOURCES", "TASKS", "DataError", "Dataset", "Split", "Task", "load"]
+
+
+def load(task: str, source: str, *, images: int | None = None) -> Dataset:
+    """The data of a task. source: "real", or "embedded" for the stand-in that needs no network.
+
+    images: use no more than this many; of a real set in each part, of a stand-in in all. Raises DataError where the
+    data can't be had or are bad: never another set in their place.
+    """
+    if task not in TASKS:
+        raise DataError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
+    if source not in SOURCES:
+        raise DataError(f"there is no source {source!r}; there are: {', '.join(SOURCES)}")
+    if images is not None and images < 50:
+        raise DataError(f"images = {images} is too few; give 50 or more, or none for all")
+    if source == "embedded":
+        return MODULES[task].embedded(images)
+    data = MODULES[task].real()
+    if images is None:
+        return data
+    return dataclasses.replace(
+        data,
+        description=f"{data.description}; no more than {images:,} images of each part were used",
+        **{part: subset(getattr(data, part), images) for part in ("train", "validation", "test")},
+    )

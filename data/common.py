@@ -1,0 +1,277 @@
+"""What the data sets share: tasks, splits, reading and checking images, the cache of a real set.
+
+A data set goes one way: the publisher's files -> a cache, one `.npz` of uint8 arrays at raw size -> `Split`s of
+uint8 images at the task's size. Every fault raises `DataError`, whose message names the file and what to do.
+"""
+
+import dataclasses
+import hashlib
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+CACHE = Path(__file__).parent / "cache"
+RAW_SIDE = 64  # of chest X-rays and faces in the cache
+
+
+class DataError(Exception):
+    """Data can't be used; the message names the file and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task as the paper sets it (sections 4.2 to 4.4).
+
+    label_prior: p(y_i = 1) for every label; None: estimated from the training labels.
+    exclusive: exactly one label of an image is 1.
+    walks: figure number -> (title, {label: value to walk to}), the paper's interventions.
+    reconstruction_figure: the paper's number of it.
+    """
+
+    name: str
+    title: str
+    labels: tuple[str, ...]
+    exclusive: bool
+    image_shape: tuple[int, int, int]
+    likelihood: str
+    label_prior: float | None
+    batch_size: int
+    style_dim: int
+    more_style_dim: int
+    epochs: int
+    reconstruction_figure: int
+    walks: dict[int, tuple[str, dict[str, int]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1; names: where an image came from, (N,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    names: np.ndarray
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, index) -> "Split":
+        """The images at these positions, in this order."""
+        index = np.asarray(index, dtype=np.int64)
+        return Split(self.images[torch.from_numpy(index)], self.labels[torch.from_numpy(index)], self.names[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The three parts of a task's data and what must be said of them.
+
+    labels: names of the label columns. stand_in: these are not the task's real data. description: one sentence,
+    with source and numbers. sha256: of the cache file, or of the arrays where there is none.
+    """
+
+    task: Task
+    source: str
+    stand_in: bool
+    labels: tuple[str, ...]
+    description: str
+    train: Split
+    validation: Split
+    test: Split
+    sha256: str
+
+    @property
+    def label_prior(self) -> float | tuple[float, ...]:
+        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part."""
+        if self.task.label_prior is not None:
+            return self.task.label_prior
+        return tuple(self.train.labels.float().mean(0).tolist())
+
+    def summary(self) -> dict:
+        """For a run's record; no path in it."""
+        return {
+            "source": self.source,
+            "stand_in": self.stand_in,
+            "description": self.description,
+            "labels": list(self.labels),
+            "n": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
+            "sha256": self.sha256,
+        }
+
+
+# --- images -----------------------------------------------------------------------------------------------
+
+
+def as_uint8(array: np.ndarray, where: str) -> np.ndarray:
+    """Images as uint8: uint8 as they are, floats from [0, 1]. Raises DataError for NaN, other values or other types."""
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise DataError(f"{where} holds {array.dtype} values; store images as uint8, or as floats in [0, 1]")
+    if np.isnan(array).any():
+        raise DataError(
+            f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image"
+        )
+    if array.size and (array.min() < 0 or array.max() > 1):
+        raise DataError(
+            f"{where} holds values from {array.min():g} to {array.max():g}; scale floats to [0, 1], or store uint8"
+        )
+    return np.round(array * 255).astype(np.uint8)
+
+
+def resize(images: np.ndarray, image_shape: tuple[int, int, int], chunk: int = 4096) -> torch.Tensor:
+    """uint8 (N, H, W) or (N, H, W, 3) -> uint8 (N, *image_shape), bilinear and antialiased."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    tensor = tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
+    if tuple(tensor.shape[1:]) == tuple(image_shape):
+        return tensor.contiguous()
+    out = torch.empty(len(tensor), *image_shape, dtype=torch.uint8)
+    for start in range(0, len(tensor), chunk):
+        part = tensor[start : start + chunk].float()
+        part = F.interpolate(part, image_shape[1:], mode="bilinear", antialias=True, align_corners=False)
+        out[start : start + chunk] = part.round_().clamp_(0, 255).byte()
+    return out
+
+
+def read_image(path: Path, mode: str, *, modes: tuple[str, ...], size: tuple[int, int] | None = None) -> np.ndarray:
+    """One picture, turned to `mode` and resized to 64x64 (whole picture, bilinear, antialiased).
+
+    Raises DataError where it can't be read, its mode is not among `modes`, or it has not the `size` (width, height)
+    that the publisher's files have (None: any size from 64x64).
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in modes:
+                raise DataError(
+                    f"{path} has mode {image.mode}, where {' or '.join(modes)} is expected; convert or replace it"
+                )
+            if size is not None and image.size != size:
+                raise DataError(
+                    f"{path} is {image.width}x{image.height} pixels, where {size[0]}x{size[1]} is expected; get the original file again"
+                )
+            if min(image.size) < RAW_SIDE:
+                raise DataError(
+                    f"{path} is {image.width}x{image.height} pixels, smaller than {RAW_SIDE}x{RAW_SIDE}; get the original file again"
+                )
+            return np.asarray(image.convert(mode).resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} can't be read as an image ({error}); delete it and get it again") from None
+
+
+def read_images(paths: list[Path], mode: str, **checks) -> np.ndarray:
+    """`read_image` of many files, side by side, with progress on a terminal; (N, 64, 64[, 3])."""
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor() as pool:
+        rows = pool.map(lambda path: read_image(path, mode, **checks), paths)
+        return np.stack(list(tqdm(rows, total=len(paths), unit="image", disable=not sys.stderr.isatty())))
+
+
+def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
+    """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file; `again` says how to get it."""
+    with open(path, "rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}"
+        ) from None
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """sha256 over arrays, their types and shapes."""
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(f"{a.dtype.str}{a.shape}".encode())
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()
+
+
+# --- the cache of a real set --------------------------------------------------------------------------------
+
+
+def cached(
+    name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of the cache file `name` and its sha256.
+
+    It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
+    `build(data/cache)` gets the publisher's files and makes it. Raises DataError where that is not possible or the
+    file is broken.
+    """
+    path = CACHE / name
+    if named := os.environ.get("MCCVAE_DATA"):
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise DataError(
+                f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache"
+            )
+        if (folder / name).exists():
+            path = folder / name
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        write_npz(path, build(CACHE))
+    return read_npz(path, keys), digest(path)
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Compressed npz, complete or not there at all."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
+    try:
+        np.savez_compressed(part, **arrays)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
+    mend = "delete it and run again, and it is made anew"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [key for key in keys if key not in file.files]:
+                raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
+            return {key: file[key] for key in keys}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} can't be read as npz ({error}); {mend}") from None
+
+
+def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: int, ndim: int) -> np.ndarray:
+    """Images as uint8, after a check that they and their class numbers fit together. Raises DataError."""
+    images = as_uint8(images, path)
+    if images.ndim != ndim or len(images) != len(labels):
+        raise DataError(
+            f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
+        raise DataError(f"{path}: labels must be whole numbers from 0 to {classes - 1}; delete it and run again")
+    return images
+
+
+def one_hot(classes: np.ndarray, count: int) -> torch.Tensor:
+    """Class numbers (N,) -> uint8 (N, count)."""
+    return torch.from_numpy(np.eye(count, dtype=np.uint8)[classes])
+
+
+def subset(split: Split, limit: int | None) -> Split:
+    """At most `limit` images, a random draw that is always the same one; None: all."""
+    if limit is None or limit >= len(split):
+        return split
+    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:limit]))
