@@ -83,11 +83,7 @@ class ModelConfig:
         set_("characteristics", tuple(self.characteristics))
         prior = self.label_prior
         set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
-        if (
-            len(self.image_shape) != 3
-            or self.image_shape[0] not in (1, 3)
-            or self.image_shape[1:] not in ((60, 60), (64, 64))
-        ):
+        if len(self.image_shape) != 3 or self.image_shape[0] not in (1, 3) or self.image_shape[1:] not in ((60, 60), (64, 64)):
             raise ValueError(f"image_shape must be (1 or 3, 60, 60) or (1 or 3, 64, 64), not {self.image_shape}")
         if not self.characteristics or min(self.characteristics) < 1:
             raise ValueError(f"characteristics must give every label at least one latent, not {self.characteristics}")
@@ -128,9 +124,7 @@ class Encoder(nn.Module):
         channels = (image_shape[0], 32, 32, 64, 128)
         pairs = itertools.pairwise(channels)
         convolutions = [m for i, o in pairs for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.ReLU())]
-        self.features = nn.Sequential(
-            *convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU()
-        )
+        self.features = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU())
         self.loc = nn.Linear(256, latent_dim)
         self.scale = nn.Linear(256, latent_dim)
 
@@ -154,10 +148,7 @@ class Decoder(nn.Module):
             nn.Unflatten(1, (128, sides[0], sides[0])),
         ]
         for (i, o), (small, large) in zip(itertools.pairwise(channels), itertools.pairwise(sides), strict=True):
-            layers += [
-                nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small),
-                nn.ReLU(),
-            ]
+            layers += [nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z):
@@ -227,9 +218,7 @@ class MCCVAE(VAE):
         self.register_buffer("label_prior", torch.tensor(config.label_prior), persistent=False)  # (L,): p(y_i = 1)
         self.classifier_weight = nn.Parameter(torch.ones(config.characteristic_dim))
         self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
-        self.prior_loc = nn.Parameter(
-            config.prior_loc_std * torch.randn(2, config.characteristic_dim)
-        )  # rows: y_i = 0, 1
+        self.prior_loc = nn.Parameter(config.prior_loc_std * torch.randn(2, config.characteristic_dim))  # rows: y_i = 0, 1
         self.prior_raw_scale = nn.Parameter(torch.ones(2, config.characteristic_dim))
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -338,26 +327,14 @@ class LossTerms:
             - part["log_py"]
         )
         loss = loss_alpha0 - label_weight * part["log_qyx"]
-        return cls(
-            loss=loss,
-            loss_alpha0=loss_alpha0,
-            **part,
-            mean_weight=weight.mean(),
-            ess=weight.sum() ** 2 / (weight**2).sum(),
-        )
+        return cls(loss=loss, loss_alpha0=loss_alpha0, **part, mean_weight=weight.mean(), ess=weight.sum() ** 2 / (weight**2).sum())
 
 
 LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
 
 
 def ccvae_loss(
-    model: MCCVAE,
-    x: Tensor,
-    y: Tensor,
-    estimator: str = "official",
-    label_weight: float = 0.0,
-    *,
-    generator: torch.Generator | None = None,
+    model: MCCVAE, x: Tensor, y: Tensor, estimator: str = "official", label_weight: float = 0.0, *, generator: torch.Generator | None = None
 ) -> LossTerms:
     """The loss of section 2.3 for images x (B, *image_shape) in [0, 1] and labels y (B, L) of 0, 1 or NaN (not known).
 
@@ -413,9 +390,7 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
     known = ~y.isnan()
     labelled = known.all(1)
     if (known.any(1) & ~labelled).any():
-        raise ValueError(
-            "estimator 'official' needs all labels of an image or none; some images here have only part of theirs"
-        )
+        raise ValueError("estimator 'official' needs all labels of an image or none; some images here have only part of theirs")
 
     q = model.encode(x)
     z = q.loc + q.scale * noise.z
@@ -423,10 +398,7 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
     if noise.y is not None:
         drawn = (noise.y < model.label_logits(z_c).sigmoid()).to(y.dtype)
         y = torch.where(known, y, drawn)
-    q_c, q_style = (
-        Normal(loc, scale, validate_args=False)
-        for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True)
-    )
+    q_c, q_style = (Normal(loc, scale, validate_args=False) for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True))
 
     reconstruction = -model.log_px(x, z)
     kl_style = kl_divergence(q_style, Normal(torch.zeros_like(q_style.loc), 1.0, validate_args=False)).sum(1)
@@ -515,9 +487,7 @@ def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
     return np.sort(order[((np.arange(size) + rng.random()) * n / size).astype(int)])
 
 
-def epoch_batches(
-    n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int
-) -> list[tuple[np.ndarray, bool]]:
+def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int) -> list[tuple[np.ndarray, bool]]:
     """An epoch: ceil(n / batch_size) pairs (indices, labelled), labelled and unlabelled by turns (section 4).
 
     `subset` None: all images are labelled, and one random order of them is cut into batches. Otherwise labelled
@@ -533,9 +503,7 @@ def epoch_batches(
 
     def cycle(pool, batches):
         rounds = math.ceil(batches * batch_size / len(pool))
-        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(
-            batches, -1
-        )
+        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(batches, -1)
 
     turns = zip(cycle(subset, (count + 1) // 2), itertools.chain(cycle(rest, count // 2), [None]), strict=False)
     return [(index, turn == 0) for pair in turns for turn, index in enumerate(pair) if index is not None]
@@ -573,23 +541,17 @@ def fit(
             f"images must be uint8 (N, {', '.join(map(str, model.config.image_shape))}), not {images.dtype} {tuple(images.shape)}"
         )
     if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1)).all():
-        raise ValueError(
-            f"labels must be (N, L) = {(len(images), model.config.labels)} of 0 and 1, not {tuple(labels.shape)}"
-        )
+        raise ValueError(f"labels must be (N, L) = {(len(images), model.config.labels)} of 0 and 1, not {tuple(labels.shape)}")
     if not 0 < labelled_fraction <= 1:
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    history = (
-        [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, identity)
-    )
+    history = [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, identity)
     subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)
     labels = labels.float()
     for epoch in range(len(history) + 1, epochs + 1):
         start = time.perf_counter()
-        noise = torch.Generator(device).manual_seed(
-            int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1)
-        )
+        noise = torch.Generator(device).manual_seed(int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1))
         sums = {True: [], False: []}
         for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch):
             index = torch.from_numpy(index)
@@ -606,9 +568,7 @@ def fit(
             row |= {f"{prefix}_{name}": value for name, value in _means(batches).items()}
         row["seconds"] = round(time.perf_counter() - start, 3)
         if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-            raise TrainingError(
-                f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept"
-            )
+            raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept")
         history.append(row)
         if checkpoint is not None:
             save_checkpoint(checkpoint, model, optimizer, history, identity)
@@ -625,11 +585,7 @@ def _means(batches: list[tuple[int, LossTerms]]) -> dict[str, float]:
     if not batches:
         return {}
     size = torch.tensor([n for n, _ in batches], dtype=torch.float64)
-    table = (
-        torch.stack([torch.stack([getattr(t, name).detach() for name in LOSS_TERMS]) for _, t in batches])
-        .cpu()
-        .double()
-    )
+    table = torch.stack([torch.stack([getattr(t, name).detach() for name in LOSS_TERMS]) for _, t in batches]).cpu().double()
     means = dict(zip(LOSS_TERMS, (size @ table / size.sum()).tolist(), strict=True))
     sum_w = size * table[:, LOSS_TERMS.index("mean_weight")]
     means["ess"] = (sum_w.sum() ** 2 / (sum_w**2 / table[:, LOSS_TERMS.index("ess")]).sum()).item()
@@ -667,7 +623,7 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
 
@@ -689,9 +645,7 @@ def load_model(path: Path) -> VAE:
     return model.eval()
 
 
-def save_checkpoint(
-    path: Path, model: VAE, optimizer: torch.optim.Adam, history: list[dict], identity: dict | None
-) -> None:
+def save_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, history: list[dict], identity: dict | None) -> None:
     """Everything that training needs to go on: weights, Adam's moments, the history, and whose it is."""
     state = optimizer.state_dict()["state"]
     moments = {f"adam.{i}.{name}": value for i, moment in state.items() for name, value in moment.items()}
@@ -706,9 +660,7 @@ def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, identit
     tensors, metadata = _read_safetensors(path)
     theirs, ours = json.loads(metadata.get("identity", "null")) or {}, json.loads(json.dumps(identity)) or {}
     if different := [
-        f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here"
-        for k in sorted({*theirs, *ours})
-        if theirs.get(k) != ours.get(k)
+        f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)
     ]:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
@@ -738,9 +690,7 @@ def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int =
     return torch.cat(out)
 
 
-def classification_scores(
-    probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None
-) -> dict:
+def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None) -> dict:
     """Scores of probabilities (N, L) against labels (N, L) of 0 and 1, and those of the majority's answer beside them.
 
     accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts.
@@ -785,29 +735,18 @@ def classification_scores(
 
 
 @torch.no_grad()
-def evaluate_loss(
-    model: VAE, images: Tensor, labels: Tensor, estimator: str, *, seed: int = 0, batch_size: int = 256
-) -> dict[str, float]:
+def evaluate_loss(model: VAE, images: Tensor, labels: Tensor, estimator: str, *, seed: int = 0, batch_size: int = 256) -> dict[str, float]:
     """The labelled loss at alpha = 0 over a whole set, every term of LossTerms, means in nats per image."""
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        batches.append(
-            (len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise))
-        )
+        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise)))
     return _means(batches)
 
 
 def evaluate(
-    model: VAE,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    exclusive: bool,
-    estimator: str,
-    reference: Tensor | None = None,
-    seed: int = 0,
+    model: VAE, images: Tensor, labels: Tensor, *, exclusive: bool, estimator: str, reference: Tensor | None = None, seed: int = 0
 ) -> dict:
     """`classification_scores` at the posterior mean, the accuracy at one posterior draw (`sampled_accuracy`), and
     `loss`, the terms of `evaluate_loss`. A VAE or ConditionalVAE has no classifier: n and `loss` alone."""
@@ -827,11 +766,17 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """T steps of a latent walk: z (T, Z), images (T, *image_shape) in [0, 1], probabilities (T, L) of q(y_i = 1|z_c)."""
+    """T steps of a latent walk from one start, or from each of several: `...` stands for the starts.
+
+    z (T, ..., Z); images (T, ..., *image_shape) in [0, 1]; probabilities (T, ..., L) of q(y_i = 1|z_c), which by
+    the blocks change for the moved labels alone; reencoded (T, ..., L), the same after the picture was encoded
+    again, which shows what really changed in it.
+    """
 
     z: Tensor
     images: Tensor
     probabilities: Tensor
+    reencoded: Tensor
 
 
 def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tuple[float, float]:
@@ -850,25 +795,43 @@ def block_of(model: MCCVAE, label: int) -> list[int]:
 
 
 @torch.no_grad()
-def latent_walk(
-    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7
-) -> Walk:
-    """Intervene on labels (section 4.7): move their characteristics over the conditional prior, all else as in z (Z,).
+def latent_walk(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7) -> Walk:
+    """Intervene on labels (section 4.7): move their characteristics over the conditional prior, all else as in z (..., Z).
 
     towards: for each label to move, the value (0 or 1) to walk to; the walk starts at the other value's end of
     `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block
     (0 is its first); None: all of them together. Raises ValueError for a label or characteristic that is not there.
     """
-    path = z.repeat(steps, 1)
-    t = torch.linspace(0, 1, steps, device=z.device)
+    path = z.expand(steps, *z.shape).clone()
+    t = torch.linspace(0, 1, steps, device=z.device).reshape(-1, *[1] * (z.ndim - 1))
     for label, value in towards.items():
         block = block_of(model, label)
         if within is not None and not 0 <= within < len(block):
             raise ValueError(f"label {label} has {len(block)} characteristics; there is no number {within}")
         for latent in block if within is None else [block[within]]:
             start, end = characteristic_range(model, latent)[:: 1 if value else -1]
-            path[:, latent] = start + (end - start) * t
-    return Walk(path, model.decode(path), model.label_logits(model.split(path)[0]).sigmoid())
+            path[..., latent] = start + (end - start) * t
+    images = model.decode(path)
+    again = model.encode(images.flatten(0, -4)).loc.unflatten(0, path.shape[:-1])
+    probabilities, reencoded = (model.label_logits(model.split(latents)[0]).sigmoid() for latents in (path, again))
+    return Walk(path, images, probabilities, reencoded)
+
+
+def intervention_effects(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None) -> dict[str, float]:
+    """What a whole walk, end to end, changes, as means over the starts z (N, Z); see `latent_walk`.
+
+    moved: rise of the re-encoded probability of the value walked to, mean over the moved labels, in [-1, 1].
+    others: absolute change of the other labels' re-encoded probabilities. pixels: absolute change of the image, in [0, 1].
+    """
+    walk = latent_walk(model, z, towards, within=within, steps=2)
+    change = walk.reencoded[1] - walk.reencoded[0]
+    sign = torch.tensor([1.0 if value else -1.0 for value in towards.values()], device=z.device)
+    others = [label for label in range(model.config.labels) if label not in towards]
+    return {
+        "moved": (change[:, list(towards)] * sign).mean().item(),
+        "others": change[:, others].abs().mean().item(),
+        "pixels": (walk.images[1] - walk.images[0]).abs().mean().item(),
+    }
 
 
 def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:

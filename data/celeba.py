@@ -8,19 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .common import (
-    DataError,
-    Dataset,
-    Split,
-    Task,
-    as_uint8,
-    cached,
-    checked_zip,
-    digest,
-    digest_arrays,
-    read_images,
-    resize,
-)
+from .common import DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, digest_arrays, read_images, resize
 from .drawing import Canvas, split_drawn
 
 ATTRIBUTES = (
@@ -131,18 +119,9 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     position = columns(arrays["attr_names"], attributes)
     x = as_uint8(arrays["x"], "celeba_64.npz")
     attr = arrays["attr"]
-    if (
-        x.ndim != 4
-        or x.shape[3] != 3
-        or attr.shape != (len(x), len(arrays["attr_names"]))
-        or not np.isin(attr, (0, 1)).all()
-    ):
-        raise DataError(
-            "celeba_64.npz: images and attributes don't fit together, or an attribute is not 0 or 1; delete it and run again"
-        )
-    everything = Split(
-        resize(x, TASK.image_shape), torch.from_numpy(attr[:, position].astype(np.uint8)), arrays["names"]
-    )
+    if x.ndim != 4 or x.shape[3] != 3 or attr.shape != (len(x), len(arrays["attr_names"])) or not np.isin(attr, (0, 1)).all():
+        raise DataError("celeba_64.npz: images and attributes don't fit together, or an attribute is not 0 or 1; delete it and run again")
+    everything = Split(resize(x, TASK.image_shape), torch.from_numpy(attr[:, position].astype(np.uint8)), arrays["names"])
     parts = [everything.take(np.flatnonzero(arrays["split"] == part)) for part in range(3)]
     share = "all" if len(x) == TOTAL else f"{len(x):,} of {TOTAL:,} ({len(x) / TOTAL:.1%})"
     description = f"CelebA (Liu et al. 2015), {share} images, {len(attributes)} attributes"

@@ -10,19 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import (
-    DataError,
-    Dataset,
-    Split,
-    Task,
-    cached,
-    check_labelled,
-    checked_zip,
-    digest_arrays,
-    one_hot,
-    read_images,
-    resize,
-)
+from .common import DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, digest_arrays, one_hot, read_images, resize
 from .drawing import Canvas, split_drawn
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -116,9 +104,7 @@ def read_folder(root: Path, counts: dict[str, int] | None = None) -> dict[str, n
         for number, name in enumerate(CLASSES):
             if not (classes == number).any():
                 folder = "NORMAL" if number == 0 else "PNEUMONIA"
-                raise DataError(
-                    f"{root / part / folder} has no image of the class {name!r}; get the data again from {PAGE}"
-                )
+                raise DataError(f"{root / part / folder} has no image of the class {name!r}; get the data again from {PAGE}")
         if len(paths) != counts[part]:
             raise DataError(
                 f"{root / part} has {len(paths)} images, where the published set has {counts[part]}; get the data again from {PAGE}"
@@ -137,9 +123,7 @@ def duplicates(images: np.ndarray) -> list[np.ndarray]:
     return [np.array(group) for group in groups.values() if len(group) > 1]
 
 
-def validation_mask(
-    images: np.ndarray, classes: np.ndarray, names: np.ndarray, share: float = VALIDATION_SHARE
-) -> np.ndarray:
+def validation_mask(images: np.ndarray, classes: np.ndarray, names: np.ndarray, share: float = VALIDATION_SHARE) -> np.ndarray:
     """True for the training images that are held out: whole persons, about `share` of each class.
 
     Persons with an image in common count as one. They are taken in the order of their names' MD5, so the choice
@@ -196,9 +180,7 @@ def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for side in (-1, 1):
         lung[side] = c.ellipse(x0 + side * 0.4 * width, y0, 0.29 * width, 0.68 * height, 0.16 * exposure)
     for rib in range(6):
-        c.arc(
-            x0, y0 - 0.62 * height + rib * 0.24 * height, 0.7 * width, u(0.1, 0.2), 0.035, 0.42 * exposure, alpha=0.35
-        )
+        c.arc(x0, y0 - 0.62 * height + rib * 0.24 * height, 0.7 * width, u(0.1, 0.2), 0.035, 0.42 * exposure, alpha=0.35)
     c.ellipse(x0 + 0.12, y0 + 0.28, u(0.2, 0.34) * width, u(0.28, 0.38) * height, 0.68 * exposure, soft=0.08)
     c.ellipse(x0, y0, 0.08 * width, 0.95 * height, 0.72 * exposure, soft=0.05)
     bacteria, virus = (classes == 1).astype(float), (classes == 2).astype(float)

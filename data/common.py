@@ -115,13 +115,9 @@ def as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise DataError(f"{where} holds {array.dtype} values; store images as uint8, or as floats in [0, 1]")
     if np.isnan(array).any():
-        raise DataError(
-            f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image"
-        )
+        raise DataError(f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image")
     if array.size and (array.min() < 0 or array.max() > 1):
-        raise DataError(
-            f"{where} holds values from {array.min():g} to {array.max():g}; scale floats to [0, 1], or store uint8"
-        )
+        raise DataError(f"{where} holds values from {array.min():g} to {array.max():g}; scale floats to [0, 1], or store uint8")
     return np.round(array * 255).astype(np.uint8)
 
 
@@ -148,9 +144,7 @@ def read_image(path: Path, mode: str, *, modes: tuple[str, ...], size: tuple[int
     try:
         with Image.open(path) as image:
             if image.mode not in modes:
-                raise DataError(
-                    f"{path} has mode {image.mode}, where {' or '.join(modes)} is expected; convert or replace it"
-                )
+                raise DataError(f"{path} has mode {image.mode}, where {' or '.join(modes)} is expected; convert or replace it")
             if size is not None and image.size != size:
                 raise DataError(
                     f"{path} is {image.width}x{image.height} pixels, where {size[0]}x{size[1]} is expected; get the original file again"
@@ -182,9 +176,7 @@ def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise DataError(
-            f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}"
-        ) from None
+        raise DataError(f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}") from None
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -205,9 +197,7 @@ def digest_arrays(*arrays: np.ndarray) -> str:
 # --- the cache of a real set --------------------------------------------------------------------------------
 
 
-def cached(
-    name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tuple[str, ...]
-) -> tuple[dict[str, np.ndarray], str]:
+def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tuple[str, ...]) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of the cache file `name` and its sha256.
 
     It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
@@ -218,9 +208,7 @@ def cached(
     if named := os.environ.get("MCCVAE_DATA"):
         folder = Path(named).expanduser()
         if not folder.is_dir():
-            raise DataError(
-                f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache"
-            )
+            raise DataError(f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache")
         if (folder / name).exists():
             path = folder / name
     if not path.exists():
@@ -257,9 +245,7 @@ def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: i
     """Images as uint8, after a check that they and their class numbers fit together. Raises DataError."""
     images = as_uint8(images, path)
     if images.ndim != ndim or len(images) != len(labels):
-        raise DataError(
-            f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again"
-        )
+        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise DataError(f"{path}: labels must be whole numbers from 0 to {classes - 1}; delete it and run again")
     return images

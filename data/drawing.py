@@ -28,12 +28,7 @@ class Canvas:
         colour = np.asarray(colour, dtype=np.float32)
         channels = self.pixels.shape[-1]
         colour = colour.reshape(
-            -1,
-            1,
-            1,
-            channels
-            if colour.size % channels == 0 and (colour.ndim == 2 or channels == 1 or colour.size == channels)
-            else 1,
+            -1, 1, 1, channels if colour.size % channels == 0 and (colour.ndim == 2 or channels == 1 or colour.size == channels) else 1
         )
         mask = np.asarray(mask, dtype=np.float32)[..., None]
         self.pixels += mask * (colour - self.pixels)
@@ -67,8 +62,7 @@ class Canvas:
     def box(self, x, y, half_width, half_height, colour, *, alpha=1.0, clip=None):
         """Filled rectangle about (x, y)."""
         distance = np.maximum(
-            np.abs(self.x - self._each(x)) - self._each(half_width),
-            np.abs(self.y - self._each(y)) - self._each(half_height),
+            np.abs(self.x - self._each(x)) - self._each(half_width), np.abs(self.y - self._each(y)) - self._each(half_height)
         )
         return self._paint(distance, colour, None, alpha, clip)
 

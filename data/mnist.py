@@ -53,9 +53,7 @@ def check_published(arrays: dict[str, np.ndarray]) -> None:
     for key, array in arrays.items():
         header = (0x0800 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape)
         if hashlib.md5(header + array.astype(np.uint8).tobytes()).hexdigest() != IDX_MD5[key]:
-            raise DataError(
-                f"mnist.npz: {key} differs from the published MNIST (MD5 of its IDX file); delete it and run again"
-            )
+            raise DataError(f"mnist.npz: {key} differs from the published MNIST (MD5 of its IDX file); delete it and run again")
 
 
 def real() -> Dataset:
@@ -69,7 +67,9 @@ def real() -> Dataset:
     check_published(arrays)
     n = len(parts["train"]) - VALIDATION
     train, validation = parts["train"].take(range(n)), parts["train"].take(range(n, n + VALIDATION))
-    description = f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last {VALIDATION:,} of its training part for validation"
+    description = (
+        f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last {VALIDATION:,} of its training part for validation"
+    )
     return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256)
 
 

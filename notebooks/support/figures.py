@@ -1,0 +1,298 @@
+"""Every figure: made from a model, data or records, shown with its alt text, saved beside its caption."""
+
+import base64
+import io
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+import torch
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+import mccvae_core as core
+from data import Dataset
+
+from . import ROOT
+from .runs import Run
+from .settings import Profile
+
+plt.style.use(["petroff10", ROOT / "notebooks" / "support" / "style.mplstyle"])
+STAND_IN = "stand-in data"
+
+
+def caption(text: str, data: Dataset) -> str:
+    """A caption that says so where the data are a stand-in."""
+    return f"{text} ({STAND_IN})" if data.stand_in else text
+
+
+def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, name: str | None = None) -> None:
+    """Display a figure with its caption and alt text; with a profile and a name also save figures/<name>.png and .json."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", metadata={"Software": None})
+    plt.close(fig)
+    png = buffer.getvalue()
+    if name is not None:
+        folder = profile.folder / "figures"
+        core.write_atomically(folder / f"{name}.png", png)
+        core.write_atomically(folder / f"{name}.json", json.dumps({"caption": text, "alt": alt}, indent=1).encode())
+    display_png(png, text, alt)
+
+
+def display_png(png: bytes, text: str, alt: str) -> None:
+    """A picture with its alt text, its caption under it."""
+    display({"image/png": base64.b64encode(png).decode(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    display(Markdown(f"*{text}*"))
+
+
+def display_saved(profile: Profile, name: str) -> None:
+    """Display a figure that `show` saved."""
+    path = profile.folder / "figures" / f"{name}.png"
+    about = json.loads(path.with_suffix(".json").read_text())
+    display_png(path.read_bytes(), about["caption"], about["alt"])
+
+
+def _picture(ax, image: torch.Tensor, **options) -> None:
+    """An image (channels, H, W), without axes."""
+    ax.imshow(image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy(), vmin=0, **({"vmax": 1} | options))
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None = None) -> Figure:
+    """Rows of images, each with its name at the left."""
+    count = max(len(images) for images in rows.values())
+    fig, axes = plt.subplots(len(rows), count, figsize=(0.95 * count + 1.6, 1.0 * len(rows) + 0.5), squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(line, images, strict=True):
+            _picture(ax, image)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, text in zip(axes[0], columns or [], strict=False):
+        ax.set_title(text)
+    fig.suptitle(title)
+    return fig
+
+
+def label_text(data: Dataset, y: torch.Tensor) -> str:
+    """The names of the labels that are 1."""
+    return ", ".join(name for name, value in zip(data.labels, y.tolist(), strict=True) if value) or "none"
+
+
+def examples(data: Dataset, count: int = 8) -> list[int]:
+    """Positions in the test part: classes by turns where labels exclude each other, else the first images."""
+    if not data.task.exclusive:
+        return list(range(count))
+    by_class = [torch.nonzero(column).flatten().tolist() for column in data.test.labels.T]
+    return [by_class[i % len(by_class)][i // len(by_class)] for i in range(count)]
+
+
+def data_sheet(data: Dataset, profile: Profile) -> None:
+    """Meet the data: test images and how often each label is 1."""
+    index = examples(data, 10)
+    images = core.to_images(data.test.images[index])
+    title = caption(f"{data.task.title}: test images", data)
+    titles = [label_text(data, data.test.labels[i]) if data.task.exclusive else "" for i in index]
+    show(
+        _sheet({"": images}, title, titles),
+        title,
+        f"{len(index)} test images of {data.task.title}, one in a column" + (f": {', '.join(titles)}" if data.task.exclusive else "") + ".",
+    )
+    rates = pd.DataFrame({part: getattr(data, part).labels.float().mean(0).numpy() for part in ("train", "test")}, index=list(data.labels))
+    fig, ax = plt.subplots(figsize=(6.5, 0.25 * len(rates) + 1.2))
+    long = rates.rename_axis("label").reset_index().melt("label", var_name="part", value_name="rate")
+    sns.barplot(long, x="rate", y="label", hue="part", ax=ax)
+    ax.set(xlabel="share of images with the label", ylabel="", xlim=(0, 1))
+    text = caption(f"{data.task.title}: how often each label is 1", data)
+    alt = f"{text}. Train: " + ", ".join(f"{label} {rate:.2f}" for label, rate in rates["train"].items()) + "."
+    show(fig, text, alt)
+
+
+def training_curves(run: Run, data: Dataset) -> None:
+    """The loss and its terms over the epochs of a run."""
+    history = run.history
+    panels = {
+        "loss and reconstruction": ["labelled_loss", "labelled_reconstruction", "unlabelled_loss"],
+        "other terms": ["labelled_kl_style", "labelled_characteristics", "labelled_log_qyx", "labelled_log_qyz", "labelled_weighting"],
+        "weight w": ["labelled_mean_weight"],
+    }
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3))
+    for ax, (title, columns) in zip(axes, panels.items(), strict=True):
+        columns = [c for c in columns if c in history]
+        long = history.melt("epoch", columns, var_name="term", value_name="value")
+        long["term"] = long["term"].str.replace("labelled_", "labelled ").str.replace("_", " ")
+        sns.lineplot(long, x="epoch", y="value", hue="term", style="term", markers=len(history) < 60, dashes=False, ax=ax)
+        ax.set(title=title, ylabel="nats per image" if ax is not axes[2] else "mean of w (expectation 1)")
+        ax.legend(fontsize=7, title=None)
+    first, last = history.iloc[0], history.iloc[-1]
+    text = caption(f"{data.task.title}: training of {run.spec.title}, seed {run.record['seed']}", data)
+    alt = f"{text}. The labelled loss goes from {first.labelled_loss:.0f} to {last.labelled_loss:.0f} nats per image in {len(history)} epochs."
+    show(fig, text, alt)
+
+
+@torch.no_grad()
+def reconstruct(model: core.VAE, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The decoder's mean at the posterior mean, for uint8 images."""
+    device = next(model.parameters()).device
+    z = model.encode(core.to_images(images, device)).loc
+    given = (labels.float().to(device),) if isinstance(model, core.ConditionalVAE) else ()
+    return model.decode(z, *given).cpu()
+
+
+def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile, *, name: str | None = None) -> None:
+    """The paper's Figures 6 to 8: originals, then one row a model."""
+    index = examples(data)
+    images, labels = data.test.images[index], data.test.labels[index]
+    rows = {"original": core.to_images(images)} | {title: reconstruct(model, images, labels) for title, model in models.items()}
+    number = f"Figure {data.task.reconstruction_figure}. " if name else ""
+    text = caption(f"{number}Reconstructed test images, {data.task.title}", data)
+    columns = [label_text(data, y) for y in labels] if data.task.exclusive else None
+    alt = f"{text}: {len(index)} originals in the first row, below them the reconstructions by {', '.join(models)}."
+    show(_sheet(rows, text, columns), text, alt, profile=profile, name=name)
+
+
+def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
+    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks along."""
+    eye = torch.eye(len(data.labels))
+    if data.task.exclusive:
+        wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
+    else:
+        others = data.test.labels[:count].float()
+        wanted = {}
+        for _, towards in data.task.walks.values():
+            for label in towards:
+                for value in (0.0, 1.0):
+                    y = others.clone()
+                    y[:, data.labels.index(label)] = value
+                    wanted[f"{label} = {value:.0f}"] = y
+    device = next(model.parameters()).device
+    noise = torch.Generator(device).manual_seed(0)
+    rows = {name: core.generate(model, y.to(device), generator=noise) for name, y in wanted.items()}
+    text = caption(f"{data.task.title}: samples of {title}, z_c from the conditional prior of the row's label", data)
+    show(_sheet(rows, text), text, f"{text}: {count} generated images in each of the rows {', '.join(rows)}.")
+
+
+def walk_start(data: Dataset, towards: dict[str, int]) -> int:
+    """Position of the first test image whose labels are all at the other value than the walk goes to."""
+    y = data.test.labels
+    fits = torch.stack([y[:, data.labels.index(label)] != value for label, value in towards.items()]).all(0)
+    return int(torch.nonzero(fits)[0])
+
+
+def walk_rows(models: dict[str, core.MCCVAE]) -> dict[str, tuple[core.MCCVAE, int | None]]:
+    """The rows of a walk figure: each model, an MCCVAE once for each latent of a block and once for all together."""
+    rows = {}
+    for title, model in models.items():
+        k = max(model.config.characteristics)
+        if k == 1:
+            rows[title] = (model, None)
+        else:
+            rows |= {f"{title}\nlatent {j + 1} of {k}": (model, j) for j in range(k)}
+            rows[f"{title}\nall {k} together"] = (model, None)
+    return rows
+
+
+@torch.no_grad()
+def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7) -> None:
+    """The paper's Figures 9 to 12: a walk a row; under each picture every label's probability after encoding it again; a map of change."""
+    what, towards = data.task.walks[number]
+    start = walk_start(data, towards)
+    goal = {data.labels.index(label): value for label, value in towards.items()}
+    rows = walk_rows(models)
+    fig = plt.figure(figsize=(1.05 * (steps + 2) + 1.8, 1.55 * len(rows) + 0.9))
+    grid = fig.add_gridspec(2 * len(rows), steps + 2, height_ratios=[3, 1] * len(rows))
+    words, largest = [], 0.0
+    walks = {}
+    for name, (model, within) in rows.items():
+        device = next(model.parameters()).device
+        z = model.encode(core.to_images(data.test.images[start : start + 1], device)).loc[0]
+        walks[name] = core.latent_walk(model, z, goal, within=within, steps=steps), model.decode(z[None])[0]
+        change = (walks[name][0].images[-1] - walks[name][0].images[0]).abs().mean(0)
+        largest = max(largest, change.max().item())
+    for r, (name, (walk, reconstruction)) in enumerate(walks.items()):
+        ax = fig.add_subplot(grid[2 * r, 0])
+        _picture(ax, reconstruction)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.set_title("reconstruction" if r == 0 else "")
+        for t in range(steps):
+            ax = fig.add_subplot(grid[2 * r, t + 1])
+            _picture(ax, walk.images[t])
+            ax.set_title(f"step {t + 1}" if r == 0 else "")
+            _probability_bars(
+                fig.add_subplot(grid[2 * r + 1, t + 1]),
+                walk.reencoded[t].tolist(),
+                data.labels,
+                list(goal),
+                last_row=r == len(walks) - 1 and t == 0,
+            )
+        ax = fig.add_subplot(grid[2 * r, steps + 1])
+        change = (walk.images[-1] - walk.images[0]).abs().mean(0, keepdim=True)
+        _picture(ax, change, cmap="cividis", vmax=largest)
+        ax.set_title("change" if r == 0 else "")
+        fig.add_subplot(grid[2 * r + 1, steps + 1]).axis("off")
+        ends = ", ".join(f"{data.labels[i]} from {walk.reencoded[0][i]:.2f} to {walk.reencoded[-1][i]:.2f}" for i in goal)
+        words.append(f"{name.replace(chr(10), ', ')}: {ends}")
+    text = caption(f"Figure {number}. Latent walk, {data.task.title}: {what}", data)
+    fig.suptitle(
+        text
+        + f"\nbars: probability, 0 to 1, of {_bar_names(data.labels)} after encoding the picture again; change: last step against first, |difference| from 0 to {largest:.2f}"
+    )
+    show(
+        fig,
+        text,
+        f"{text}. Probability after encoding the walked picture again, first to last of {steps} steps. {'; '.join(words)}.",
+        profile=profile,
+        name=f"figure_{number}",
+    )
+
+
+def _bar_names(labels):
+    return ", ".join(labels) if len(labels) <= 10 else f"the {len(labels)} labels in the order of the data"
+
+
+def _probability_bars(ax, values, labels, moved, last_row):
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    ax.bar(range(len(values)), values, color=[cycle[1] if i in moved else cycle[3] for i in range(len(values))], width=0.85)
+    ax.set(ylim=(0, 1), yticks=[], xticks=[], xlim=(-0.6, len(labels) - 0.4))
+    ax.set_xlabel("  ".join(f"{values[i]:.2f}" for i in moved), fontsize=7, labelpad=1)
+    if last_row:
+        ax.set(yticks=[0, 1])
+
+
+def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Test accuracy of every run beside the majority's, a panel a task; seeds are points."""
+    tasks = list(frame["task"].unique())
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 2.8), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        part = frame[(frame["task"] == task) & (frame["part"] == "test")]
+        sns.stripplot(part, x="accuracy", y="model_title", hue="model_title", ax=ax, size=7, jitter=False, legend=False)
+        ax.axvline(part["majority_accuracy"].mean(), color="0.3", linestyle="--", linewidth=1)
+        low = min(part["accuracy"].min(), part["majority_accuracy"].min())
+        ax.set(title=part["task_title"].iloc[0], xlabel="test accuracy per label", ylabel="", xlim=(max(0, low - 0.05), 1.005))
+    text = "Test accuracy per label of each run; dashed: always answering the majority" + (f" ({STAND_IN})" if stand_in else "")
+    best = frame[frame["part"] == "test"].groupby("task_title")[["accuracy", "majority_accuracy"]].mean()
+    alt = (
+        f"{text}. Means over models: "
+        + "; ".join(f"{task} {row.accuracy:.2f} against {row.majority_accuracy:.2f}" for task, row in best.iterrows())
+        + "."
+    )
+    show(fig, text, alt, profile=profile, name="accuracy")
+
+
+def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """The training loss's terms of each model, a panel a task, reconstruction left out (it is too large to draw beside the others)."""
+    terms = ["kl_style", "characteristics", "log_qyz", "weighting", "minus_log_qyx", "minus_log_py"]
+    tasks = list(table["task"].unique())
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        part = table[table["task"] == task]
+        long = part.assign(minus_log_qyx=-part["log_qyx"], minus_log_py=-part["log_py"]).melt(
+            ["model_title"], terms, var_name="term", value_name="nats"
+        )
+        sns.barplot(long, x="nats", y="term", hue="model_title", ax=ax)
+        ax.set(title=part["task_title"].iloc[0], xlabel="nats per image", ylabel="")
+        ax.legend(title=None, fontsize=7)
+    text = "The training loss's terms beside reconstruction" + (f" ({STAND_IN})" if stand_in else "")
+    alt = f"{text}; the same numbers are in the table of loss terms."
+    show(fig, text, alt, profile=profile, name="loss_terms")

@@ -1,0 +1,200 @@
+"""Run folders: train a model into one, read what is there. `outputs/<profile>/<task>/<model>/seed<n>/`."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import mccvae_core as core
+from data import TASKS, Dataset, load
+
+from . import ROOT
+from .settings import ModelSpec, Profile, read_profile
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One trained model: its records as they lie in the folder."""
+
+    folder: Path
+    record: dict  # run.json
+    metrics: dict  # metrics.json: {part: scores}
+    history: pd.DataFrame  # an epoch a row
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec.parse(self.record["model"])
+
+    def model(self) -> core.VAE:
+        """The trained model, on this machine's device."""
+        return core.load_model(self.folder / "model.safetensors").to(core.choose_device())
+
+
+def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
+    return profile.folder / task / model / f"seed{seed}"
+
+
+def load_data(profile: Profile, task: str) -> Dataset:
+    """The task's data as this profile uses them."""
+    return load(task, profile.source, images=profile.value("images", TASKS[task]))
+
+
+def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None) -> Run:
+    """Train one model, evaluate it on every part, write its folder; a finished run with the same settings, data and
+    code is read instead, an interrupted one goes on. In a live notebook with a bar, else one line an epoch."""
+    data = load_data(profile, task) if data is None else data
+    spec, epochs = ModelSpec.parse(model), profile.value("epochs", data.task)
+    if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):  # changed by hand: a run of its own
+        spec = dataclasses.replace(spec, epochs=epochs)
+    identity = {
+        "task": task, "model": spec.name, "estimator": "official", "label_weight": 0.0,
+        "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
+        "labelled_fraction": spec.labelled_fraction, "seed": seed, "epochs": spec.epochs or epochs,
+        "batch_size": profile.value("batch_size", data.task), "data": data.summary(), "code": code_version(),
+    }  # fmt: skip
+    folder = run_folder(profile, task, spec.name, seed)
+    if (folder / "run.json").exists():
+        run = read_run(folder)
+        if {key: run.record.get(key) for key in identity} == identity:
+            print(f"{task} {spec.name} seed {seed}: already trained, read from its folder")
+            return run
+    return _train(folder, spec, data, identity)
+
+
+def _train(folder, spec, data, identity):
+    device, seed, epochs = core.choose_device(), identity["seed"], identity["epochs"]
+    checkpoint = folder / "checkpoint.safetensors"
+    label = f"{identity['task']} {spec.name} seed {seed}"
+
+    def attempt():
+        model = core.build_model(spec.kind, spec.config(data), seed)
+        with Progress(label, epochs) as progress:
+            history = core.fit(
+                model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
+                estimator=identity["estimator"], label_weight=identity["label_weight"], labelled_fraction=spec.labelled_fraction,
+                device=device, checkpoint=checkpoint, identity=identity, on_epoch=progress,
+            )  # fmt: skip
+        return model, history
+
+    try:
+        model, history = attempt()
+    except core.CheckpointError as error:
+        print(f"{label}: starting afresh: {error}")
+        checkpoint.unlink()
+        model, history = attempt()
+    parts = {part: getattr(data, part) for part in PARTS}
+    metrics = {
+        name: core.evaluate(
+            model, part.images, part.labels, exclusive=data.task.exclusive, estimator=identity["estimator"], reference=data.train.labels
+        )
+        for name, part in parts.items()
+    }
+    record = identity | {
+        "versions": versions(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "seconds": round(sum(row["seconds"] for row in history), 1),
+    }
+    core.save_model(folder / "model.safetensors", model)
+    core.write_atomically(folder / "history.csv", pd.DataFrame(history).to_csv(index=False).encode())
+    core.write_atomically(folder / "metrics.json", _json(metrics))
+    core.write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
+    checkpoint.unlink(missing_ok=True)
+    return read_run(folder)
+
+
+def _json(value) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def read_run(folder: Path) -> Run:
+    """The records of a finished run."""
+    record, metrics = (json.loads((folder / name).read_text()) for name in ("run.json", "metrics.json"))
+    return Run(folder, record, metrics, pd.read_csv(folder / "history.csv"))
+
+
+def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
+    """The runs that the profile asks for, in its order. A run that is missing raises FileNotFoundError naming its folder."""
+    runs = []
+    for task in tasks or list(TASKS):
+        for model in profile.models:
+            for seed in profile.seeds:
+                folder = run_folder(profile, task, model, seed)
+                if not (folder / "run.json").exists():
+                    where = folder.relative_to(ROOT)
+                    raise FileNotFoundError(
+                        f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
+                    )
+                runs.append(read_run(folder))
+    return runs
+
+
+def code_version() -> str:
+    """sha256 over the core and the data modules: what a run's numbers depend on."""
+    h = hashlib.sha256()
+    for path in [ROOT / "mccvae_core.py", *sorted((ROOT / "data").glob("*.py"))]:
+        h.update(path.name.encode() + path.read_bytes())
+    return h.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's name, for provenance."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if Path("/proc/cpuinfo").exists():
+        models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        if models:
+            return f"CPU: {models[0]}, {os.cpu_count()} logical cores"
+    return f"{device.type}: {platform.processor() or platform.machine()}"
+
+
+def commit() -> str | None:
+    """The git commit of the code, with a + where files differ from it; None outside a repository."""
+    try:
+        out = [
+            subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True, check=True).stdout.strip()
+            for args in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+        return out[0] + ("+" if out[1] else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+class Progress:
+    """`on_epoch` of the core's fit: a bar in a live notebook (a Jupyter server names its session), else one line an epoch."""
+
+    def __init__(self, label: str, epochs: int):
+        self.label, self.epochs, self.bar = label, epochs, None
+        if "JPY_SESSION_NAME" in os.environ:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=epochs, desc=label, unit="epoch")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, row: dict) -> None:
+        if self.bar is not None:
+            self.bar.update(row["epoch"] - self.bar.n)
+            self.bar.set_postfix(loss=f"{row['labelled_loss']:.1f}")
+        else:
+            print(f"{self.label}  epoch {row['epoch']}/{self.epochs}  loss {row['labelled_loss']:.1f}  {row['seconds']:.1f} s", flush=True)
+            sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""Profiles, models by name, and the parameters of a notebook."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import yaml
+
+from data import SOURCES, TASKS, Dataset, Task
+from mccvae_core import ModelConfig
+
+from . import ROOT
+
+PROFILES = ROOT / "notebooks" / "profiles"
+
+
+class SettingsError(Exception):
+    """A parameter, profile or model name is not usable; the message says which and what would be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """One file of notebooks/profiles. epochs, batch_size and images: one value for all tasks, or {task: value};
+    None: the task's own (images: all of them)."""
+
+    profile: str
+    source: str
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int | dict | None
+    batch_size: int | dict | None
+    images: int | dict | None
+
+    @property
+    def folder(self) -> Path:
+        """Where this profile's runs, tables, figures and report go."""
+        return ROOT / "outputs" / self.profile
+
+    def value(self, key: str, task: Task):
+        """epochs, batch_size or images of a task."""
+        value = getattr(self, key)
+        value = value.get(task.name) if isinstance(value, dict) else value
+        return getattr(task, key, None) if value is None else value
+
+
+KEYS = tuple(field.name for field in dataclasses.fields(Profile))
+
+
+def read_profile(name: str, **changes) -> Profile:
+    """A profile by name, with some of its values changed. Raises SettingsError where a value can't be."""
+    path = PROFILES / f"{name}.yaml"
+    if not re.fullmatch(r"\w+", name) or not path.exists():
+        raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(sorted(p.stem for p in PROFILES.glob('*.yaml')))}")
+    values = yaml.safe_load(path.read_text()) | changes
+    if set(values) != set(KEYS):
+        raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
+    for key in ("epochs", "batch_size", "images"):
+        numbers = values[key].values() if isinstance(values[key], dict) else [values[key]]
+        if not all(n is None or (isinstance(n, int) and not isinstance(n, bool) and n > 0) for n in numbers):
+            raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {values[key]!r}")
+        if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
+            raise SettingsError(f"{key} names the task {min(unknown)!r}; there are: {', '.join(TASKS)}")
+    if values["source"] not in SOURCES:
+        raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
+    for model in values["models"]:
+        ModelSpec.parse(model)
+    return Profile(**values | {"models": tuple(values["models"]), "seeds": tuple(values["seeds"])})
+
+
+def notebook_profile(namespace: dict) -> Profile:
+    """The profile that a notebook's globals name, with those of its values that the notebook or papermill set itself.
+
+    Called in the cell after the parameters. Under papermill, whose injected cell is the second one, a parameter that
+    is neither declared in the first cell nor a profile's key raises SettingsError (papermill itself only warns).
+    """
+    cells = namespace.get("In", [])
+    if len(cells) > 2 and cells[2].startswith("# Parameters\n"):
+        declared, injected = (_assigned(cell) for cell in cells[1:3])
+        if unknown := injected - declared - set(KEYS):
+            raise SettingsError(
+                f"unknown parameter {', '.join(sorted(unknown))}; this notebook takes {', '.join(sorted(declared | set(KEYS)))}"
+            )
+    changes = {key: namespace[key] for key in KEYS if namespace.get(key) is not None and key != "profile"}
+    return read_profile(namespace["profile"], **changes)
+
+
+def _assigned(cell: str) -> set[str]:
+    return {
+        target.id
+        for node in ast.parse(cell).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A model by its name: `vae`, `cvae`, `ccvae`, `ccvae_more_style` or `mccvae`, then only what differs from its
+    defaults, in this order: -k<k> latents for every label, -f<labelled fraction>, -e<epochs>."""
+
+    base: str
+    k: int | None = None
+    labelled_fraction: float = 1.0
+    epochs: int | None = None
+
+    BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
+    TITLES = ("VAE", "conditional VAE", "CCVAE", "CCVAE more style", "MCCVAE")
+
+    @classmethod
+    def parse(cls, name: str) -> "ModelSpec":
+        """Raises SettingsError for a name that is none."""
+        match = re.fullmatch(r"([a-z_]+?)(?:-k(\d+))?(?:-f(0?\.\d+))?(?:-e(\d+))?", name)
+        if not match or match[1] not in cls.BASES or match[2] == "0" or match[4] == "0":
+            raise SettingsError(
+                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -k<latents of a label>, -f<labelled fraction>, -e<epochs> behind it, in this order"
+            )
+        return cls(match[1], int(match[2]) if match[2] else None, float(match[3] or 1), int(match[4]) if match[4] else None)
+
+    @property
+    def name(self) -> str:
+        """The folder's name; `parse` reads it back."""
+        parts = [self.base, f"-k{self.k}" if self.k else "", f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else ""]
+        return "".join(parts) + (f"-e{self.epochs}" if self.epochs else "")
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.TITLES[self.BASES.index(self.base)] + self.name[len(self.base) :].replace("-", ", ")
+
+    @property
+    def kind(self) -> str:
+        """Which class of the core."""
+        return {"vae": "VAE", "cvae": "ConditionalVAE"}.get(self.base, "MCCVAE")
+
+    def config(self, data: Dataset) -> ModelConfig:
+        """Paper section 4: k = 1 and the base style for CCVAE, more style, or k = 2 with the base style for MCCVAE."""
+        task = data.task
+        k = self.k or (2 if self.base == "mccvae" else 1)
+        style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
+        return ModelConfig(task.image_shape, (k,) * len(data.labels), style, task.likelihood, data.label_prior)

@@ -1,0 +1,217 @@
+"""Every table and every finding, from the records of runs alone. The paper's numbers are read from paper.yaml."""
+
+import html
+
+import pandas as pd
+import torch
+import yaml
+from IPython.display import HTML, display
+
+import mccvae_core as core
+from data import TASKS, Dataset
+
+from . import ROOT
+from .figures import STAND_IN, walk_rows
+from .runs import PARTS, Run
+from .settings import Profile
+
+PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
+SCORES = ("accuracy", "majority_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match", "argmax_accuracy",
+          "majority_argmax_accuracy", "argmax_balanced_accuracy", "sampled_accuracy")  # fmt: skip
+SPLIT_TERMS = ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting", "log_qyx", "log_py", "mean_weight")
+
+
+def _about(run: Run) -> dict:
+    task = TASKS[run.record["task"]]
+    return {
+        "task": task.name,
+        "task_title": task.title,
+        "model": run.record["model"],
+        "model_title": run.spec.title,
+        "seed": run.record["seed"],
+        "stand_in": run.record["data"]["stand_in"],
+    }
+
+
+def score_frame(runs: list[Run]) -> pd.DataFrame:
+    """One row a run and part: the scores of metrics.json. Models without a classifier have none and are left out."""
+    rows = [
+        _about(run) | {"part": part, "n": run.metrics[part]["n"]} | {s: run.metrics[part].get(s) for s in SCORES}
+        for run in runs
+        for part in PARTS
+        if "accuracy" in run.metrics[part]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _over_seeds(frame: pd.DataFrame, values: list[str], paper: dict) -> pd.DataFrame:
+    """Mean over seeds of each value, the sd of the first, the number of seeds, and the paper's number; a row a task and model."""
+    keys = ["task", "task_title", "model", "model_title", "stand_in", "n"]
+    grouped = frame.groupby(keys, sort=False)
+    table = grouped[values].mean()
+    table.insert(1, f"{values[0]}_sd", grouped[values[0]].std())
+    table.insert(0, "seeds", grouped.size())
+    table = table.reset_index()
+    table.insert(keys.index("n") + 1, "paper", [paper.get(m, {}).get(t) for t, m in zip(table["task"], table["model"], strict=True)])
+    return table
+
+
+def accuracy_table(runs: list[Run], part: str) -> pd.DataFrame:
+    """Table 1 (part "train") or 2 ("test"): the paper's accuracy beside ours, and the majority's."""
+    frame = score_frame(runs)
+    return _over_seeds(frame[frame["part"] == part], list(SCORES), PAPER[{"train": "table_1", "test": "table_2"}[part]])
+
+
+def loss_table(runs: list[Run]) -> pd.DataFrame:
+    """Table 3: labelled loss at alpha = 0 over the whole training part with the final weights, its terms, the
+    running mean of the last epoch beside it, and the test part's loss and reconstruction."""
+    rows = []
+    for run in runs:
+        train, test = run.metrics["train"]["loss"], run.metrics["test"]["loss"]
+        terms = {term: train[term] for term in SPLIT_TERMS} | {"ess_share": train["ess"] / run.metrics["train"]["n"]}
+        last = run.history["labelled_loss_alpha0"].iloc[-1]
+        seconds = {"seconds": run.record["seconds"], "epochs": run.record["epochs"]}
+        rows.append(
+            _about(run) | {"n": run.metrics["train"]["n"], "loss": train["loss_alpha0"], "last_epoch_mean": last} | terms
+            | {"test_loss": test["loss_alpha0"], "test_reconstruction": test["reconstruction"]} | seconds
+        )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    values = [c for c in frame.columns if c not in ("task", "task_title", "model", "model_title", "seed", "stand_in", "n")]
+    return _over_seeds(frame, ["loss", *[v for v in values if v != "loss"]], PAPER["table_3"])
+
+
+def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int = 64) -> pd.DataFrame:
+    """What each walk of the paper changes on average over test images: see `mccvae_core.intervention_effects`.
+
+    share: a latent's pixel change as a share of the sum over the latents of its block, where one is moved alone.
+    """
+    rows = []
+    for number, (what, towards) in data.task.walks.items():
+        goal = {data.labels.index(label): value for label, value in towards.items()}
+        fits = torch.stack([data.test.labels[:, label] != value for label, value in goal.items()]).all(0)
+        images = data.test.images[fits][:count]
+        for name, (model, within) in walk_rows(models).items():
+            device = next(model.parameters()).device
+            with torch.no_grad():
+                z = model.encode(core.to_images(images, device)).loc
+            effect = core.intervention_effects(model, z, goal, within=within)
+            title, _, which = name.partition("\n")
+            about = {"task": data.task.name, "figure": number, "walk": what, "stand_in": data.stand_in, "model_title": title}
+            rows.append(about | {"latents": which or "the one", "n": len(images)} | effect)
+    table = pd.DataFrame(rows)
+    single = table["latents"].str.startswith("latent")
+    total = table[single].groupby(["figure", "model_title"])["pixels"].transform("sum")
+    table.loc[single, "share"] = table["pixels"] / total
+    return table
+
+
+# --- showing ------------------------------------------------------------------------------------------------
+
+
+def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
+    """tables/<name>.csv, whole numbers exact and others to six digits."""
+    core.write_atomically(profile.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def read_table(profile: Profile, name: str) -> pd.DataFrame:
+    return pd.read_csv(profile.folder / "tables" / f"{name}.csv")
+
+
+def _pm(mean, sd, digits) -> str:
+    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if pd.notna(sd) else "")
+
+
+def _paper(value, digits) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+
+
+def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) -> pd.DataFrame:
+    """The paper's layout: models down, tasks across; in each task the paper's number, ours (mean ± sd over seeds), and extra columns."""
+    columns = {}
+    for task, part in table.groupby("task_title", sort=False):
+        part = part.set_index("model_title")
+        columns[(task, "paper")] = part["paper"].map(lambda v: _paper(v, digits))
+        columns[(task, "ours")] = pd.Series({m: _pm(r[value], r[f"{value}_sd"], digits) for m, r in part.iterrows()})
+        for column, title in extra.items():
+            columns[(task, title)] = part[column].map(lambda v: "–" if pd.isna(v) else f"{v:,.{digits}f}")
+    return pd.DataFrame(columns).rename_axis(index=None).fillna("–")
+
+
+def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = True) -> None:
+    """A table with its caption; over a stand-in's results the words say so."""
+    text = f"{text} ({STAND_IN})" if stand_in else text
+    markup = table.to_html(index=index, border=0, float_format=lambda v: f"{v:,.3f}", na_rep="–", justify="left")
+    display(HTML(markup.replace("<thead>", f"<caption>{html.escape(text)}</caption><thead>", 1)))
+
+
+def seeds_note(table: pd.DataFrame) -> str:
+    """What stands behind the numbers of a table."""
+    seeds = sorted(set(table["seeds"]))
+    counts = ", ".join(f"{title} {int(n):,}" for title, n in table.groupby("task_title", sort=False)["n"].first().items())
+    many = f"mean ± sd over {seeds[0]} seeds" if seeds[0] > 1 else "one seed"
+    return f"{many}; images: {counts}"
+
+
+# --- findings: sentences from numbers -------------------------------------------------------------------------
+
+
+def _differences(table: pd.DataFrame, value: str, first: str, second: str) -> dict[str, float]:
+    """Value of the first model minus that of the second, for each task that has both."""
+    pivot = table.pivot_table(index="task_title", columns="model", values=value, sort=False)
+    return {} if not {first, second} <= set(pivot.columns) else (pivot[first] - pivot[second]).dropna().to_dict()
+
+
+def _list(parts) -> str:
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def classification_finding(train: pd.DataFrame, test: pd.DataFrame) -> str:
+    """CCVAE against MCCVAE, and both against the majority."""
+    gap = _differences(test, "accuracy", "ccvae", "mccvae")
+    lift = (test.groupby("task_title", sort=False)[["accuracy", "majority_accuracy"]].mean()).eval("accuracy - majority_accuracy")
+    parts = []
+    if gap:
+        parts.append(
+            "On test images CCVAE's accuracy per label minus MCCVAE's is " + _list(f"{100 * d:+.1f} points on {t}" for t, d in gap.items())
+        )
+    parts.append(
+        "over always answering the majority the models gain " + _list(f"{100 * d:+.1f} points on {t}" for t, d in lift.items())
+        + f", and {'one seed' if test['seeds'].max() == 1 else 'the spread over seeds'} limits what can be told from that"
+    )  # fmt: skip
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def reconstruction_finding(table: pd.DataFrame) -> str:
+    """Where MCCVAE's loss differs from CCVAE's, and how much of that is reconstruction."""
+    loss, pixels = (_differences(table, value, "mccvae", "ccvae") for value in ("loss", "reconstruction"))
+    if not loss:
+        worst = table.groupby("task_title", sort=False)["loss"].mean()
+        return "The training loss is " + _list(f"{v:,.0f} nats on {t}" for t, v in worst.items()) + "."
+    return (
+        "MCCVAE's training loss minus CCVAE's is " + _list(f"{d:+,.1f} nats on {t} ({pixels[t]:+,.1f} of it reconstruction)" for t, d in loss.items())
+        + "; the rest comes from the latents' terms and from w, so the loss alone does not measure the pictures."
+    )  # fmt: skip
+
+
+def intervention_finding(table: pd.DataFrame) -> str:
+    """How far the walks move their labels and others, and how evenly a block's latents share the work."""
+    whole = table[~table["latents"].str.startswith("latent")]
+    moved, others = whole["moved"].mean(), whole["others"].mean()
+    sentence = f"Walking a label's whole block moves its probability, read again from the picture, by {moved:.2f} on average and every other label's by {others:.2f}"
+    single = table[table["latents"].str.startswith("latent")]
+    if len(single):
+        top = single.groupby(["figure", "model_title"])["share"].max()
+        sentence += f"; in MCCVAE the stronger latent of a block does {100 * top.min():.0f} to {100 * top.max():.0f} % of the pixel change"
+    return sentence + "."
+
+
+def save_finding(sentence: str, profile: Profile, name: str) -> None:
+    """tables/finding_<name>.txt, from which the report takes it; and shown as the notebook's last line."""
+    core.write_atomically(profile.folder / "tables" / f"finding_{name}.txt", (sentence + "\n").encode())
+    print(sentence)
+
+
+def read_finding(profile: Profile, name: str) -> str:
+    return (profile.folder / "tables" / f"finding_{name}.txt").read_text().strip()
