@@ -139,6 +139,12 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
     return runs
 
 
+def models_by_title(profile: Profile, task: str, *, characteristics: bool = False) -> dict[str, core.VAE]:
+    """Title -> trained model of the task, each at the profile's first seed; `characteristics`: only models that have them."""
+    runs = [run for run in read_runs(profile, tasks=[task]) if run.record["seed"] == profile.seeds[0]]
+    return {run.spec.title: run.model() for run in runs if run.spec.kind == "MCCVAE" or not characteristics}
+
+
 def code_version() -> str:
     """sha256 over the core and the data modules: what a run's numbers depend on."""
     h = hashlib.sha256()

@@ -137,6 +137,72 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
     return pd.DataFrame(columns).rename_axis(index=None).fillna("–")
 
 
+def display_accuracy(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
+    """Table 1 or 2 in the paper's layout, the majority beside it."""
+    text = f"{text}; ours: {seeds_note(table)}"
+    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, stand_in=stand_in)
+
+
+def display_losses(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
+    """Table 3 in the paper's layout, the last epoch's running mean beside it."""
+    text = f"{text}; ours: {seeds_note(table)}"
+    display_table(wide(table, "loss", 0, {"last_epoch_mean": "last epoch"}), text, stand_in=stand_in)
+
+
+def _columns(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    return table[list(names)].rename(columns=names)
+
+
+def score_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The scores beside the paper's accuracy, for showing."""
+    titles = {"majority_exact_match": "majority", "majority_argmax_accuracy": "majority ", "argmax_balanced_accuracy": "balanced argmax"}
+    names = {"task_title": "task", "model_title": "model"}
+    wanted = ("sampled_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match", "argmax_accuracy",
+              "majority_argmax_accuracy", "argmax_balanced_accuracy")  # fmt: skip
+    return _columns(table, names | {c: titles.get(c, c.replace("_", " ").removesuffix(" accuracy")) for c in wanted})
+
+
+def term_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The train loss and its terms, and the test part's, for showing."""
+    shown = table.assign(minus_log_qyx=-table["log_qyx"], minus_log_py=-table["log_py"])
+    names = {
+        "task_title": "task", "model_title": "model", "loss": "loss", "reconstruction": "reconstruction", "kl_style": "KL style",
+        "characteristics": "KL characteristics", "log_qyz": "log q(y|z_c)", "weighting": "weighting", "minus_log_qyx": "−log q(y|x)",
+        "minus_log_py": "−log p(y)", "mean_weight": "mean w", "ess_share": "ESS of w / n", "test_loss": "test loss",
+        "test_reconstruction": "test reconstruction",
+    }  # fmt: skip
+    return _columns(shown, names).round({c: 1 for c in names.values() if c not in ("mean w", "ESS of w / n")})
+
+
+def intervention_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The walks' effects, for showing."""
+    shown = table.assign(figure="Figure " + table["figure"].astype(str) + ": " + table["walk"])
+    names = {
+        "figure": "walk",
+        "model_title": "model",
+        "latents": "latents",
+        "n": "images",
+        "moved": "moved",
+        "others": "others",
+        "pixels": "pixels",
+        "share": "share",
+    }
+    return _columns(shown, names)
+
+
+def scores_of(run: Run) -> pd.DataFrame:
+    """One run's scores and losses: a row a score, a column a part of the data."""
+    shown = {}
+    for part in PARTS:
+        metrics = run.metrics[part]
+        scores = {s.replace("_", " "): metrics[s] for s in SCORES if s in metrics}
+        shown[f"{part} (n = {metrics['n']:,})"] = scores | {
+            "loss, nats": metrics["loss"]["loss_alpha0"],
+            "reconstruction, nats": metrics["loss"]["reconstruction"],
+        }
+    return pd.DataFrame(shown)
+
+
 def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = True) -> None:
     """A table with its caption; over a stand-in's results the words say so."""
     text = f"{text} ({STAND_IN})" if stand_in else text
@@ -164,6 +230,17 @@ def _differences(table: pd.DataFrame, value: str, first: str, second: str) -> di
 def _list(parts) -> str:
     parts = list(parts)
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def training_finding(run: Run, data: Dataset) -> str:
+    """What one trained model reaches on the test part."""
+    test = run.metrics["test"]
+    sentence = f"After {run.record['epochs']} epochs {run.spec.title} (seed {run.record['seed']}) reconstructs test images at {test['loss']['reconstruction']:,.0f} nats"
+    if "accuracy" in test:
+        sentence += f" and reads {100 * test['accuracy']:.1f} % of their labels rightly, where the majority's answer gets {100 * test['majority_accuracy']:.1f} %"
+    if "argmax_accuracy" in test:
+        sentence += f"; the most probable label is the true one for {100 * test['argmax_accuracy']:.1f} % of the images (majority {100 * test['majority_argmax_accuracy']:.1f} %)"
+    return sentence + (f", all on {STAND_IN}." if data.stand_in else ".")
 
 
 def classification_finding(train: pd.DataFrame, test: pd.DataFrame) -> str:

@@ -1,0 +1,151 @@
+# The graph: which notebook makes which file from which. Nothing computes here. Run it by ./run_all.sh [profile].
+import yaml
+
+PROFILE = config.get("profile", "demo")
+OUT = f"outputs/{PROFILE}"
+SETTINGS_FILE = f"notebooks/profiles/{PROFILE}.yaml"
+with open(SETTINGS_FILE) as file:
+    SETTINGS = yaml.safe_load(file)
+
+TASKS = ("celeba", "mnist", "chest_xray")
+EXPERIMENTS = ("classification", "reconstruction", "intervention")
+RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
+RUNS = expand(f"{OUT}/{{task}}/{{model}}/seed{{seed}}", task=TASKS, model=SETTINGS["models"], seed=SETTINGS["seeds"])
+
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
+TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
+SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "style.mplstyle", "paper.yaml")]
+EXECUTE = "python notebooks/support/execute.py notebooks/{notebook}.ipynb"
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    experiment="|".join(EXPERIMENTS),
+    seed=r"\d+",
+
+
+rule report:
+    input:
+        f"{OUT}/report.html",
+
+
+# Get and check a data set once, before anything trains on it.
+rule data:
+    input:
+        METHOD,
+    output:
+        f"{OUT}/{{task}}/data.json",
+    benchmark:
+        f"{OUT}/benchmarks/data-{{task}}.tsv"
+    shell:
+        f"python -m data {{wildcards.task}} {SETTINGS['source']} {{output}}"
+
+
+rule train:
+    input:
+        METHOD,
+        TRAINING,
+        SETTINGS_FILE,
+        f"{OUT}/{{task}}/data.json",
+        notebook="notebooks/{task}.ipynb",
+    output:
+        notebook=f"{OUT}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
+        records=[f"{OUT}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
+    threads: 1  # a run a core: two runs side by side finish sooner than one run on two cores
+    benchmark:
+        f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
+    shell:
+        f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
+
+
+def experiment(name, tables, figures):
+    return {
+        "notebook": f"{OUT}/notebooks/{name}.ipynb",
+        "tables": expand(f"{OUT}/tables/{{table}}", table=[*tables, f"finding_{name}.txt"]),
+        "figures": expand(f"{OUT}/figures/{{figure}}.{{kind}}", figure=figures, kind=("png", "json")),
+    }
+
+
+CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
+RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_6", "figure_7", "figure_8"])
+INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
+EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION) for path in (*e["tables"], *e["figures"])]
+TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
+
+
+rule classification:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/classification.ipynb",
+    output:
+        **CLASSIFICATION,
+    benchmark:
+        f"{OUT}/benchmarks/classification.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='classification')} {{output.notebook}} profile={PROFILE}"
+
+
+rule reconstruction:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/reconstruction.ipynb",
+    output:
+        **RECONSTRUCTION,
+    benchmark:
+        f"{OUT}/benchmarks/reconstruction.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='reconstruction')} {{output.notebook}} profile={PROFILE}"
+
+
+rule intervention:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/intervention.ipynb",
+    output:
+        **INTERVENTION,
+    benchmark:
+        f"{OUT}/benchmarks/intervention.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='intervention')} {{output.notebook}} profile={PROFILE}"
+
+
+rule report_notebook:
+    input:
+        EXPERIMENT_FILES,
+        "notebooks/report.ipynb",
+        "notebooks/support/report.py",
+        "README.md",
+    output:
+        notebook=f"{OUT}/notebooks/report.ipynb",
+    benchmark:
+        f"{OUT}/benchmarks/report.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='report')} {{output.notebook}} profile={PROFILE}"
+
+
+# A notebook as one self-contained page.
+rule page:
+    input:
+        notebook=f"{OUT}/notebooks/{{name}}.ipynb",
+        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "style.css")),
+    output:
+        f"{OUT}/notebooks/{{name}}.html",
+    shell:
+        "jupyter nbconvert --log-level WARN --to html --template report"
+        " --TemplateExporter.extra_template_basedirs=notebooks/templates --HTMLExporter.exclude_anchor_links=True"
+        " --output-dir $(dirname {output}) --output {wildcards.name}.html {input.notebook}"
+
+
+# The report comes last: where it stands, everything that it links to stands too.
+rule finish:
+    input:
+        f"{OUT}/notebooks/report.html",
+        expand(f"{OUT}/notebooks/{{name}}.html", name=EXPERIMENTS),
+        [f"{run}/train.ipynb" for run in RUNS],
+    output:
+        f"{OUT}/report.html",
+    shell:
+        "cp {input[0]} {output}"

@@ -1,0 +1,58 @@
+"""`python notebooks/support/execute.py NOTEBOOK OUTPUT [name=value ...]`: run a notebook with papermill, for the graph.
+
+What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one
+fails, the partial notebook stays beside it as OUTPUT.failed.ipynb, a few lines say which notebook and what error, and
+the exit status is 1. A kernel that was lost (its port taken, or killed) is started once more.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 7 * 24 * 3600  # the longest that a cell may take
+
+
+def execute(notebook: Path, output: Path, parameters: dict) -> None:
+    """Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
+    failed = output.with_suffix(".failed.ipynb")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in (1, 2):
+        try:
+            papermill.execute_notebook(
+                str(notebook), str(failed), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
+                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120,
+            )  # fmt: skip
+            break
+        except (DeadKernelError, RuntimeError) as error:
+            if attempt == 2 or not (isinstance(error, DeadKernelError) or "ernel" in str(error)):
+                raise
+            print(f"{notebook.name}: the kernel was lost ({str(error).splitlines()[0]}); starting it once more", file=sys.stderr)
+    os.replace(failed, output)
+
+
+def main(arguments: list[str]) -> int:
+    notebook, output = Path(arguments[0]).resolve(), Path(arguments[1]).resolve()
+    parameters = {name: yaml.safe_load(value) for name, _, value in (a.partition("=") for a in arguments[2:])}
+    os.environ.pop("JPY_SESSION_NAME", None)  # this kernel is not a live session, wherever it was started from
+    about = " ".join(f"{name}={value}" for name, value in parameters.items())
+    print(f"{notebook.name} {about}", flush=True)
+    try:
+        execute(notebook, output, parameters)
+    except PapermillExecutionError as error:
+        print(f"\nFAILED: notebooks/{notebook.name} {about}\n  cell {error.cell_index}: {error.ename}: {error.evalue}", file=sys.stderr)
+    except (DeadKernelError, RuntimeError) as error:
+        print(f"\nFAILED: notebooks/{notebook.name} {about}\n  the kernel was lost twice: {error}", file=sys.stderr)
+    else:
+        return 0
+    print(f"  the notebook up to there: {os.path.relpath(output.with_suffix('.failed.ipynb'))}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

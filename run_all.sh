@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# The one command: set up, run the graph, write the report. See the README, or ./run_all.sh help.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat <<'TEXT'
+./run_all.sh [smoke|demo|quick|paper] [-- snakemake options]   train, tables, figures, report (default: demo)
+./run_all.sh test [-- pytest options]                          the tests
+./run_all.sh lab                                               JupyterLab on notebooks/
+TEXT
+}
+
+fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit 1; }
+
+# Does this Python have every version that requirements.txt pins? Prints the first that it lacks.
+satisfies() {
+  "$1" - <<'PYTHON'
+import importlib.metadata, sys
+if sys.version_info < (3, 11):
+    sys.exit(f"it is Python {sys.version.split()[0]}, and 3.11 or later is needed")
+for line in open("requirements.txt"):
+    name, _, pin = line.split("#")[0].strip().partition("==")
+    if not name:
+        continue
+    try:
+        found = importlib.metadata.version(name).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        found = "missing"
+    if found != pin:
+        sys.exit(f"{name} {pin} is needed, {found} is there" if found != "missing" else f"{name} {pin} is missing")
+PYTHON
+}
+
+# Leaves the environment's bin/ first in PATH: the active one if it satisfies the pins, else .venv, made where it is not there.
+set_up() {
+  local active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" lack python
+  if [ -n "$active" ] && [ -x "$active/bin/python" ]; then
+    if lack=$(satisfies "$active/bin/python" 2>&1); then
+      export PATH="$active/bin:$PATH"
+      return
+    fi
+    echo "The active environment is not used: $lack. Using .venv."
+  fi
+  if ! [ -x .venv/bin/python ] || ! lack=$(satisfies .venv/bin/python 2>&1); then
+    local started=$SECONDS
+    for python in python3 python3.14 python3.13 python3.12 python3.11 none; do
+      [ "$python" = none ] && fail "no Python 3.11 or later found; install one, or use conda: conda env create -f environment.yml"
+      "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    done
+    echo "Setting up .venv with the versions of requirements.txt (some minutes, once) ..."
+    [ -x .venv/bin/python ] || "$python" -m venv .venv || fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || fail "could not install requirements.txt (pip's message is above); run again when that is mended"
+    echo "Set up in $((SECONDS - started)) s."
+  fi
+  export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
+}
+
+stand_in_note() { # the profile's source decides, not its name
+  grep -q '^source: embedded' "notebooks/profiles/$1.yaml" || return 0
+  echo "These are stand-in data, not the paper's: ./run_all.sh paper is the reproduction."
+}
+
+run_profile() {
+  local profile="$1" started=$SECONDS
+  shift
+  stand_in_note "$profile"
+  set_up
+  local report="outputs/$profile/report.html"
+  if ! snakemake --snakefile Snakefile --config "profile=$profile" --cores all --rerun-incomplete --quiet all "$@"; then
+    [ -e "$report" ] && ! [ -s "$report" ] && rm -f "$report"
+    fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
+  fi
+  echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
+  stand_in_note "$profile"
+}
+
+command="${1:-demo}"
+[ $# -gt 0 ] && shift
+[ "${1:-}" = "--" ] && shift
+case "$command" in
+  help | -h | --help) usage ;;
+  test) set_up && exec python -m pytest "$@" ;;
+  lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
+  *)
+    [ -f "notebooks/profiles/$command.yaml" ] || { usage >&2; fail "there is no profile or command '$command'"; }
+    run_profile "$command" "$@"
+    ;;
+esac
