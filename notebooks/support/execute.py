@@ -2,31 +2,37 @@
 
 What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one
 fails, the partial notebook stays beside it as OUTPUT.failed.ipynb, a few lines say which notebook and what error, and
-the exit status is 1. A kernel that was lost (its port taken, or killed) is started once more.
+the exit status is 1. A kernel that was lost is started once more.
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 7 * 24 * 3600  # the longest that a cell may take
 
 
-def execute(notebook: Path, output: Path, parameters: dict) -> None:
-    """Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
+def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> None:
+    """The kernel's connection lies in the folder `runtime`, as sockets in files: no race for a port, and nobody listens in.
+
+    Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
+    os.environ["JUPYTER_RUNTIME_DIR"] = runtime
+    sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{runtime}/kernel"}})
     failed = output.with_suffix(".failed.ipynb")
     output.parent.mkdir(parents=True, exist_ok=True)
     for attempt in (1, 2):
         try:
             papermill.execute_notebook(
                 str(notebook), str(failed), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
-                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120,
+                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets,
             )  # fmt: skip
             break
         except (DeadKernelError, RuntimeError) as error:
@@ -42,14 +48,15 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("JPY_SESSION_NAME", None)  # this kernel is not a live session, wherever it was started from
     about = " ".join(f"{name}={value}" for name, value in parameters.items())
     print(f"{notebook.name} {about}", flush=True)
-    try:
-        execute(notebook, output, parameters)
-    except PapermillExecutionError as error:
-        print(f"\nFAILED: notebooks/{notebook.name} {about}\n  cell {error.cell_index}: {error.ename}: {error.evalue}", file=sys.stderr)
-    except (DeadKernelError, RuntimeError) as error:
-        print(f"\nFAILED: notebooks/{notebook.name} {about}\n  the kernel was lost twice: {error}", file=sys.stderr)
-    else:
-        return 0
+    with tempfile.TemporaryDirectory(prefix="mccvae-") as runtime:
+        try:
+            execute(notebook, output, parameters, runtime)
+            return 0
+        except PapermillExecutionError as error:
+            why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+        except (DeadKernelError, RuntimeError) as error:
+            why = f"the kernel was lost twice: {error}"
+    print(f"\nFAILED: notebooks/{notebook.name} {about}\n  {why}", file=sys.stderr)
     print(f"  the notebook up to there: {os.path.relpath(output.with_suffix('.failed.ipynb'))}", file=sys.stderr, flush=True)
     return 1
 

@@ -84,8 +84,9 @@ def examples(data: Dataset, count: int = 8) -> list[int]:
     """Positions in the test part: classes by turns where labels exclude each other, else the first images."""
     if not data.task.exclusive:
         return list(range(count))
-    by_class = [torch.nonzero(column).flatten().tolist() for column in data.test.labels.T]
-    return [by_class[i % len(by_class)][i // len(by_class)] for i in range(count)]
+    classes = data.test.labels.argmax(1)
+    turn = torch.stack([(classes[:i] == c).sum() for i, c in enumerate(classes)])  # how many of its class came before
+    return sorted(range(len(classes)), key=lambda i: (int(turn[i]), int(classes[i])))[:count]
 
 
 def data_sheet(data: Dataset, profile: Profile) -> None:
@@ -177,6 +178,10 @@ def walk_start(data: Dataset, towards: dict[str, int]) -> int:
     """Position of the first test image whose labels are all at the other value than the walk goes to."""
     y = data.test.labels
     fits = torch.stack([y[:, data.labels.index(label)] != value for label, value in towards.items()]).all(0)
+    if not fits.any():
+        raise ValueError(
+            f"no test image of {data.task.title} has the labels from which this walk starts ({', '.join(towards)}); use more images"
+        )
     return int(torch.nonzero(fits)[0])
 
 
