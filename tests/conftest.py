@@ -1,0 +1,73 @@
+"""Toys on which every expectation can be computed by brute force."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+import mccvae_core as core
+
+KS = [(1, 1), (2, 2), (1, 3)]
+
+
+class ToyMCCVAE(core.MCCVAE):
+    """The real classifier, conditional prior and losses around an encoder and a decoder small enough for quadrature.
+
+    q(z|x) is the same free Gaussian for every image; log p(x|z) = -1/2 |x - A z|^2 + cos(b.z), x (B, 3).
+    """
+
+    def __init__(self, characteristics, style_dim=1, seed=0):
+        config = core.ModelConfig(
+            (1, 60, 60), characteristics, style_dim, "bernoulli", tuple(0.3 + 0.1 * i for i in range(len(characteristics)))
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            super().__init__(config)
+            self.encoder, self.decoder = nn.Identity(), nn.Identity()
+            for parameter in (self.classifier_weight, self.classifier_bias, self.prior_loc, self.prior_raw_scale):
+                nn.init.normal_(parameter, std=0.7)
+            self.q_loc = nn.Parameter(0.6 * torch.randn(config.latent_dim))
+            self.q_raw = nn.Parameter(0.5 * torch.randn(config.latent_dim))
+            self.A = nn.Parameter(0.5 * torch.randn(3, config.latent_dim))
+            self.b = nn.Parameter(torch.randn(config.latent_dim))
+        self.double()
+
+    def encode(self, x):
+        shape = (len(x), self.config.latent_dim)
+        return Normal(self.q_loc.expand(shape), nn.functional.softplus(self.q_raw).expand(shape), validate_args=False)
+
+    def log_px(self, x, z):
+        return -0.5 * ((x - z @ self.A.T) ** 2).sum(-1) + torch.cos(z @ self.b)
+
+
+def posterior_grid(model, nodes=12):
+    """Gauss-Hermite nodes z (M, Z) of the toy's q(z|x) and their weights (M,)."""
+    point, weight = np.polynomial.hermite_e.hermegauss(nodes)
+    dim = model.config.latent_dim
+    index = np.array(list(itertools.product(range(nodes), repeat=dim)))
+    weights = torch.tensor((weight / math.sqrt(2 * math.pi))[index].prod(1))
+    q = model.encode(torch.zeros(1, 3))
+    return q.loc[0] + q.scale[0] * torch.tensor(point[index]), weights
+
+
+@pytest.fixture(params=KS, ids=str)
+def toy(request):
+    return ToyMCCVAE(request.param)
+
+
+@pytest.fixture
+def small_data():
+    """60 random grey images and labels of two exclusive classes, learnable from their brightness."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 2
+    images = torch.randint(0, 80, (60, 1, 60, 60), generator=rng) + 120 * labels[:, None, None, None]
+    return images.to(torch.uint8), torch.nn.functional.one_hot(labels, 2).to(torch.uint8)
+
+
+@pytest.fixture
+def small_config():
+    return core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5)
