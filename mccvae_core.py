@@ -664,10 +664,12 @@ def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, identit
     ]:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    moments = {}
+    moments, parameters = {}, optimizer.param_groups[0]["params"]
     for name, value in tensors.items():
         if name.startswith("adam."):
             _, index, key = name.split(".")
+            if value.ndim:  # in the parameter's own memory format, which the fused Adam takes for granted
+                value = torch.empty_like(parameters[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return json.loads(metadata["history"])
