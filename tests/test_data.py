@@ -1,0 +1,449 @@
+"""Loaders on small fixtures in the publishers' own formats, and every kind of bad input."""
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import ROOT
+
+import data
+from data import DataError, celeba, chest_xray, common, mnist
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty data/cache of this test's own, and no MCCVAE_DATA."""
+    monkeypatch.setattr(common, "CACHE", tmp_path / "cache")
+    monkeypatch.delenv("MCCVAE_DATA", raising=False)
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def no_network(*_, **__):
+    raise OSError("Network is unreachable")
+
+
+def picture(path, size=(80, 70), mode="L", value=None, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8) if value is None else np.full((*size[::-1], 3), value, np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+
+
+# --- embedded -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", data.TASKS)
+def test_stand_ins_are_made_in_seconds_complete_and_always_the_same(task):
+    started = time.perf_counter()
+    first = data.load(task, "embedded")
+    assert time.perf_counter() - started < 20
+    assert first.stand_in and "stand-in data" in first.description
+    for part in (first.train, first.validation, first.test):
+        assert part.images.dtype == torch.uint8 and tuple(part.images.shape[1:]) == first.task.image_shape
+        assert part.labels.shape == (len(part), len(first.labels)) and set(part.labels.unique().tolist()) == {0, 1}
+        if first.task.exclusive:
+            assert (part.labels.sum(1) == 1).all()
+    assert first.train.labels.float().mean(0).min() > 0.05
+    again = data.load(task, "embedded")
+    assert again.sha256 == first.sha256 and torch.equal(again.train.images, first.train.images)
+    names = np.concatenate([first.train.names, first.validation.names, first.test.names])
+    assert len(set(names)) == len(names)
+
+
+def test_drawn_faces_have_the_attributes_of_the_papers_walks():
+    assert {"Male", "Eyeglasses"} <= set(data.load("celeba", "embedded", images=60).labels) <= set(celeba.ATTRIBUTES)
+
+
+@pytest.mark.parametrize("draw", [celeba.draw, chest_xray.draw])
+def test_each_drawn_label_shows_in_the_picture(draw):
+    """A linear reader of the pixels beats the majority by far on pictures that it has not seen."""
+    from sklearn.linear_model import RidgeClassifier
+
+    x, y = draw(700, seed=1)
+    x = x.reshape(len(x), -1) / 255.0
+    labels = np.eye(3)[y] if y.ndim == 1 else y
+    for column in labels.T:
+        score = RidgeClassifier(alpha=100).fit(x[:500], column[:500]).score(x[500:], column[500:])
+        assert score > max(column.mean(), 1 - column.mean()) + 0.1
+
+
+def test_unknown_task_source_and_too_few_images_are_refused():
+    for arguments, message in ((("cifar", "real"), "no task"), (("mnist", "fake"), "no source"), (("mnist", "embedded"), "too few")):
+        with pytest.raises(DataError, match=message):
+            data.load(*arguments, images=10)
+
+
+# --- images and caches --------------------------------------------------------------------------------------------
+
+
+def test_floats_become_uint8_and_bad_values_are_named():
+    assert common.as_uint8(np.array([0.0, 0.5, 1.0]), "x").tolist() == [0, 128, 255]
+    for bad, message in (
+        (np.array([0.1, np.nan]), "NaN at position"),
+        (np.array([0.0, 1.5]), "from 0 to 1.5"),
+        (np.array([-0.1]), "scale floats"),
+        (np.array([3]), "int64"),
+    ):
+        with pytest.raises(DataError, match=message):
+            common.as_uint8(bad, "faces.npz")
+
+
+def test_resizing_is_antialiased_and_keeps_the_mean():
+    stripes = np.zeros((1, 64, 64), dtype=np.uint8)
+    stripes[:, :, ::2] = 200
+    small = common.resize(stripes, (1, 60, 60)).float()
+    assert small.shape == (1, 1, 60, 60) and abs(small.mean() - 100) < 3
+    flat = common.resize(np.full((3, 28, 28), 77, dtype=np.uint8), (1, 60, 60))
+    assert (flat == 77).all()
+    colour = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert (common.resize(colour, (3, 64, 64)).permute(0, 2, 3, 1).numpy() == colour).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mode", "message"),
+    [
+        ("a.png", (80, 80), "RGBA", "mode RGBA"),
+        ("b.png", (20, 80), "L", "smaller than 64x64"),
+        ("c.png", (90, 80), "L", "80x80 is expected"),
+    ],
+)
+def test_an_image_of_another_size_or_mode_is_named(tmp_path, name, size, mode, message):
+    picture(tmp_path / name, size, mode)
+    with pytest.raises(DataError, match=message) as error:
+        common.read_image(tmp_path / name, "L", modes=("L", "RGB"), size=(80, 80) if "80x80" in message else None)
+    assert name in str(error.value)
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    picture(tmp_path / "a.jpeg")
+    whole = (tmp_path / "a.jpeg").read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        (tmp_path / "a.jpeg").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.jpeg can't be read as an image"):
+            common.read_image(tmp_path / "a.jpeg", "L", modes=("L",))
+
+
+def test_a_web_page_or_a_cut_archive_in_place_of_a_zip_is_named(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", b"x" * 1000)
+    whole = path.read_bytes()
+    common.checked_zip(path, "").close()
+    for content, message in (
+        (b"<!DOCTYPE html><html>Quota exceeded", "web page"),
+        (b"\n <HTML>", "web page"),
+        (whole[:300], "cut short"),
+        (b"", "cut short"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message) as error:
+            common.checked_zip(path, "Get it from there.")
+        assert "x.zip" in str(error.value) and "Get it from there." in str(error.value)
+
+
+def test_a_broken_cache_is_named_and_nothing_is_unpickled(cache, tmp_path):
+    path = cache / "x.npz"
+    common.write_npz(path, {"a": np.arange(3)})
+    whole = path.read_bytes()
+    assert common.read_npz(path, ("a",))["a"].tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="lacks the array 'b'"):
+        common.read_npz(path, ("a", "b"))
+    for content in (b"", b"junk", whole[:-40], whole[:50]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"x\.npz can't be read"):
+            common.read_npz(path, ("a",))
+    evil = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(evil),)
+
+    np.savez(path, a=np.array([Evil()], dtype=object))
+    with pytest.raises(DataError, match="can't be read"):
+        common.read_npz(path, ("a",))
+    assert not evil.exists()
+
+
+def test_mccvae_data_is_read_first_and_must_be_a_folder(cache, tmp_path, monkeypatch):
+    named = tmp_path / "named"
+    named.mkdir()
+    common.write_npz(named / "x.npz", {"a": np.array([1])})
+    common.write_npz(cache / "x.npz", {"a": np.array([2])})
+    assert common.cached("x.npz", no_network, ("a",))[0]["a"] == 2
+    monkeypatch.setenv("MCCVAE_DATA", str(named))
+    arrays, sha256 = common.cached("x.npz", no_network, ("a",))
+    assert arrays["a"] == 1 and sha256 == hashlib.sha256((named / "x.npz").read_bytes()).hexdigest()
+    monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="not a folder"):
+        common.cached("x.npz", no_network, ("a",))
+
+
+# --- MNIST --------------------------------------------------------------------------------------------------------
+
+
+def idx(array):
+    return (0x0800 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def tiny_mnist(cache, monkeypatch):
+    """MNIST's four gz files with 60 and 20 digits, as if published."""
+    from torchvision.datasets import MNIST
+
+    rng = np.random.default_rng(0)
+    arrays = dict(
+        zip(
+            mnist.KEYS,
+            (
+                rng.integers(0, 256, (60, 28, 28), np.uint8),
+                np.arange(60, dtype=np.uint8) % 10,
+                rng.integers(0, 256, (20, 28, 28), np.uint8),
+                np.arange(20, dtype=np.uint8) % 10,
+            ),
+            strict=True,
+        )
+    )
+    raw = cache / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    resources = []
+    for (name, _), key in zip(MNIST.resources, mnist.KEYS, strict=True):
+        (raw / name).write_bytes(gzip.compress(idx(arrays[key])))
+        resources.append((name, hashlib.md5((raw / name).read_bytes()).hexdigest()))
+    monkeypatch.setattr(MNIST, "resources", resources)
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(mnist, "IDX_MD5", {key: hashlib.md5(idx(a)).hexdigest() for key, a in arrays.items()})
+    monkeypatch.setattr(mnist, "VALIDATION", 10)
+    return arrays, raw
+
+
+def test_mnist_from_its_published_files(tiny_mnist, cache):
+    arrays, _ = tiny_mnist
+    d = data.load("mnist", "real")
+    assert (len(d.train), len(d.validation), len(d.test)) == (50, 10, 20) and not d.stand_in
+    assert d.train.images.shape == (50, 1, 60, 60) and d.test.labels.argmax(1).tolist() == (np.arange(20) % 10).tolist()
+    with np.load(cache / "mnist.npz") as file:
+        assert all((file[key] == arrays[key]).all() and file[key].dtype == np.uint8 for key in mnist.KEYS)
+    assert data.load("mnist", "real", images=50).summary()["n"] == {"train": 50, "validation": 10, "test": 20}
+
+
+def test_mnist_truncated_or_out_of_reach(tiny_mnist):
+    _, raw = tiny_mnist
+    name = "t10k-images-idx3-ubyte.gz"
+    (raw / name).write_bytes((raw / name).read_bytes()[:100])
+    with pytest.raises(DataError, match="could not be downloaded and checked") as error:
+        data.load("mnist", "real")
+    assert name in str(error.value) and "data/cache/MNIST/raw" in str(error.value)
+
+
+def test_a_changed_mnist_cache_has_another_checksum(tiny_mnist, cache):
+    arrays, _ = tiny_mnist
+    changed = arrays | {"x_test": arrays["x_test"] ^ 1}
+    common.write_npz(cache / "mnist.npz", changed)
+    with pytest.raises(DataError, match="x_test differs from the published MNIST"):
+        data.load("mnist", "real")
+    common.write_npz(cache / "mnist.npz", arrays | {"y_test": arrays["y_test"] + 9})
+    with pytest.raises(DataError, match="from 0 to 9"):
+        data.load("mnist", "real")
+
+
+# --- chest X-rays -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_chest(cache, monkeypatch):
+    """The publisher's folders with 40 training and 9 test images; some persons have several, two files are identical."""
+    root = cache / "chest_xray"
+    number = 0
+    for part, count in (("train", 13), ("test", 3)):
+        for i in range(count):
+            for folder, name in (
+                ("NORMAL", f"{'NORMAL2-' if i % 2 else ''}IM-{i // 2:04d}-{i:04d}.jpeg"),
+                ("PNEUMONIA", f"person{i // 2}_bacteria_{i}.jpeg"),
+                ("PNEUMONIA", f"person{i // 2}_virus_{i}.jpeg"),
+            ):
+                picture(root / part / folder / name, mode="RGB" if number % 5 == 0 else "L", seed=number)
+                number += 1
+    picture(root / "train" / "PNEUMONIA" / "person90_virus_90.jpeg", seed=5000)
+    (root / "val" / "NORMAL").mkdir(parents=True)
+    twin = root / "train" / "PNEUMONIA"
+    (twin / "person0_virus_1.jpeg").write_bytes((twin / "person4_virus_8.jpeg").read_bytes())
+    monkeypatch.setattr(chest_xray, "COUNTS", {"train": 40, "test": 9})
+    return root
+
+
+def test_chest_xrays_from_the_publishers_folders(tiny_chest, monkeypatch):
+    monkeypatch.setattr(chest_xray, "VALIDATION_SHARE", 0.1)
+    d = data.load("chest_xray", "real")
+    assert d.labels == ("normal", "bacteria", "virus") and len(d.test) == 9
+    assert len(d.train) + len(d.validation) == 40
+    assert d.test.labels.sum(0).tolist() == [3, 3, 3]
+    assert (d.validation.labels.sum(0) > 0).all()
+    persons = [{chest_xray.person_of(str(n)) for n in part.names} for part in (d.train, d.validation)]
+    assert not persons[0] & persons[1]
+    assert "1 groups are byte-identical (1 surplus images)" in d.description
+    twins = {"person0_virus_1.jpeg", "person4_virus_8.jpeg"}
+    assert len(twins & set(d.train.names)) in (0, 2)
+    assert d.label_prior == pytest.approx(tuple(d.train.labels.float().mean(0).tolist()))
+
+
+def test_chest_xrays_from_the_publishers_archive(tiny_chest, cache):
+    archive = cache / chest_xray.ARCHIVE
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(tiny_chest.rglob("*.jpeg")):
+            file.write(path, f"chest_xray/{path.relative_to(tiny_chest).as_posix()}")
+        file.writestr("chest_xray/../../escaped.jpeg", b"x")
+        file.writestr("__MACOSX/chest_xray/._a.jpeg", b"x")
+    direct = data.load("chest_xray", "real")
+    (cache / "chest_xray_64.npz").unlink()
+    tiny_chest.rename(cache / "elsewhere")
+    unpacked = data.load("chest_xray", "real")
+    assert torch.equal(direct.train.images, unpacked.train.images) and list(direct.train.names) == list(unpacked.train.names)
+    assert not (cache.parent / "escaped.jpeg").exists()
+
+
+def test_persons_and_classes_are_read_from_names():
+    assert chest_xray.person_of("person1000_bacteria_2931.jpeg") == chest_xray.person_of("person1000_bacteria_7.jpeg")
+    assert chest_xray.person_of("person1000_bacteria_1.jpeg") != chest_xray.person_of("person1000_virus_1.jpeg")
+    assert chest_xray.person_of("NORMAL2-IM-0587-0001-0002.jpeg") == chest_xray.person_of("NORMAL2-IM-0587-0001.jpeg")
+    assert chest_xray.person_of("IM-0115-0001.jpeg") != chest_xray.person_of("IM-0117-0001.jpeg")
+
+
+def test_bad_chest_folders_are_named(tiny_chest):
+    pneumonia = tiny_chest / "train" / "PNEUMONIA"
+    (pneumonia / "person91_1.jpeg").write_bytes((pneumonia / "person0_virus_0.jpeg").read_bytes())
+    with pytest.raises(DataError, match=r"person91_1\.jpeg.*neither bacteria nor virus"):
+        data.load("chest_xray", "real")
+    (pneumonia / "person91_1.jpeg").unlink()
+    (pneumonia / "person90_virus_90.jpeg").unlink()
+    with pytest.raises(DataError, match="has 39 images, where the published set has 40"):
+        data.load("chest_xray", "real")
+    for path in (tiny_chest / "test" / "PNEUMONIA").glob("*virus*"):
+        path.unlink()
+    (pneumonia / "person90_virus_90.jpeg").write_bytes((pneumonia / "person0_virus_0.jpeg").read_bytes())
+    with pytest.raises(DataError, match="has no image of the class 'virus'"):
+        data.load("chest_xray", "real")
+    (pneumonia / "person0_bacteria_0.jpeg").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"person0_bacteria_0\.jpeg can't be read"):
+        data.load("chest_xray", "real")
+
+
+@pytest.mark.parametrize("content", [b"<html>login</html>", b"PK\x03\x04cut"])
+def test_a_bad_chest_archive_says_how_to_get_it(cache, content):
+    (cache / chest_xray.ARCHIVE).write_bytes(content)
+    with pytest.raises(DataError, match=chest_xray.PAGE):
+        data.load("chest_xray", "real")
+
+
+def test_chest_xrays_out_of_reach_say_what_to_do(cache, monkeypatch):
+    import kagglehub
+
+    monkeypatch.setattr(kagglehub, "dataset_download", no_network)
+    with pytest.raises(DataError, match=r"could not be downloaded.*Network is unreachable.*data/cache"):
+        data.load("chest_xray", "real")
+
+
+# --- CelebA -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_celeba(cache, monkeypatch):
+    """CelebA's three files with 60 pictures of 178x218."""
+    folder = cache / "celeba"
+    folder.mkdir()
+    names = [f"{i:06d}.jpg" for i in range(1, 61)]
+    attributes = ["5_o_Clock_Shadow", *celeba.ATTRIBUTES, "Wearing_Hat"]
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random((60, len(attributes))) < 0.5, 1, -1)
+    rows = [f"{name} " + " ".join(f"{v:2d}" for v in row) for name, row in zip(names, values, strict=True)]
+    (folder / "list_attr_celeba.txt").write_text(f"60\n{' '.join(attributes)} \n" + "\n".join(rows) + "\n")
+    (folder / "list_eval_partition.txt").write_text("\n".join(f"{n} {0 if i < 40 else 1 if i < 50 else 2}" for i, n in enumerate(names)))
+    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+        for i, name in enumerate(names):
+            picture(cache / "tmp.jpg", (178, 218), "RGB", seed=i)
+            archive.write(cache / "tmp.jpg", f"img_align_celeba/{name}")
+    monkeypatch.setattr(celeba, "FILES", {name: common.digest(folder / name, "md5") for name in celeba.FILES})
+    monkeypatch.setattr(celeba.check_files, "__defaults__", (celeba.FILES,))
+    monkeypatch.setattr("torchvision.datasets.CelebA", no_network)
+    return folder, values
+
+
+def test_celeba_from_files_put_there_by_hand(tiny_celeba):
+    _, values = tiny_celeba
+    d = data.load("celeba", "real")
+    assert (len(d.train), len(d.validation), len(d.test)) == (40, 10, 10) and d.labels == celeba.ATTRIBUTES and len(d.labels) == 18
+    assert d.train.images.shape == (40, 3, 64, 64)
+    assert (d.train.labels.numpy() == (values[:40, 1:19] == 1)).all()
+    assert "60 of 202,599" in d.description
+
+
+def test_an_unknown_attribute_is_named_with_those_that_exist(tiny_celeba):
+    with pytest.raises(DataError, match=r"no attribute 'Moustache'.*Smiling"):
+        celeba.real(("Male", "Moustache"))
+
+
+def test_celeba_refused_says_exactly_what_to_do(tiny_celeba):
+    folder, _ = tiny_celeba
+    (folder / "list_eval_partition.txt").unlink()
+    with pytest.raises(DataError, match="could not be downloaded") as error:
+        data.load("celeba", "real")
+    for part in (*celeba.FILES, "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", "data/cache/celeba", "non-commercial"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("img_align_celeba.zip", b"<!DOCTYPE html>Google Drive - Quota exceeded", "web page"),
+        ("img_align_celeba.zip", b"PK\x03\x04", "cut short"),
+        ("list_attr_celeba.txt", b"60\nMale\n", "another MD5"),
+    ],
+)
+def test_a_bad_celeba_file_is_named(tiny_celeba, name, content, message):
+    folder, _ = tiny_celeba
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as error:
+        data.load("celeba", "real")
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3\nMale\n000001.jpg 1\n", "rows"),
+        ("1\nMale\n000001.jpg 0\n", "values"),
+        ("1\nMale Young\n000001.jpg 1\n", "columns"),
+        ("", "not CelebA"),
+        ("x\ny\n", "not CelebA"),
+    ],
+)
+def test_a_malformed_attribute_list_is_named(tmp_path, text, message):
+    (tmp_path / "list_attr_celeba.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        celeba.read_attributes(tmp_path / "list_attr_celeba.txt")
+
+
+def test_a_celeba_picture_of_another_size_is_named(tiny_celeba):
+    folder, _ = tiny_celeba
+    picture(folder / "img_align_celeba" / "000001.jpg", (100, 100), "RGB")
+    for i in range(2, 61):
+        picture(folder / "img_align_celeba" / f"{i:06d}.jpg", (178, 218), "RGB")
+    with pytest.raises(DataError, match=r"000001\.jpg is 100x100 pixels, where 178x218"):
+        data.load("celeba", "real")
+
+
+def test_the_command_line_stops_with_one_message_and_no_traceback(tmp_path):
+    environment = os.environ | {"MCCVAE_DATA": str(tmp_path / "nowhere")}
+    run = subprocess.run(
+        [sys.executable, "-m", "data", "mnist", "real", tmp_path / "x.json"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "MCCVAE_DATA names" in run.stderr and "Traceback" not in run.stderr
+    assert not (tmp_path / "x.json").exists()
