@@ -39,13 +39,19 @@ def data_table(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _counted(characteristics: list[int]) -> str:
+    """18 labels with 2 latents: 18 × 2; unequal ones one by one."""
+    k = set(characteristics)
+    return f"{len(characteristics)} × {k.pop()}" if len(k) == 1 else " + ".join(map(str, characteristics))
+
+
 def settings_table(runs: list[Run]) -> pd.DataFrame:
     """What was trained: a row a task and model."""
     rows = {}
     for run in runs:
         r = run.record
         row = rows.setdefault((r["task"], r["model"]), {
-            "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": f"{'+'.join(map(str, r['characteristics']))} and {r['style_dim']} style",
+            "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": f"{_counted(r['characteristics'])}; {r['style_dim']} style",
             "estimator": r["estimator"], "batch": r["batch_size"], "epochs": f"{r['epochs']} (paper {TASKS[r['task']].epochs})", "seeds": [], "seconds": [],
         })  # fmt: skip
         row["seeds"].append(r["seed"])

@@ -117,12 +117,17 @@ def read_table(profile: Profile, name: str) -> pd.DataFrame:
     return pd.read_csv(profile.folder / "tables" / f"{name}.csv")
 
 
+def _number(value, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:,.{digits}f}".replace("-", "−")
+
+
 def _pm(mean, sd, digits) -> str:
-    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if pd.notna(sd) else "")
+    return _number(mean, digits) + (f" ± {_number(sd, digits)}" if pd.notna(sd) else "")
 
 
-def _paper(value, digits) -> str:
-    return "–" if pd.isna(value) else f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+def _paper(value) -> str:
+    """As the paper prints it: 0.90, 1, 9,676."""
+    return "–" if pd.isna(value) else f"{value:,.0f}" if value >= 1 else f"{value:.2f}"
 
 
 def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) -> pd.DataFrame:
@@ -130,10 +135,10 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
     columns = {}
     for task, part in table.groupby("task_title", sort=False):
         part = part.set_index("model_title")
-        columns[(task, "paper")] = part["paper"].map(lambda v: _paper(v, digits))
+        columns[(task, "paper")] = part["paper"].map(_paper)
         columns[(task, "ours")] = pd.Series({m: _pm(r[value], r[f"{value}_sd"], digits) for m, r in part.iterrows()})
         for column, title in extra.items():
-            columns[(task, title)] = part[column].map(lambda v: "–" if pd.isna(v) else f"{v:,.{digits}f}")
+            columns[(task, title)] = part[column].map(lambda v: _number(v, digits))
     return pd.DataFrame(columns).rename_axis(index=None).fillna("–")
 
 
@@ -171,7 +176,10 @@ def term_columns(table: pd.DataFrame) -> pd.DataFrame:
         "minus_log_py": "−log p(y)", "mean_weight": "mean w", "ess_share": "ESS of w / n", "test_loss": "test loss",
         "test_reconstruction": "test reconstruction",
     }  # fmt: skip
-    return _columns(shown, names).round({c: 1 for c in names.values() if c not in ("mean w", "ESS of w / n")})
+    table = _columns(shown, names)
+    return table.assign(
+        **{c: table[c].map(lambda v: _number(v, 1)) for c in list(names.values())[2:] if c not in ("mean w", "ESS of w / n")}
+    )
 
 
 def intervention_columns(table: pd.DataFrame) -> pd.DataFrame:
