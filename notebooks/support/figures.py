@@ -239,17 +239,13 @@ def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], prof
         ends = ", ".join(f"{data.labels[i]} from {walk.reencoded[0][i]:.2f} to {walk.reencoded[-1][i]:.2f}" for i in goal)
         words.append(f"{name.replace(chr(10), ', ')}: {ends}")
     text = caption(f"Figure {number}. Latent walk, {data.task.title}: {what}", data)
-    fig.suptitle(
-        text
-        + f"\nbars: probability, 0 to 1, of {_bar_names(data.labels)} after encoding the picture again; change: last step against first, |difference| from 0 to {largest:.2f}"
+    fig.suptitle(text)
+    below = (
+        f"{text}. Bars: probability, from 0 to 1, of {_bar_names(data.labels)} after the picture was encoded again; the numbers are those of "
+        f"the labels that are moved. Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
     )
-    show(
-        fig,
-        text,
-        f"{text}. Probability after encoding the walked picture again, first to last of {steps} steps. {'; '.join(words)}.",
-        profile=profile,
-        name=f"figure_{number}",
-    )
+    alt = f"{text}. Probability after encoding the walked picture again, first to last of {steps} steps. {'; '.join(words)}."
+    show(fig, below, alt, profile=profile, name=f"figure_{number}")
 
 
 def _bar_names(labels):
@@ -287,17 +283,18 @@ def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> No
 
 def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
     """The training loss's terms of each model, a panel a task, reconstruction left out (it is too large to draw beside the others)."""
-    terms = ["kl_style", "characteristics", "log_qyz", "weighting", "minus_log_qyx", "minus_log_py"]
+    names = {"kl_style": "KL style", "characteristics": "KL characteristics", "log_qyz": "log q(y|z_c)", "weighting": "weighting"}
+    minus = {"log_qyx": "−log q(y|x)", "log_py": "−log p(y)"}
     tasks = list(table["task"].unique())
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task"] == task]
-        long = part.assign(minus_log_qyx=-part["log_qyx"], minus_log_py=-part["log_py"]).melt(
-            ["model_title"], terms, var_name="term", value_name="nats"
-        )
+        part = part.assign(**{title: -part[term] for term, title in minus.items()}).rename(columns=names)
+        long = part.melt(["model_title"], [*names.values(), *minus.values()], var_name="term", value_name="nats")
         sns.barplot(long, x="nats", y="term", hue="model_title", ax=ax)
         ax.set(title=part["task_title"].iloc[0], xlabel="nats per image", ylabel="")
         ax.legend(title=None, fontsize=7)
     text = "The training loss's terms beside reconstruction" + (f" ({STAND_IN})" if stand_in else "")
-    alt = f"{text}; the same numbers are in the table of loss terms."
+    largest = [f"{task} {part['weighting'].abs().max():.0f}" for task, part in table.groupby("task_title", sort=False)]
+    alt = f"{text}. Largest absolute weighting term: {', '.join(largest)} nats; all numbers are in the table of terms."
     show(fig, text, alt, profile=profile, name="loss_terms")
