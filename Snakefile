@@ -135,7 +135,7 @@ rule page:
         f"{OUT}/notebooks/{{name}}.html",
     shell:
         "jupyter nbconvert --log-level WARN --to html --template report"
-        " --TemplateExporter.extra_template_basedirs=notebooks/templates --HTMLExporter.exclude_anchor_links=True"
+        " --TemplateExporter.extra_template_basedirs=notebooks/templates"
         " --output-dir $(dirname {output}) --output {wildcards.name}.html {input.notebook}"
 
 

@@ -68,7 +68,7 @@ run_profile() {
   set_up
   local report="outputs/$profile/report.html"
   if ! snakemake --snakefile Snakefile --config "profile=$profile" --cores all --rerun-incomplete --quiet all "$@"; then
-    [ -e "$report" ] && ! [ -s "$report" ] && rm -f "$report"
+    [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
   echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."

@@ -1,7 +1,7 @@
 """`python notebooks/support/execute.py NOTEBOOK OUTPUT [name=value ...]`: run a notebook with papermill, for the graph.
 
 What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one
-fails, the partial notebook stays beside it as OUTPUT.failed.ipynb, a few lines say which notebook and what error, and
+fails, the notebook up to there stays beside it as <OUTPUT>.unfinished.ipynb, a few lines say which notebook and what error, and
 the exit status is 1. A kernel that was lost is started once more.
 """
 
@@ -26,12 +26,12 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
     Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
     os.environ["JUPYTER_RUNTIME_DIR"] = runtime
     sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{runtime}/kernel"}})
-    failed = output.with_suffix(".failed.ipynb")
+    unfinished = output.with_suffix(".unfinished.ipynb")
     output.parent.mkdir(parents=True, exist_ok=True)
     for attempt in (1, 2):
         try:
             papermill.execute_notebook(
-                str(notebook), str(failed), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
+                str(notebook), str(unfinished), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
                 stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets,
             )  # fmt: skip
             break
@@ -39,11 +39,12 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
             if attempt == 2 or not (isinstance(error, DeadKernelError) or "ernel" in str(error)):
                 raise
             print(f"{notebook.name}: the kernel was lost ({str(error).splitlines()[0]}); starting it once more", file=sys.stderr)
-    os.replace(failed, output)
+    os.replace(unfinished, output)
 
 
 def main(arguments: list[str]) -> int:
-    notebook, output = Path(arguments[0]).resolve(), Path(arguments[1]).resolve()
+    notebook, output = (Path(os.path.relpath(path, ROOT)) for path in arguments[:2])
+    os.chdir(ROOT)  # so that the paths that papermill puts into the notebook are relative
     parameters = {name: yaml.safe_load(value) for name, _, value in (a.partition("=") for a in arguments[2:])}
     os.environ.pop("JPY_SESSION_NAME", None)  # this kernel is not a live session, wherever it was started from
     about = " ".join(f"{name}={value}" for name, value in parameters.items())
@@ -56,8 +57,11 @@ def main(arguments: list[str]) -> int:
             why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
         except (DeadKernelError, RuntimeError) as error:
             why = f"the kernel was lost twice: {error}"
-    print(f"\nFAILED: notebooks/{notebook.name} {about}\n  {why}", file=sys.stderr)
-    print(f"  the notebook up to there: {os.path.relpath(output.with_suffix('.failed.ipynb'))}", file=sys.stderr, flush=True)
+    print(
+        f"\nFAILED: {notebook} {about}\n  {why}\n  the notebook up to there: {output.with_suffix('.unfinished.ipynb')}",
+        file=sys.stderr,
+        flush=True,
+    )
     return 1
 
 

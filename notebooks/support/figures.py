@@ -194,7 +194,7 @@ def walk_rows(models: dict[str, core.MCCVAE]) -> dict[str, tuple[core.MCCVAE, in
             rows[title] = (model, None)
         else:
             rows |= {f"{title}\nlatent {j + 1} of {k}": (model, j) for j in range(k)}
-            rows[f"{title}\nall {k} together"] = (model, None)
+            rows[f"{title}\n{'both' if k == 2 else f'all {k}'} together"] = (model, None)
     return rows
 
 

@@ -1,0 +1,260 @@
+"""The notebooks as they are committed, the whole graph once by the smoke profile, and the report that comes out."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbclient import NotebookClient
+from support import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+OUT = Path("outputs/smoke")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the working tree without what runs have left."""
+    root = tmp_path_factory.mktemp("clone") / "a folder with spaces"
+    left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
+    shutil.copytree(ROOT, root, ignore=left_out)
+    return root
+
+
+def run_all(clone, *arguments):
+    environment = {k: v for k, v in os.environ.items() if k != "MCCVAE_DATA"}
+    environment["VIRTUAL_ENV"] = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")
+    return subprocess.run([clone / "run_all.sh", *arguments], cwd="/", env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def smoke(clone):
+    """The clone after `./run_all.sh smoke`, and what that printed."""
+    result = run_all(clone, "smoke")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return clone, result.stdout + result.stderr
+
+
+# --- what is committed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert code[0].metadata.tags == ["parameters"] and not any(cell.metadata.get("tags") for cell in code[1:])
+    for line in code[0].source.splitlines():
+        assert re.fullmatch(r'\w+ = ("\w+"|\d+|None)  # .+|\w+ = \d+', line), line
+    assert "notebook_profile(globals())" in code[1].source
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.cells[0].source.startswith("# ")
+    assert max(len(cell.source.splitlines()) for cell in code) <= 12  # thin cells
+
+
+def test_the_seven_notebooks_are_there():
+    expected = {"mnist", "chest_xray", "celeba", "classification", "reconstruction", "intervention", "report"}
+    assert {path.stem for path in NOTEBOOKS} == expected
+
+
+def test_versions_stand_once():
+    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    pins = [line for line in lines if line]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", pin) for pin in pins) and len({p.split("==")[0].lower() for p in pins}) == len(pins)
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [d for d in environment["dependencies"] if isinstance(d, str)]
+    assert environment["dependencies"][-1] == {"pip": ["-r requirements.txt"]} and sorted(d.split(">=")[0] for d in conda) == [
+        "pip",
+        "python",
+    ]
+    needed = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
+    assert f"python>={needed}" in conda
+
+
+def test_code_is_formatted_and_lint_free():
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."]):
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout
+
+
+# --- the graph --------------------------------------------------------------------------------------------------
+
+
+def test_smoke_says_that_its_data_are_stand_ins_first_and_last(smoke):
+    lines = smoke[1].strip().splitlines()
+    for line in (lines[0], lines[-1]):
+        assert "stand-in data" in line and "./run_all.sh paper" in line
+    assert re.search(r"outputs/smoke/report\.html \(made in \d+ s", smoke[1])
+    assert "mnist mccvae seed 0  epoch 2/2" in smoke[1] and "%|" not in smoke[1]
+
+
+def test_every_file_that_the_design_names_is_there(smoke):
+    root = smoke[0]
+    for task in ("mnist", "chest_xray", "celeba"):
+        for model in ("ccvae", "ccvae_more_style", "mccvae"):
+            folder = root / OUT / task / model / "seed0"
+            names = {p.name for p in folder.iterdir()}
+            assert names == {"train.ipynb", "model.safetensors", "history.csv", "metrics.json", "run.json"}
+            benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
+            assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
+    tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}
+    assert tables == {"table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv"}
+    for number in range(6, 13):
+        about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
+        assert f"Figure {number}." in about["caption"] and "stand-in data" in about["caption"] and len(about["alt"]) > 60
+    assert not list((root / OUT).rglob("*.unfinished.ipynb")) and not list((root / OUT).rglob("*.part"))
+
+
+def test_records_hold_no_path_of_this_machine(smoke):
+    root = smoke[0]
+    for path in (p for p in (root / OUT).rglob("*") if p.suffix in (".json", ".csv", ".txt", ".html", ".ipynb")):
+        text = path.read_text()
+        assert str(root) not in text and str(Path.home()) + "/" not in text, path
+
+
+def test_every_executed_experiment_ends_with_its_finding(smoke):
+    for name in ("classification", "reconstruction", "intervention"):
+        notebook = nbformat.read(smoke[0] / OUT / "notebooks" / f"{name}.ipynb", as_version=4)
+        sentence = notebook.cells[-1].outputs[0].text.strip()
+        assert sentence.endswith(".") and re.search(r"\d", sentence)
+        assert sentence == (smoke[0] / OUT / "tables" / f"finding_{name}.txt").read_text().strip()
+
+
+class Page(HTMLParser):
+    """What a page would load, links to, shows and says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.links, self.images, self.lang, self.ids, self.captions = [], [], [], None, set(), []
+        self._in_caption = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        self.ids.add(a.get("id"))
+        self.loads += [a[k] for k in ("src", "srcset", "data", "poster", "action") if a.get(k)] + ([a["href"]] if tag == "link" else [])
+        if tag == "a":
+            self.links.append(a.get("href", ""))
+        if tag == "img":
+            self.images.append(a)
+        if tag == "html":
+            self.lang = a.get("lang")
+        if tag == "caption":
+            self._in_caption = True
+            self.captions.append("")
+
+    def handle_endtag(self, tag):
+        self._in_caption &= tag != "caption"
+
+    def handle_data(self, text):
+        if self._in_caption:
+            self.captions[-1] += text
+
+
+@pytest.mark.parametrize("name", ["report", "notebooks/classification", "notebooks/reconstruction", "notebooks/intervention"])
+def test_pages_ask_nothing_of_the_network_and_describe_every_picture(smoke, name):
+    text = (smoke[0] / OUT / f"{name}.html").read_text()
+    page = Page(text)
+    assert page.loads and all(load.startswith("data:") for load in page.loads)
+    assert not re.search(
+        r"@import|url\(\s*['\"]?(https?:)?//|\bfetch\(|XMLHttpRequest|\bimport\(|WebSocket|require\.js|mathjax", text, re.IGNORECASE
+    )
+    assert page.lang == "en"
+    assert page.images and all(len(image.get("alt") or "") > 20 for image in page.images)
+    assert 'id="code-button"' in text and '<details class="code">' in text
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids, link
+        elif not re.match(r"https?://", link):
+            assert (smoke[0] / OUT / name).parent.joinpath(link).exists(), link
+
+
+def test_the_report_has_every_table_figure_and_section(smoke):
+    text = (smoke[0] / OUT / "report.html").read_text()
+    page = Page(text)
+    for number in (1, 2, 3):
+        assert sum(caption.startswith(f"Table {number}:") for caption in page.captions) == 1
+    assert all("stand-in data" in caption for caption in page.captions)
+    for number in range(6, 13):
+        mine = [image["alt"] for image in page.images if image["alt"].startswith(f"Figure {number}.")]
+        assert len(mine) == 1 and "stand-in data" in mine[0]
+    for section in ("What was asked", "Findings", "Data and settings", "Deviations from the paper", "Provenance"):
+        assert f">{section}<" in text
+    for number in ("0.92", "0.78", "9,676", "2,385"):  # the paper's, beside ours
+        assert f"<td>{number}</td>" in text
+    assert "one linear layer" in text and "CPU" in text and "torch 2" in text
+    assert 'href="notebooks/intervention.html"' in text and 'href="mnist/mccvae/seed0/train.ipynb"' in text
+
+
+def test_run_again_nothing_is_stale(smoke):
+    report = smoke[0] / OUT / "report.html"
+    stamp, started = report.stat().st_mtime_ns, time.perf_counter()
+    result = run_all(smoke[0], "smoke")
+    assert result.returncode == 0 and report.stat().st_mtime_ns == stamp
+    assert ".ipynb" not in result.stdout + result.stderr and time.perf_counter() - started < 60
+
+
+def test_notebooks_run_in_a_live_session_from_a_fresh_kernel_with_a_bar(smoke, monkeypatch):
+    """As JupyterLab runs them: the kernel starts in the notebook's folder and the server names its session."""
+    root = smoke[0]
+    monkeypatch.setenv("JPY_SESSION_NAME", "mnist.ipynb")
+    notebook = nbformat.read(root / "notebooks" / "mnist.ipynb", as_version=4)
+    notebook.cells[1].source = notebook.cells[1].source.replace('"demo"', '"smoke"').replace("seed = 0", "seed = 5")
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(root / "notebooks")}}, timeout=300).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = json.dumps(outputs)
+    assert "mnist mccvae seed 5" in shown and ("2/2" in shown or "widget-view" in shown) and "epoch 1/2  loss" not in shown
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    assert (root / OUT / "mnist" / "mccvae" / "seed5" / "run.json").exists()
+
+
+def test_papermill_by_hand_refuses_an_unknown_parameter(smoke, tmp_path):
+    command = [
+        "papermill",
+        "mnist.ipynb",
+        tmp_path / "x.ipynb",
+        "-f",
+        "profiles/smoke.yaml",
+        "-p",
+        "epoch",
+        "3",
+        "-k",
+        "python3",
+        "--no-progress-bar",
+    ]
+    result = subprocess.run(command, cwd=smoke[0] / "notebooks", capture_output=True, text=True)
+    assert result.returncode != 0 and "unknown parameter epoch; this notebook takes" in result.stderr
+
+
+def test_a_failing_notebook_is_named_with_its_own_error_and_leaves_no_new_report(smoke):
+    root = smoke[0]
+    path = root / "notebooks" / "classification.ipynb"
+    text = path.read_text()
+    report = root / OUT / "report.html"
+    report.unlink()
+    try:
+        path.write_text(text.replace("settings = notebook_profile(globals())", "raise ValueError('the table is on fire')"))
+        result = run_all(root, "smoke")
+    finally:
+        path.write_text(text)
+    said = result.stdout + result.stderr
+    assert result.returncode != 0 and not report.exists()
+    assert "FAILED: notebooks/classification.ipynb profile=smoke" in said and "ValueError: the table is on fire" in said
+    assert "Traceback" not in said and len(said.splitlines()) < 25, said
+
+
+@pytest.mark.parametrize(("command", "message"), [("nonsense", "no profile or command 'nonsense'"), ("quick", "MCCVAE_DATA")])
+def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monkeypatch, command, message):
+    root, environment = smoke[0], os.environ | {"MCCVAE_DATA": "no/such/folder"}
+    result = subprocess.run([root / "run_all.sh", command], env=environment, capture_output=True, text=True)
+    said = result.stdout + result.stderr
+    assert result.returncode != 0 and message in said and "Traceback" not in said
+    assert not (root / "outputs" / "quick" / "report.html").exists()

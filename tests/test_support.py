@@ -1,0 +1,259 @@
+"""Settings, run folders, tables and findings, without a notebook."""
+
+import dataclasses
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from support import ROOT, figures, report, runs, settings, tables
+from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
+
+import data
+
+# --- settings ---------------------------------------------------------------------------------------------------
+
+
+def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
+    for path in settings.PROFILES.glob("*.yaml"):
+        assert read_profile(path.stem).profile == path.stem
+    paper = read_profile("paper")
+    assert paper.source == "real" and len(paper.seeds) >= 3
+    expected = {"mnist": (128, 50, 5, 15), "chest_xray": (128, 50, 7, 27), "celeba": (256, 20, 27, 45)}
+    for name, (batch, epochs, style, more) in expected.items():
+        task = data.TASKS[name]
+        assert (paper.value("batch_size", task), paper.value("epochs", task), task.style_dim, task.more_style_dim) == (
+            batch,
+            epochs,
+            style,
+            more,
+        )
+        assert paper.value("images", task) is None
+    assert (data.TASKS["mnist"].label_prior, data.TASKS["chest_xray"].label_prior, data.TASKS["celeba"].label_prior) == (0.1, None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("nowhere", {}, "no profile 'nowhere'; there are: demo"),
+        ("../profiles/demo", {}, "no profile"),
+        ("demo", {"epochs": 0}, "epochs must be"),
+        ("demo", {"epochs": True}, "epochs must be"),
+        ("demo", {"images": "many"}, "images must be"),
+        ("demo", {"epochs": {"cifar": 3}}, "task 'cifar'"),
+        ("demo", {"source": "fake"}, "source must be"),
+        ("demo", {"models": ["resnet"]}, "no model 'resnet'"),
+        ("demo", {"colour": 1}, "differs in colour"),
+    ],
+)
+def test_bad_settings_are_named(name, changes, message):
+    with pytest.raises(SettingsError, match=message):
+        read_profile(name, **changes)
+
+
+def test_a_model_name_is_read_and_written_back():
+    for name in (*ModelSpec.BASES, "mccvae-k3", "ccvae-f0.05", "mccvae-k4-f0.2-e200", "ccvae_more_style-e3"):
+        assert ModelSpec.parse(name).name == name
+    for bad in ("mccvae-e3-k2", "mccvae-k0", "MCCVAE", "mccvae-f2", "mccvae-", "", "mccvae-e0"):
+        with pytest.raises(SettingsError, match="there is no model"):
+            ModelSpec.parse(bad)
+
+
+def test_models_are_the_papers_three_configurations():
+    for name in data.TASKS:
+        d = data.load(name, "embedded", images=60)
+        n, task = len(d.labels), d.task
+        configs = {m: ModelSpec.parse(m).config(d) for m in ModelSpec.BASES}
+        assert configs["ccvae"].characteristics == (1,) * n and configs["ccvae"].style_dim == task.style_dim
+        assert configs["ccvae_more_style"].characteristics == (1,) * n and configs["ccvae_more_style"].style_dim == task.more_style_dim
+        assert configs["mccvae"].characteristics == (2,) * n and configs["mccvae"].style_dim == task.style_dim
+        assert configs["vae"].latent_dim == configs["cvae"].latent_dim == configs["ccvae"].latent_dim
+        assert ModelSpec.parse("mccvae-k3").config(d).characteristics == (3,) * n
+
+
+def test_a_notebooks_parameters_change_its_profile_and_unknown_ones_are_refused():
+    cells = ["", 'profile = "demo"\nmodel = "mccvae"\nepochs = None', "# Parameters\nepochs = 7\n"]
+    assert notebook_profile({"In": cells, "profile": "demo", "model": "mccvae", "epochs": 7}).epochs == 7
+    assert notebook_profile({"In": cells[:2], "profile": "demo", "epochs": None}).epochs == read_profile("demo").epochs
+    cells[2] = "# Parameters\nepoch = 7\nimages = 60\n"
+    with pytest.raises(SettingsError, match=r"unknown parameter epoch; this notebook takes .*epochs.*model"):
+        notebook_profile({"In": cells, "profile": "demo", "epoch": 7})
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """The smoke profile, its outputs in a folder of this test's own."""
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
+    return dataclasses.replace(read_profile("smoke"), images=70, epochs=2)
+
+
+def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch, capsys):
+    run = runs.train(profile, "chest_xray", "mccvae", 3)
+    assert run.folder == profile.folder / "chest_xray" / "mccvae" / "seed3"
+    assert {p.name for p in run.folder.iterdir()} == {"run.json", "metrics.json", "history.csv", "model.safetensors"}
+    text = (run.folder / "run.json").read_text()
+    record = json.loads(text)
+    assert set(record) >= set(
+        [
+            "task",
+            "model",
+            "estimator",
+            "label_weight",
+            "characteristics",
+            "style_dim",
+            "labelled_fraction",
+            "seed",
+            "epochs",
+            "data",
+            "code",
+            "versions",
+            "device",
+            "threads",
+            "seconds",
+        ]
+    )
+    assert set(record["data"]) >= {"source", "stand_in", "n", "sha256"} and record["data"]["stand_in"] is True
+    assert str(ROOT) not in text and str(profile.folder) not in text
+    assert list(run.history["epoch"]) == [1, 2] and "labelled_weighting" in run.history and "seconds" in run.history
+    assert set(run.metrics) == {"train", "validation", "test"}
+    out = capsys.readouterr().out
+    assert out.count("epoch") == 2 and "chest_xray mccvae seed 3  epoch 2/2" in out
+    stamp = (run.folder / "model.safetensors").stat().st_mtime_ns
+    again = runs.train(profile, "chest_xray", "mccvae", 3)
+    assert "already trained" in capsys.readouterr().out and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
+    monkeypatch.setattr(runs, "code_version", lambda: "other")
+    assert runs.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
+    assert "epoch 2/2" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on_and_one_of_other_settings_starts_afresh(profile, monkeypatch, capsys):
+    d = runs.load_data(profile, "mnist")
+
+    def interrupt(self, row):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs.Progress, "__call__", interrupt)
+        runs.train(profile, "mnist", "ccvae", 0, d)
+    assert not (runs.run_folder(profile, "mnist", "ccvae", 0) / "run.json").exists()
+    runs.train(profile, "mnist", "ccvae", 0, d)
+    out = capsys.readouterr().out
+    assert "epoch 1/2" not in out and "epoch 2/2" in out
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs.Progress, "__call__", interrupt)
+        runs.train(dataclasses.replace(profile, batch_size=8), "mnist", "ccvae", 0, d)
+    runs.train(dataclasses.replace(profile, batch_size=16), "mnist", "ccvae", 0, d)
+    out = capsys.readouterr().out
+    assert "starting afresh" in out and "batch_size 8 there, 16 here" in out and "epoch 1/2" in out
+
+
+def test_epochs_changed_by_hand_make_a_run_of_their_own(profile):
+    run = runs.train(dataclasses.replace(profile, epochs=1), "mnist", "vae", 0)
+    assert run.folder.parent.name == "vae-e1" and run.record["epochs"] == 1 and "accuracy" not in run.metrics["test"]
+
+
+def test_a_missing_run_says_how_to_make_it():
+    profile = dataclasses.replace(read_profile("smoke"), seeds=(999,))
+    with pytest.raises(FileNotFoundError, match=r"outputs/smoke/mnist/ccvae/seed999 holds no finished run.*run_all.sh smoke"):
+        runs.read_runs(profile, tasks=["mnist"])
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+def made_up(task, model, seed, accuracy, loss):
+    terms = dict.fromkeys([*tables.SPLIT_TERMS, "ess"], 1.0) | {"loss_alpha0": loss, "reconstruction": loss - 10}
+    scores = {"n": 100, "accuracy": accuracy, "majority_accuracy": 0.9, "loss": terms}
+    record = {"task": task, "model": model, "seed": seed, "data": {"stand_in": False}, "seconds": 5.0, "epochs": 2}
+    history = pd.DataFrame({"labelled_loss_alpha0": [loss + 100, loss + 1]})
+    return runs.Run(None, record, dict.fromkeys(runs.PARTS, scores), history)
+
+
+@pytest.fixture
+def four_runs():
+    return [
+        made_up("mnist", "ccvae", 0, 0.98, 500.0),
+        made_up("mnist", "ccvae", 1, 0.94, 520.0),
+        made_up("mnist", "mccvae", 0, 0.95, 480.0),
+        made_up("mnist", "mccvae", 1, 0.95, 480.0),
+    ]
+
+
+def test_tables_hold_mean_and_spread_over_seeds_beside_the_paper(four_runs):
+    table = tables.accuracy_table(four_runs, "test").set_index("model")
+    assert table.loc["ccvae", "accuracy"] == pytest.approx(0.96) and table.loc["ccvae", "accuracy_sd"] == pytest.approx(0.04 / math.sqrt(2))
+    assert table.loc["ccvae", "seeds"] == 2 and table.loc["mccvae", "paper"] == 1
+    losses = tables.loss_table(four_runs).set_index("model")
+    assert losses.loc["ccvae", "loss"] == 510 and losses.loc["ccvae", "last_epoch_mean"] == 511 and losses.loc["ccvae", "paper"] == 2298
+    wide = tables.wide(losses.reset_index(), "loss", 0, {"last_epoch_mean": "last epoch"})
+    assert wide.loc["CCVAE", ("MNIST", "ours")] == "510 ± 14" and wide.loc["CCVAE", ("MNIST", "paper")] == "2,298"
+
+
+def test_findings_are_computed(four_runs):
+    train, test = (tables.accuracy_table(four_runs, part) for part in ("train", "test"))
+    sentence = tables.classification_finding(train, test)
+    assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence
+    assert "-30.0 nats on MNIST (-30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_table(four_runs))
+    walks = pd.DataFrame(
+        [
+            {"figure": 9, "model_title": "MCCVAE", "latents": "latent 1 of 2", "moved": 0.1, "others": 0.1, "share": 0.8},
+            {"figure": 9, "model_title": "MCCVAE", "latents": "latent 2 of 2", "moved": 0.1, "others": 0.1, "share": 0.2},
+            {"figure": 9, "model_title": "MCCVAE", "latents": "both together", "moved": 0.7, "others": 0.04, "share": None},
+        ]
+    )
+    finding = tables.intervention_finding(walks)
+    assert "by 0.70 on average and every other label's by 0.04" in finding and "80 to 80 %" in finding
+
+
+def test_the_papers_numbers_are_those_of_its_tables():
+    """Read again, from the article's text as it is printed: CelebA, MNIST, chest."""
+    printed = {
+        "table_1": "CCVAE 0.92 1 1 | more 1 1 | MCCVAE 0.90 1 0.98",
+        "table_2": "CCVAE 0.90 1 0.78 | more 1 0.79 | MCCVAE 0.90 1 0.77",
+        "table_3": "CCVAE 9676 2298 2419 | more 2242 2401 | MCCVAE 8657 2289 2385",
+    }
+    for name, text in printed.items():
+        for line, model in zip(text.split(" | "), ("ccvae", "ccvae_more_style", "mccvae"), strict=True):
+            values = [float(v) for v in line.split()[1:]]
+            order = ("celeba", "mnist", "chest_xray")[-len(values) :]
+            assert tables.PAPER[name][model] == dict(zip(order, values, strict=True))
+
+
+def test_intervention_table_moves_what_it_says():
+    d = data.load("chest_xray", "embedded", images=70)
+    models = {m: runs.core.build_model("MCCVAE", ModelSpec.parse(m).config(d), 0).eval() for m in ("ccvae", "mccvae")}
+    table = tables.intervention_table(d, models, count=4)
+    assert list(table["latents"]) == ["the one", "latent 1 of 2", "latent 2 of 2", "both together"]
+    assert table["share"].sum() == pytest.approx(1) and table["share"].isna().tolist() == [True, False, False, True]
+    goal = {d.labels.index("bacteria"): 0, d.labels.index("normal"): 1}
+    assert d.test.labels[figures.walk_start(d, d.task.walks[12][1])].tolist() == [0, 1, 0] and goal == {1: 0, 0: 1}
+
+
+def test_examples_take_classes_by_turns():
+    d = data.load("mnist", "embedded", images=500)
+    index = figures.examples(d, 10)
+    assert d.test.labels[index].argmax(1).tolist() == list(range(10)) and len(set(index)) == 10
+
+
+def test_text_that_reaches_the_report_is_escaped(capsys):
+    table = pd.DataFrame({"<b>": ["<script>alert(1)</script>"]})
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "display", lambda value: shown.append(value.data))
+        tables.display_table(table, "<i>caption</i>", stand_in=True)
+    assert "<script>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
+
+
+def test_the_readme_holds_the_deviations_that_the_report_shows():
+    assert "one linear layer" in report.readme_section("Deviations from the paper")
+
+
+def test_a_figure_is_saved_with_caption_and_alt_text(profile):
+    fig = figures._sheet({"row": torch.zeros(2, 1, 60, 60)}, "title")
+    figures.show(fig, "A caption", "What is to be seen", profile=profile, name="x")
+    assert json.loads((profile.folder / "figures" / "x.json").read_text()) == {"caption": "A caption", "alt": "What is to be seen"}
+    assert (profile.folder / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
