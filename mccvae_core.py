@@ -329,6 +329,10 @@ class LossTerms:
         loss = loss_alpha0 - label_weight * part["log_qyx"]
         return cls(loss=loss, loss_alpha0=loss_alpha0, **part, mean_weight=weight.mean(), ess=weight.sum() ** 2 / (weight**2).sum())
 
+    def values(self) -> Tensor:
+        """All terms in the order of LOSS_TERMS, (11,), without their graph."""
+        return torch.stack([getattr(self, name).detach() for name in LOSS_TERMS])
+
 
 LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
 
@@ -562,7 +566,7 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             terms.loss.backward()
             optimizer.step()
-            sums[labelled or not isinstance(model, MCCVAE)].append((len(index), terms))
+            sums[labelled or not isinstance(model, MCCVAE)].append((len(index), terms.values()))
         row = {"epoch": epoch}
         for prefix, batches in (("labelled", sums[True]), ("unlabelled", sums[False])):
             row |= {f"{prefix}_{name}": value for name, value in _means(batches).items()}
@@ -577,15 +581,15 @@ def fit(
     return history
 
 
-def _means(batches: list[tuple[int, LossTerms]]) -> dict[str, float]:
-    """Means over images, not over batches, so a smaller last batch weighs what it should. One transfer at the end.
+def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
+    """Means over images of batches' (size, LossTerms.values()), so a smaller last batch weighs what it should. One transfer.
 
     ess is that of all the images together, from each batch's sum of w and of w^2.
     """
     if not batches:
         return {}
     size = torch.tensor([n for n, _ in batches], dtype=torch.float64)
-    table = torch.stack([torch.stack([getattr(t, name).detach() for name in LOSS_TERMS]) for _, t in batches]).cpu().double()
+    table = torch.stack([values for _, values in batches]).cpu().double()
     means = dict(zip(LOSS_TERMS, (size @ table / size.sum()).tolist(), strict=True))
     sum_w = size * table[:, LOSS_TERMS.index("mean_weight")]
     means["ess"] = (sum_w.sum() ** 2 / (sum_w**2 / table[:, LOSS_TERMS.index("ess")]).sum()).item()
@@ -743,7 +747,7 @@ def evaluate_loss(model: VAE, images: Tensor, labels: Tensor, estimator: str, *,
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise)))
+        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise).values()))
     return _means(batches)
 
 

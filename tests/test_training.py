@@ -156,7 +156,7 @@ def test_data_that_do_not_fit_the_model_are_refused(small_data, small_config, im
 def test_epoch_means_weigh_images_not_batches():
     def terms(value, weight):
         n = len(weight)
-        return core.LossTerms.of(reconstruction=torch.full((n,), value), kl_style=torch.zeros(n), weight=weight)
+        return core.LossTerms.of(reconstruction=torch.full((n,), value), kl_style=torch.zeros(n), weight=weight).values()
 
     weight = torch.tensor([0.5, 1.0, 2.0, 0.1])
     means = core._means([(3, terms(1.0, weight[:3])), (1, terms(5.0, weight[3:]))])
