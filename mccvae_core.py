@@ -28,6 +28,7 @@ Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = 
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -44,9 +45,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 LIKELIHOODS = ("bernoulli", "laplace")
-ESTIMATORS = ("official",)
+ESTIMATORS = ("official", "rao-blackwell")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
+NODES = 32  # of the Gauss-Hermite quadrature over a label's logit
 MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
 
 
@@ -273,13 +275,17 @@ class LossTerms:
     loss_alpha0      the negative of section 2.3's bound.
     reconstruction   -log p(x|z).
     kl_style         KL(q(z_style|x) || N(0, 1)).
-    characteristics  the terms of z_c; in `official` KL(q(z_c|x) || p(z_c|y)).
-    log_qyz          log q(y|z_c) inside the expectation.
-    weighting        what w adds: the mean of (w - 1)(reconstruction + kl_style + characteristics + log_qyz), taken image by image.
+    characteristics  the terms of z_c: in `official` KL(q(z_c|x) || p(z_c|y)); in `rao-blackwell` their whole expectation,
+                     E[w_i (log q(z_c^i|x) + log q(y_i|z_c^i) - log p(z_c^i|y_i))] summed over labels.
+    log_qyz          log q(y|z_c) inside the expectation; 0 in `rao-blackwell`, where `characteristics` has it.
+    weighting        what w adds, image by image: in `official` (w - 1)(reconstruction + kl_style + characteristics + log_qyz);
+                     in `rao-blackwell` (w - 1)(reconstruction + b), b the control variate for log p(x|z).
     log_qyx          sum of log q(y_i|x) over the known labels; 0 where none is known.
-    log_py           log p(y).
+    log_py           log p(y), of labels that are not known its expectation.
     mean_weight      mean of w; its expectation is 1.
     ess              effective sample size of w, (sum w)^2 / sum w^2, in images: B where all weigh the same.
+
+    log_px (B,), log p(x|z) of each image without its graph, is no term: it is what a control variate is made from.
     """
 
     loss: Tensor
@@ -293,6 +299,7 @@ class LossTerms:
     log_py: Tensor
     mean_weight: Tensor
     ess: Tensor
+    log_px: Tensor
 
     @classmethod
     def of(
@@ -327,25 +334,39 @@ class LossTerms:
             - part["log_py"]
         )
         loss = loss_alpha0 - label_weight * part["log_qyx"]
-        return cls(loss=loss, loss_alpha0=loss_alpha0, **part, mean_weight=weight.mean(), ess=weight.sum() ** 2 / (weight**2).sum())
+        return cls(
+            loss=loss,
+            loss_alpha0=loss_alpha0,
+            **part,
+            mean_weight=weight.mean(),
+            ess=weight.sum() ** 2 / (weight**2).sum(),
+            log_px=-reconstruction.detach(),
+        )
 
     def values(self) -> Tensor:
         """All terms in the order of LOSS_TERMS, (11,), without their graph."""
         return torch.stack([getattr(self, name).detach() for name in LOSS_TERMS])
 
 
-LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms))
+LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms) if field.name != "log_px")
 
 
 def ccvae_loss(
-    model: MCCVAE, x: Tensor, y: Tensor, estimator: str = "official", label_weight: float = 0.0, *, generator: torch.Generator | None = None
+    model: MCCVAE,
+    x: Tensor,
+    y: Tensor,
+    estimator: str = "official",
+    label_weight: float = 0.0,
+    control_variate: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> LossTerms:
     """The loss of section 2.3 for images x (B, *image_shape) in [0, 1] and labels y (B, L) of 0, 1 or NaN (not known).
 
     All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `estimator` names
-    how its expectations are estimated (see `official_loss`); `label_weight` alpha adds
-    alpha * sum_i log q(y_i|x) over known labels to the bound, 0 being the paper's formula. Noise comes from
-    `generator`, or torch's default one.
+    how its expectations are estimated: see `official_loss` and `rao_blackwell_loss`, which alone takes any pattern of
+    missing labels and a `control_variate` (B,). `label_weight` alpha adds alpha * sum_i log q(y_i|x) over known
+    labels to the bound, 0 being the paper's formula. Noise comes from `generator`, or torch's default one.
 
     Raises ValueError for another estimator, for shapes that don't fit, and for an image of which `official`
     knows only some labels (it has no formula for those).
@@ -354,7 +375,10 @@ def ccvae_loss(
         raise ValueError(f"estimator must be one of {ESTIMATORS}, not {estimator!r}")
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
-    return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), label_weight)
+    if estimator == "official":
+        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), label_weight)
+    noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
+    return rao_blackwell_loss(model, x, y, noise, label_weight, control_variate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -429,6 +453,94 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
     )
 
 
+def rao_blackwell_loss(
+    model: MCCVAE, x: Tensor, y: Tensor, noise: Tensor, label_weight: float = 0.0, control_variate: Tensor | None = None
+) -> LossTerms:
+    """Section 2.3's objective, unbiased in value and gradient, everything summed or integrated that can be; noise (B, Z).
+
+    Labels may be missing one by one (NaN). With K the known labels and M the missing ones,
+
+        L(x, y_K) = E_q(z|x)[ w sum_{y_M} q(y_M|z_c) log p(x|z) p(z|y) p(y_M) / (q(y|z_c) q(z|x)) ] + log q(y_K|x) + log p(y_K),
+        w = prod_{i in K} w_i,   w_i = q(y_i|z_c^i) / q(y_i|x),
+
+    which is L(x, y) where all are known and L(x) where none is. All factors but p(x|z) split over labels, and
+    E[w_i] = 1, so the terms of label i need w_i alone (`label_terms`), the style's need no weight and are a KL in
+    closed form, and only E[w log p(x|z)] is left to one draw of z: w (log p(x|z) - b) + b, with the gradient through w.
+    b, the control variate, must not depend on this z; None, or NaN for an image: the mean over the batch's other images.
+    """
+    known = ~y.isnan()
+    q = model.encode(x)
+    z = q.loc + q.scale * noise
+    q_c, q_style = (Normal(loc, scale, validate_args=False) for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True))
+    characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
+
+    u = model.label_logits(model.split(z)[0])
+    log_w_i = F.logsigmoid(torch.where(y > 0.5, u, -u)) - log_qyx_i
+    w = torch.where(known, log_w_i, 0.0).sum(1).exp()
+    log_px = model.log_px(x, z)
+    b = (log_px.sum() - log_px).detach() / max(len(x) - 1, 1)
+    if control_variate is not None:
+        b = torch.where(control_variate.isnan(), b, control_variate.detach())
+    kl_style = kl_divergence(q_style, Normal(torch.zeros_like(q_style.loc), 1.0, validate_args=False)).sum(1)
+    return LossTerms.of(
+        reconstruction=-log_px,
+        kl_style=kl_style,
+        characteristics=characteristics.sum(1),
+        weighting=-(w - 1) * (log_px - b),
+        log_qyx=torch.where(known, log_qyx_i, 0.0).sum(1),
+        log_py=log_py_i.sum(1),
+        weight=w,
+        label_weight=label_weight,
+    )
+
+
+def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What each label adds to the bound besides w log p(x|z), by quadrature over its logit alone; (B, L) each.
+
+    q_c: q(z_c|x), a Normal (B, C). y (B, L), NaN where not known. Returned, with v the label's value,
+
+        characteristics  known: -E[w_i c_v]; missing: -E[sum_v q(v|z_c^i) c_v],
+                         c_v = log p(z_c^i|v) - log q(z_c^i|x) - log q(v|z_c^i);
+        log_qyx          log q(y_i|x) = log E q(y_i|z_c^i) (of a missing label: of the value 0, not used);
+        log_py           log p(y_i); missing: sum_v q(v|x) log p(v).
+
+    Under q(z|x) the logit u = w.z_c^i + b is Normal(mu, tau^2), and with eps = (u - mu) / tau
+
+        z_c^{i,j} | u  ~  Normal(m_j + s_j r_j eps, s_j^2 (1 - r_j^2)),   r_j = s_j w_j / tau,   sum_j r_j^2 = 1,
+
+    so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i.
+    """
+    eps, log_omega = (torch.as_tensor(a, dtype=y.dtype, device=y.device)[:, None, None] for a in _hermite_nodes(NODES))  # (n, 1, 1)
+    m, s = q_c.loc, q_c.scale
+    tau = ((s * model.classifier_weight) ** 2 @ model.block + 1e-12).sqrt()  # (B, L); never 0, so that no gradient is NaN
+    r = s * model.classifier_weight / tau[:, model.owner]  # (B, C)
+    u = model.label_logits(m) + tau * eps  # (n, B, L)
+    z_mean, z_var = m + s * r * eps, s**2 * (1 - r**2)  # (n, B, C) and (B, C), given u
+    r2, k = r**2 @ model.block, model.block.sum(0)
+    log_q_z = -s.log() @ model.block - 0.5 * (r2 * eps**2 + k - r2)  # (n, B, L); log(2 pi) cancels against log p's
+
+    integral, log_q_v = [], []
+    for value, sign in ((0, -1), (1, 1)):
+        p = model.conditional_prior(torch.full_like(y[:1], value))
+        log_p_z = (-p.scale.log() - 0.5 * ((z_mean - p.loc) ** 2 + z_var) / p.scale**2) @ model.block
+        log_v = F.logsigmoid(sign * u)  # log q(v|z_c^i)
+        log_q_v.append((log_omega + log_v).logsumexp(0))  # log q(v|x)
+        w_v = (log_omega + log_v - log_q_v[value]).exp()  # quadrature weights with w_i in them
+        integral.append((w_v * (log_p_z - log_q_z - log_v)).sum(0))
+    known, one = ~y.isnan(), y > 0.5
+    c = torch.where(known, torch.where(one, integral[1], integral[0]), sum(v.exp() * c for v, c in zip(log_q_v, integral, strict=True)))
+    log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
+    log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
+    return -c, torch.where(one, log_q_v[1], log_q_v[0]), log_py
+
+
+@functools.cache
+def _hermite_nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and log weights (n,) with sum_n exp(log weight) f(node) ~ E f(eps), eps ~ N(0, 1)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    return nodes, np.log(weights / weights.sum())
+
+
 def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> LossTerms:
     """Negative ELBO of the baselines, -log p(x|z[,y]) + KL(q(z|x) || N(0, 1)) (section 1), one z, in nats per image.
 
@@ -446,10 +558,10 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
     return LossTerms.of(reconstruction=reconstruction, kl_style=kl)
 
 
-def model_loss(model: VAE, x, y, estimator: str, label_weight: float = 0.0, *, generator=None) -> LossTerms:
+def model_loss(model: VAE, x, y, estimator: str, label_weight: float = 0.0, control_variate=None, *, generator=None) -> LossTerms:
     """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
     if isinstance(model, MCCVAE):
-        return ccvae_loss(model, x, y, estimator, label_weight, generator=generator)
+        return ccvae_loss(model, x, y, estimator, label_weight, control_variate, generator=generator)
     return vae_loss(model, x, y, generator=generator)
 
 
@@ -550,7 +662,8 @@ def fit(
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    history = [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, identity)
+    log_px = torch.full((len(images),), torch.nan, device=device)  # running log p(x|z) of each image: control variates
+    history = [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, log_px, identity)
     subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)
     labels = labels.float()
     for epoch in range(len(history) + 1, epochs + 1):
@@ -559,13 +672,14 @@ def fit(
         sums = {True: [], False: []}
         for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch):
             index = torch.from_numpy(index)
-            y = labels[index].to(device)
+            y, before = labels[index].to(device), log_px[index.to(device)]
             if not labelled and isinstance(model, MCCVAE):
                 y = torch.full_like(y, torch.nan)
-            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, generator=noise)
+            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, before, generator=noise)
             optimizer.zero_grad(set_to_none=True)
             terms.loss.backward()
             optimizer.step()
+            log_px[index.to(device)] = torch.where(before.isnan(), terms.log_px, (before + terms.log_px) / 2)
             sums[labelled or not isinstance(model, MCCVAE)].append((len(index), terms.values()))
         row = {"epoch": epoch}
         for prefix, batches in (("labelled", sums[True]), ("unlabelled", sums[False])):
@@ -575,7 +689,7 @@ def fit(
             raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept")
         history.append(row)
         if checkpoint is not None:
-            save_checkpoint(checkpoint, model, optimizer, history, identity)
+            save_checkpoint(checkpoint, model, optimizer, log_px, history, identity)
         if on_epoch is not None:
             on_epoch(row)
     return history
@@ -649,17 +763,19 @@ def load_model(path: Path) -> VAE:
     return model.eval()
 
 
-def save_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, history: list[dict], identity: dict | None) -> None:
-    """Everything that training needs to go on: weights, Adam's moments, the history, and whose it is."""
+def save_checkpoint(
+    path: Path, model: VAE, optimizer: torch.optim.Adam, log_px: Tensor, history: list[dict], identity: dict | None
+) -> None:
+    """Everything that training needs to go on: weights, Adam's moments, control variates, the history, and whose it is."""
     state = optimizer.state_dict()["state"]
     moments = {f"adam.{i}.{name}": value for i, moment in state.items() for name, value in moment.items()}
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     metadata = {"history": json.dumps(history), "identity": json.dumps(identity, sort_keys=True)}
-    write_atomically(path, safetensors.torch.save(_plain({**weights, **moments}), metadata))
+    write_atomically(path, safetensors.torch.save(_plain({**weights, **moments, "log_px": log_px}), metadata))
 
 
-def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, identity: dict | None) -> list[dict]:
-    """Restore model and optimizer in place and return the history. Raises CheckpointError, having changed nothing, where
+def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, log_px: Tensor, identity: dict | None) -> list[dict]:
+    """Restore model, optimizer and control variates in place and return the history. Raises CheckpointError, having changed nothing, where
     the file is broken or its identity differs (the differences are named)."""
     tensors, metadata = _read_safetensors(path)
     theirs, ours = json.loads(metadata.get("identity", "null")) or {}, json.loads(json.dumps(identity)) or {}
@@ -676,6 +792,7 @@ def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, identit
                 value = torch.empty_like(parameters[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    log_px.copy_(tensors["log_px"])
     return json.loads(metadata["history"])
 
 

@@ -53,9 +53,18 @@ def test_bad_settings_are_named(name, changes, message):
 
 
 def test_a_model_name_is_read_and_written_back():
-    for name in (*ModelSpec.BASES, "mccvae-k3", "ccvae-f0.05", "mccvae-k4-f0.2-e200", "ccvae_more_style-e3"):
+    for name in (
+        *ModelSpec.BASES,
+        "mccvae-k3",
+        "mccvae-rb100",
+        "ccvae-rb0-k2-f0.2",
+        "mccvae-rb2.5",
+        "ccvae-f0.05",
+        "mccvae-k4-f0.2-e200",
+        "ccvae_more_style-e3",
+    ):
         assert ModelSpec.parse(name).name == name
-    for bad in ("mccvae-e3-k2", "mccvae-k0", "MCCVAE", "mccvae-f2", "mccvae-", "", "mccvae-e0"):
+    for bad in ("mccvae-e3-k2", "mccvae-k0", "MCCVAE", "mccvae-f2", "mccvae-", "", "mccvae-e0", "mccvae-rb", "mccvae-k2-rb1"):
         with pytest.raises(SettingsError, match="there is no model"):
             ModelSpec.parse(bad)
 

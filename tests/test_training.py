@@ -87,10 +87,10 @@ def test_same_seed_same_weights_other_seed_other_weights(small_data, small_confi
     assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
 
 
-@pytest.mark.parametrize("fraction", [1.0, 0.2])
-def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(small_data, small_config, tmp_path, fraction):
+@pytest.mark.parametrize(("estimator", "fraction"), [("official", 1.0), ("official", 0.2), ("rao-blackwell", 1.0), ("rao-blackwell", 0.2)])
+def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(small_data, small_config, tmp_path, estimator, fraction):
     images, labels = small_data
-    options = {"batch_size": 16, "seed": 3, "labelled_fraction": fraction, "identity": {"a": [1]}}
+    options = {"estimator": estimator, "batch_size": 20, "seed": 3, "labelled_fraction": fraction, "identity": {"a": [1]}}
     whole = start(small_config)
     history = core.fit(whole, images, labels, epochs=4, **options)
     path = tmp_path / "checkpoint.safetensors"

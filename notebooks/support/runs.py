@@ -57,7 +57,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
     if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):  # changed by hand: a run of its own
         spec = dataclasses.replace(spec, epochs=epochs)
     identity = {
-        "task": task, "model": spec.name, "estimator": "official", "label_weight": 0.0,
+        "task": task, "model": spec.name, "estimator": spec.estimator, "label_weight": spec.label_weight or 0.0,
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
         "labelled_fraction": spec.labelled_fraction, "seed": seed, "epochs": spec.epochs or epochs,
         "batch_size": profile.value("batch_size", data.task), "data": data.summary(), "code": code_version(),

@@ -98,9 +98,11 @@ def _assigned(cell: str) -> set[str]:
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """A model by its name: `vae`, `cvae`, `ccvae`, `ccvae_more_style` or `mccvae`, then only what differs from its
-    defaults, in this order: -k<k> latents for every label, -f<labelled fraction>, -e<epochs>."""
+    defaults, in this order: -rb<alpha> the rao-blackwell estimator with label weight alpha, -k<k> latents for every
+    label, -f<labelled fraction>, -e<epochs>. Without -rb the estimator is the official one, alpha 0."""
 
     base: str
+    label_weight: float | None = None  # None: the official estimator
     k: int | None = None
     labelled_fraction: float = 1.0
     epochs: int | None = None
@@ -111,18 +113,26 @@ class ModelSpec:
     @classmethod
     def parse(cls, name: str) -> "ModelSpec":
         """Raises SettingsError for a name that is none."""
-        match = re.fullmatch(r"([a-z_]+?)(?:-k(\d+))?(?:-f(0?\.\d+))?(?:-e(\d+))?", name)
-        if not match or match[1] not in cls.BASES or match[2] == "0" or match[4] == "0":
+        match = re.fullmatch(r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?", name)
+        if not match or match[1] not in cls.BASES:
             raise SettingsError(
-                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -k<latents of a label>, -f<labelled fraction>, -e<epochs> behind it, in this order"
+                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -rb<label weight>, -k<latents of a label>, "
+                "-f<labelled fraction>, -e<epochs> behind it, in this order"
             )
-        return cls(match[1], int(match[2]) if match[2] else None, float(match[3] or 1), int(match[4]) if match[4] else None)
+        base, weight, k, fraction, epochs = match.groups()
+        return cls(base, float(weight) if weight else None, int(k) if k else None, float(fraction or 1), int(epochs) if epochs else None)
 
     @property
     def name(self) -> str:
         """The folder's name; `parse` reads it back."""
-        parts = [self.base, f"-k{self.k}" if self.k else "", f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else ""]
-        return "".join(parts) + (f"-e{self.epochs}" if self.epochs else "")
+        parts = [self.base, "" if self.label_weight is None else f"-rb{self.label_weight:g}", f"-k{self.k}" if self.k else ""]
+        parts += [f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else "", f"-e{self.epochs}" if self.epochs else ""]
+        return "".join(parts)
+
+    @property
+    def estimator(self) -> str:
+        """As `mccvae_core.ccvae_loss` names it."""
+        return "official" if self.label_weight is None else "rao-blackwell"
 
     @property
     def title(self) -> str:

@@ -1,0 +1,213 @@
+"""The `rao-blackwell` estimator against nested quadrature in float64, for every pattern of missing labels."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ToyMCCVAE, posterior_grid
+from torch.distributions import Normal
+
+import mccvae_core as core
+
+X = torch.tensor([0.5, -0.3, 0.8], dtype=torch.float64)
+NAN = math.nan
+PATTERNS = [y for y in itertools.product((0.0, 1.0, NAN), repeat=2)]
+SMALL = [((1, 1), 1, 24), ((2, 2), 0, 14), ((1, 2), 1, 14)]  # blocks, style latents, nodes of the grid in each latent
+
+
+def brute_force(model, y, nodes):
+    """The bound L(x, y_K) of `rao_blackwell_loss`'s docstring: over a grid of z and every value of the missing labels."""
+    z, weight = posterior_grid(model, nodes)
+    z_c, z_style = model.split(z)
+    q = model.encode(X[None])
+    log_q_z = Normal(q.loc, q.scale).log_prob(z).sum(1)
+    values = [[v] if not math.isnan(v) else [0.0, 1.0] for v in y]
+    u = model.label_logits(z_c)
+    known = [i for i, v in enumerate(y) if not math.isnan(v)]
+
+    def log_q(i, v):
+        return F.logsigmoid(u[:, i] if v else -u[:, i])
+
+    log_qyx = (weight @ torch.stack([log_q(i, y[i]) for i in known]).sum(0).exp()).log() if known else torch.zeros(()).double()
+    w = (sum(log_q(i, y[i]) for i in known) - log_qyx).exp() if known else torch.ones(len(z)).double()
+    inner = 0
+    for full in itertools.product(*values):
+        labels = torch.tensor(full, dtype=torch.float64)
+        missing = sum((log_q(i, v) for i, v in enumerate(full) if i not in known), start=torch.zeros(len(z)).double())
+        prior = model.conditional_prior(labels[None])
+        log_p_z = prior.log_prob(z_c).sum(1) + Normal(0.0, 1.0).log_prob(z_style).sum(1)
+        log_p_missing = sum(
+            math.log(p if v else 1 - p) for i, (p, v) in enumerate(zip(model.config.label_prior, full, strict=True)) if i not in known
+        )
+        log_q_all = sum(log_q(i, v) for i, v in enumerate(full))
+        inner = inner + missing.exp() * (model.log_px(X, z) + log_p_z + log_p_missing - log_q_all - log_q_z)
+    log_p_known = sum(math.log(p if v else 1 - p) for p, v in zip(model.config.label_prior, y, strict=True) if not math.isnan(v))
+    return weight @ (w * inner) + log_qyx + log_p_known
+
+
+def expected_loss(model, y, nodes, control_variate=-3.0):
+    """E over the estimator's noise, by the same grid: its terms of each node, weighted."""
+    point, weight = np.polynomial.hermite_e.hermegauss(nodes)
+    index = np.array(list(itertools.product(range(nodes), repeat=model.config.latent_dim)))
+    weights = torch.tensor((weight / math.sqrt(2 * math.pi))[index].prod(1))
+    n, kept, original = len(index), {}, core.LossTerms.of
+
+    def keep(**terms):
+        kept.update(terms)
+        return original(**terms)
+
+    labels = torch.tensor(y, dtype=torch.float64).expand(n, len(y))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core.LossTerms, "of", keep)
+        core.rao_blackwell_loss(model, X.expand(n, 3), labels, torch.tensor(point[index]), 0.0, torch.full((n,), control_variate).double())
+    sign = {"reconstruction": 1, "kl_style": 1, "characteristics": 1, "weighting": 1, "log_qyx": -1, "log_py": -1}
+    return weights @ sum(s * kept[name] for name, s in sign.items())
+
+
+@pytest.mark.parametrize("y", PATTERNS, ids=str)
+@pytest.mark.parametrize(("k", "style", "nodes"), SMALL, ids=str)
+def test_its_expectation_is_the_formula_value_and_gradient(k, style, nodes, y):
+    model = ToyMCCVAE(k, style_dim=style, seed=1)
+    ours, theirs = expected_loss(model, y, nodes), -brute_force(model, y, nodes)
+    assert ours.item() == pytest.approx(theirs.item(), abs=2e-4)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    gradients = [torch.autograd.grad(v, parameters, allow_unused=True) for v in (ours, theirs)]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("y", [(1.0, 0.0), (NAN, 1.0), (NAN, NAN)], ids=str)
+def test_its_mean_is_that_of_plain_monte_carlo(toy, y):
+    n, generator = 60_000, torch.Generator().manual_seed(0)
+    labels = torch.tensor(y, dtype=torch.float64).expand(n, 2)
+    with torch.no_grad():
+        q = toy.encode(X.expand(n, 3))
+        z = q.loc + q.scale * torch.randn(q.loc.shape, dtype=torch.float64, generator=generator)
+        z_c, z_style = toy.split(z)
+        p1 = toy.label_logits(z_c).sigmoid()
+        known = ~labels.isnan()
+        full = torch.where(known, labels, (torch.rand(n, 2, dtype=torch.float64, generator=generator) < p1).double())
+        q_known = torch.where(known, torch.where(full > 0.5, p1, 1 - p1), 1.0).prod(1)
+        qyx = q_known.mean()
+        prior = toy.conditional_prior(full)
+        f = toy.log_px(X, z) + prior.log_prob(z_c).sum(1) + Normal(0.0, 1.0).log_prob(z_style).sum(1)
+        f = f - toy.log_qyz(full, z_c) - Normal(q.loc, q.scale).log_prob(z).sum(1)
+        p = torch.tensor(toy.config.label_prior, dtype=torch.float64)
+        log_p = torch.where(full > 0.5, p.log(), (1 - p).log())
+        plain = q_known / qyx * (f + torch.where(known, 0.0, log_p).sum(1)) + qyx.log() + torch.where(known, log_p, 0.0).sum(1)
+        ours = core.ccvae_loss(toy, X.expand(n, 3), labels, "rao-blackwell", generator=generator).loss.item()
+    error = plain.std().item() / math.sqrt(n)
+    assert abs(ours + plain.mean().item()) < 6 * error
+
+
+def gradients(model, y, estimator, draws, **options):
+    rows, losses = [], []
+    for seed in range(draws):
+        terms = core.ccvae_loss(
+            model, X[None], torch.tensor([y]).double(), estimator, generator=torch.Generator().manual_seed(seed), **options
+        )
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(terms.loss, [model.q_loc, model.q_raw, model.classifier_weight])]))
+        losses.append(terms.loss.detach())
+    return torch.stack(losses), torch.stack(rows)
+
+
+def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the_encoder():
+    """log p(x|z) is about -2000, as on real images: there the weight's noise matters."""
+    model = ToyMCCVAE((1, 2), seed=2)
+    plain = model.log_px
+    model.log_px = lambda x, z: plain(x, z) - 2000.0
+    y, draws = (1.0, 0.0), 1000
+    cv = torch.tensor([-2004.0], dtype=torch.float64)
+    loss, ours = gradients(model, y, "rao-blackwell", draws, control_variate=cv)
+    loss_official, official = gradients(model, y, "official", draws)
+    n = model.config.latent_dim
+    encoder, classifier = slice(0, 2 * n), slice(2 * n, None)
+    spread = lambda rows: rows.std(0).norm().item()  # noqa: E731
+    assert loss.std() < loss_official.std() / 50
+    assert spread(ours[:, encoder]) < spread(official[:, encoder]) / 50
+    assert spread(ours[:, classifier]) < spread(official[:, classifier]) / 50
+    parameters = [model.q_loc, model.q_raw, model.classifier_weight]
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(-brute_force(model, y, 12), parameters)])
+    error = lambda rows: (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))  # noqa: E731
+    assert error(ours) < 2.5
+    log_qyx = core.label_terms(model, model_block(model), torch.tensor([y]).double())[1].sum()
+    hidden = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(-2004.0 * -log_qyx, parameters[:2])]
+    )  # f times the gradient of -log q(y|x)
+    bias = official[:, encoder].mean(0) - exact[encoder]
+    assert bias.norm() > 5 * exact[encoder].norm()
+    assert torch.nn.functional.cosine_similarity(bias, -hidden, dim=0) > 0.99
+    assert bias.norm().item() == pytest.approx(hidden.norm().item(), rel=0.2)
+    on_classifier = official[:, classifier]
+    assert ((on_classifier.mean(0) - exact[classifier]).abs() < 5 * on_classifier.std(0) / math.sqrt(draws) + 0.02 * hidden.norm()).all()
+
+
+def model_block(model):
+    q = model.encode(X[None])
+    return Normal(model.split(q.loc)[0], model.split(q.scale)[0], validate_args=False)
+
+
+def test_the_quadrature_error_falls_with_the_nodes(monkeypatch):
+    """Against a trapezoid rule, for logits as wide as trained models have them."""
+    model = ToyMCCVAE((1,), style_dim=0)
+    errors = {}
+    for width in (0.5, 2.0, 6.0):
+        with torch.no_grad():
+            model.classifier_weight.fill_(1.0)
+            model.q_loc.fill_(0.7)
+            model.q_raw.fill_(math.log(math.expm1(width)))
+            own = Normal(torch.tensor(0.7).double(), torch.tensor(width).double())
+            grid = torch.linspace(0.7 - 12 * width, 0.7 + 12 * width, 200_001, dtype=torch.float64)
+            exact = torch.trapezoid(own.log_prob(grid).exp() * model.label_logits(grid[:, None])[:, 0].sigmoid(), grid).log()
+            for nodes in (4, 8, 16, 32, 64):
+                monkeypatch.setattr(core, "NODES", nodes)
+                q = Normal(model.q_loc[None], torch.full((1, 1), width).double())
+                errors[width, nodes] = abs(core.label_terms(model, q, torch.ones(1, 1).double())[1].item() - exact.item())
+    assert errors[0.5, 8] < 1e-6 and errors[2.0, 16] < 1e-3 and errors[2.0, 32] < 1e-4 and errors[6.0, 32] < 1e-2
+    for width in (0.5, 2.0, 6.0):
+        assert errors[width, 64] <= errors[width, 4]
+
+
+@pytest.mark.parametrize("y", [(1.0, 0.0), (0.0, NAN), (NAN, NAN)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("case", ["wide logits", "zero weight", "tiny spread", "certain and wrong"])
+def test_extremes_make_no_nan(case, y, dtype):
+    model = ToyMCCVAE((2, 1)).to(dtype)
+    with torch.no_grad():
+        if case == "wide logits":
+            model.classifier_weight.fill_(60.0)
+        elif case == "zero weight":
+            model.classifier_weight.zero_()
+        elif case == "tiny spread":
+            model.q_raw.fill_(-40.0)
+        else:
+            model.classifier_bias.copy_(torch.tensor([-90.0, 90.0]))
+    loss = core.ccvae_loss(
+        model, X[None].to(dtype), torch.tensor([y], dtype=dtype), "rao-blackwell", generator=torch.Generator().manual_seed(0)
+    ).loss
+    loss.backward()
+    assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_terms_add_up_for_partly_known_labels_and_label_weight_counts_known_ones(toy):
+    y = torch.tensor([[0, 1], [NAN, 1], [NAN, NAN]], dtype=torch.float64)
+    t = core.ccvae_loss(toy, X.expand(3, 3), y, "rao-blackwell", 30.0, generator=torch.Generator().manual_seed(0))
+    total = t.reconstruction + t.kl_style + t.characteristics + t.log_qyz + t.weighting - t.log_qyx - t.log_py
+    assert t.loss_alpha0.item() == pytest.approx(total.item()) and t.log_qyz == 0
+    assert t.loss.item() == pytest.approx((total - 30 * t.log_qyx).item())
+    per_label = core.label_terms(toy, Normal(*(toy.split(v)[0] for v in (toy.encode(y[:, :1]).loc, toy.encode(y[:, :1]).scale))), y)[1]
+    assert t.log_qyx.item() == pytest.approx(per_label[~y.isnan()].sum().item() / 3)
+
+
+def test_a_missing_control_variate_is_the_mean_of_the_other_images(toy):
+    y = torch.tensor([[0.0, 1.0]] * 3, dtype=torch.float64)
+    x = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(3, toy.config.latent_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    none = core.rao_blackwell_loss(toy, x, y, noise)
+    others = (none.log_px.sum() - none.log_px) / 2
+    assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, others).loss.item() == pytest.approx(none.loss.item())
+    mixed = torch.tensor([NAN, others[1], NAN], dtype=torch.float64)
+    assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, mixed).loss.item() == pytest.approx(none.loss.item())
