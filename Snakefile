@@ -8,7 +8,7 @@ with open(SETTINGS_FILE) as file:
     SETTINGS = yaml.safe_load(file)
 
 TASKS = ("celeba", "mnist", "chest_xray")
-EXPERIMENTS = ("classification", "reconstruction", "intervention")
+EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective")
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 RUNS = expand(f"{OUT}/{{task}}/{{model}}/seed{{seed}}", task=TASKS, model=SETTINGS["models"], seed=SETTINGS["seeds"])
 
@@ -69,7 +69,8 @@ def experiment(name, tables, figures):
 CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
 RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_6", "figure_7", "figure_8"])
 INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
-EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION) for path in (*e["tables"], *e["figures"])]
+OBJECTIVE = experiment("objective", ["objective.csv", "floors.csv"], ["gradients"])
+EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE) for path in (*e["tables"], *e["figures"])]
 TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
 
 
@@ -110,6 +111,19 @@ rule intervention:
         f"{OUT}/benchmarks/intervention.tsv"
     shell:
         f"{EXECUTE.format(notebook='intervention')} {{output.notebook}} profile={PROFILE}"
+
+
+rule objective:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/objective.ipynb",
+    output:
+        **OBJECTIVE,
+    benchmark:
+        f"{OUT}/benchmarks/objective.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='objective')} {{output.notebook}} profile={PROFILE}"
 
 
 rule report_notebook:

@@ -871,15 +871,106 @@ def evaluate_loss(model: VAE, images: Tensor, labels: Tensor, estimator: str, *,
 def evaluate(
     model: VAE, images: Tensor, labels: Tensor, *, exclusive: bool, estimator: str, reference: Tensor | None = None, seed: int = 0
 ) -> dict:
-    """`classification_scores` at the posterior mean, the accuracy at one posterior draw (`sampled_accuracy`), and
-    `loss`, the terms of `evaluate_loss`. A VAE or ConditionalVAE has no classifier: n and `loss` alone."""
+    """`classification_scores` at the posterior mean, the accuracy at one posterior draw (`sampled_accuracy`), and the
+    terms of `evaluate_loss` twice: `loss` by the model's own estimator, `bound` by rao-blackwell, which alone may be
+    compared between models. A VAE or ConditionalVAE has no classifier and one estimator: n, `loss` and `bound` alone."""
     model.eval()
-    loss = evaluate_loss(model, images, labels, estimator, seed=seed)
+    loss, bound = (evaluate_loss(model, images, labels, e, seed=seed) for e in (estimator, "rao-blackwell"))
     if not isinstance(model, MCCVAE):
-        return {"n": len(images), "loss": loss}
+        return {"n": len(images), "loss": loss, "bound": bound}
     scores = classification_scores(predict(model, images), labels, exclusive=exclusive, reference=reference)
     sampled = classification_scores(predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive)
-    return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss}
+    return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss, "bound": bound}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Audit of the objective
+# ---------------------------------------------------------------------------------------------------------
+
+PARTS = ("encoder", "decoder", "classifier", "prior")
+
+
+def _gradient(value: Tensor, model: MCCVAE, retain: bool = False) -> dict[str, Tensor]:
+    """Gradient of a scalar, one float64 vector for each of PARTS; zeros where it does not reach."""
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    flat = torch.autograd.grad(value, parameters, retain_graph=retain, allow_unused=True)
+    flat = [(torch.zeros_like(p) if g is None else g).double().flatten() for p, g in zip(parameters, flat, strict=True)]
+    return {part: torch.cat([g for name, g in zip(names, flat, strict=True) if name.startswith(part)]) for part in PARTS}
+
+
+def gradient_audit(model: MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 60, seed: int = 0) -> dict:
+    """Both estimators' labelled loss and gradient over `draws` of the noise, on one batch of uint8 images with all labels.
+
+    For each estimator: `loss`, `loss_sd`, and for each of PARTS `norm` of the mean gradient and `sd`, the root of the
+    summed variances of its entries. `slope` and `r2`: least squares, on the encoder, of the difference of the two mean
+    gradients on the gradient of -log q(y|x), without intercept: the label weight that `official` hides, to be held
+    against `minus_f` (mean of -f, f as in `official_loss`). `share`: norms of the encoder's mean gradient by
+    rao-blackwell from `reconstruction` (with w), `latents` (KL of style and terms of z_c) and `labels` (log q(y|x)).
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    x, y = to_images(images, device), labels.float().to(device)
+    result, mean = {}, {}
+    with torch.no_grad():
+        b = -torch.stack([_reconstruction_of_draw(model, x, seed=1_000 + d) for d in range(8)]).mean(0)  # independent of the draws below
+    share = dict.fromkeys(("reconstruction", "latents", "labels"), 0.0)
+    minus_f = []
+    for estimator in ESTIMATORS:
+        losses, total, squares = [], dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
+        for d in range(draws):
+            terms = ccvae_loss(model, x, y, estimator, 0.0, b, generator=torch.Generator(device).manual_seed(seed + d))
+            for part, g in _gradient(terms.loss, model, retain=estimator == "rao-blackwell").items():
+                total[part], squares[part] = total[part] + g, squares[part] + g**2
+            losses.append(terms.loss.item())
+            if estimator == "official":
+                minus_f.append((terms.reconstruction + terms.kl_style + terms.characteristics + terms.log_qyz).item())
+            else:
+                pieces = {
+                    "reconstruction": terms.reconstruction + terms.weighting,
+                    "latents": terms.kl_style + terms.characteristics,
+                    "labels": -terms.log_qyx,
+                }
+                for name, piece in pieces.items():
+                    share[name] = share[name] + _gradient(piece, model, retain=True)["encoder"] / draws
+        mean[estimator] = {part: total[part] / draws for part in PARTS}
+        spread = {
+            part: ((squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1)).sum().sqrt().item()
+            for part in PARTS
+        }
+        result[estimator] = {
+            "loss": float(np.mean(losses)),
+            "loss_sd": float(np.std(losses, ddof=1)),
+            "norm": {part: mean[estimator][part].norm().item() for part in PARTS},
+            "sd": spread,
+        }
+    hidden, difference = share["labels"], mean["official"]["encoder"] - mean["rao-blackwell"]["encoder"]
+    slope = (hidden @ difference / (hidden @ hidden)).item()
+    result["slope"], result["minus_f"] = slope, float(np.mean(minus_f))
+    result["r2"] = (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item()
+    result["share"] = {name: g.norm().item() for name, g in share.items()}
+    return result
+
+
+def _reconstruction_of_draw(model: MCCVAE, x: Tensor, *, seed: int) -> Tensor:
+    """-log p(x|z) of each image, (B,), at one draw of z."""
+    q = model.encode(x)
+    noise = torch.randn(q.loc.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
+    return -model.log_px(x, q.loc + q.scale * noise)
+
+
+def likelihood_floor(images: Tensor, likelihood: str, *, sigmoids: int = 1) -> float:
+    """The least -log p(x|z) that any decoder can reach, mean over uint8 images (N, *image_shape), in nats per image.
+
+    Bernoulli with one sigmoid: the pixels' entropy, at m = x. With two (a BCE-with-logits on what went through a sigmoid
+    already) m = sigmoid(sigmoid(.)) stays between 1/2 and 0.731, so at m = x clamped to that. Laplace: log 2 a value.
+    """
+    if likelihood == "laplace":
+        return math.log(2) * images[0].numel()
+    counts = torch.bincount(images.flatten().int(), minlength=256).double()
+    x = torch.arange(256, dtype=torch.float64) / 255
+    m = x if sigmoids == 1 else x.clamp(0.5, torch.sigmoid(torch.ones(())).item())
+    bits = -torch.xlogy(x, m) - torch.xlogy(1 - x, 1 - m)
+    return (counts @ bits / len(images)).item()
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
     assert max(len(cell.source.splitlines()) for cell in code) <= 12  # thin cells
 
 
-def test_the_seven_notebooks_are_there():
-    expected = {"mnist", "chest_xray", "celeba", "classification", "reconstruction", "intervention", "report"}
+def test_the_notebooks_are_there():
+    expected = {"mnist", "chest_xray", "celeba", "classification", "reconstruction", "intervention", "objective", "report"}
     assert {path.stem for path in NOTEBOOKS} == expected
 
 
@@ -106,7 +106,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
             benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
             assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
     tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}
-    assert tables == {"table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv"}
+    assert tables == {"table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv", "objective.csv", "floors.csv"}
     for number in range(6, 13):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
         assert f"Figure {number}." in about["caption"] and "stand-in data" in about["caption"] and len(about["alt"]) > 60
@@ -121,7 +121,7 @@ def test_records_hold_no_path_of_this_machine(smoke):
 
 
 def test_every_executed_experiment_ends_with_its_finding(smoke):
-    for name in ("classification", "reconstruction", "intervention"):
+    for name in ("classification", "reconstruction", "intervention", "objective"):
         notebook = nbformat.read(smoke[0] / OUT / "notebooks" / f"{name}.ipynb", as_version=4)
         sentence = notebook.cells[-1].outputs[0].text.strip()
         assert sentence.endswith(".") and re.search(r"\d", sentence)
@@ -159,7 +159,9 @@ class Page(HTMLParser):
             self.captions[-1] += text
 
 
-@pytest.mark.parametrize("name", ["report", "notebooks/classification", "notebooks/reconstruction", "notebooks/intervention"])
+@pytest.mark.parametrize(
+    "name", ["report", "notebooks/classification", "notebooks/reconstruction", "notebooks/intervention", "notebooks/objective"]
+)
 def test_pages_ask_nothing_of_the_network_and_describe_every_picture(smoke, name):
     text = (smoke[0] / OUT / f"{name}.html").read_text()
     page = Page(text)

@@ -211,3 +211,31 @@ def test_a_missing_control_variate_is_the_mean_of_the_other_images(toy):
     assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, others).loss.item() == pytest.approx(none.loss.item())
     mixed = torch.tensor([NAN, others[1], NAN], dtype=torch.float64)
     assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, mixed).loss.item() == pytest.approx(none.loss.item())
+
+
+def test_the_audit_measures_the_hidden_label_weight(small_data):
+    images, labels = small_data
+    config = core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5)
+    model = core.build_model("MCCVAE", config, seed=0)
+    core.fit(model, images, labels, batch_size=20, epochs=3, seed=0, estimator="rao-blackwell", label_weight=20.0)
+    audit = core.gradient_audit(model, images[:16], labels[:16], draws=40)
+    ours, official = audit["rao-blackwell"], audit["official"]
+    assert official["sd"]["encoder"] > 20 * ours["sd"]["encoder"] and official["sd"]["classifier"] > 20 * ours["sd"]["classifier"]
+    assert ours["loss"] == pytest.approx(official["loss"], abs=4 * official["loss_sd"] / math.sqrt(40))
+    assert audit["r2"] > 0.8 and audit["slope"] == pytest.approx(audit["minus_f"], rel=0.3)
+    assert set(audit["share"]) == {"reconstruction", "latents", "labels"} and min(audit["share"].values()) > 0
+
+
+def test_likelihood_floors():
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 1, 60, 60), generator=rng).to(torch.uint8)
+    x = core.to_images(images).double()
+    direct = -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).flatten(1).sum(1).mean()
+    assert core.likelihood_floor(images, "bernoulli") == pytest.approx(direct.item(), rel=1e-6)
+    steps = torch.linspace(0, 1, 2001, dtype=torch.float64)  # what a second sigmoid is given
+    best = 0.0
+    for value in range(256):
+        v = torch.full_like(steps, value / 255)
+        best = best + (images == value).sum() * F.binary_cross_entropy_with_logits(steps, v, reduction="none").min() / 3
+    assert core.likelihood_floor(images, "bernoulli", sigmoids=2) == pytest.approx(best.item(), rel=1e-6)
+    assert core.likelihood_floor(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "laplace") == pytest.approx(12_288 * math.log(2))

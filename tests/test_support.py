@@ -176,7 +176,7 @@ def test_a_missing_run_says_how_to_make_it():
 
 def made_up(task, model, seed, accuracy, loss):
     terms = dict.fromkeys([*tables.SPLIT_TERMS, "ess"], 1.0) | {"loss_alpha0": loss, "reconstruction": loss - 10}
-    scores = {"n": 100, "accuracy": accuracy, "majority_accuracy": 0.9, "loss": terms}
+    scores = {"n": 100, "accuracy": accuracy, "majority_accuracy": 0.9, "loss": terms, "bound": terms}
     record = {"task": task, "model": model, "seed": seed, "data": {"stand_in": False}, "seconds": 5.0, "epochs": 2}
     history = pd.DataFrame({"labelled_loss_alpha0": [loss + 100, loss + 1]})
     return runs.Run(None, record, dict.fromkeys(runs.PARTS, scores), history)

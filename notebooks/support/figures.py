@@ -298,3 +298,17 @@ def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> 
     largest = [f"{task} {part['weighting'].abs().max():.0f}" for task, part in table.groupby("task_title", sort=False)]
     alt = f"{text}. Largest absolute weighting term: {', '.join(largest)} nats; all numbers are in the table of terms."
     show(fig, text, alt, profile=profile, name="loss_terms")
+
+
+def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Spread of the gradient by estimator and part, a panel a task, first model of each."""
+    tasks = list(table["task_title"].unique())
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.8), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        sns.barplot(table[table["task_title"] == task], x="sd", y="part", hue="estimator", errorbar=None, ax=ax)
+        ax.set(title=task, xscale="log", xlabel="sd of the gradient over draws of the noise", ylabel="")
+        ax.legend(title=None, fontsize=7)
+    text = "Spread of the labelled loss's gradient, mean over models" + (f" ({STAND_IN})" if stand_in else "")
+    mean = table.groupby(["estimator", "part"], sort=False)["sd"].mean()
+    alt = f"{text}. On the encoder: official {mean['official', 'encoder']:,.1f}, rao-blackwell {mean['rao-blackwell', 'encoder']:,.1f}, means over tasks."
+    show(fig, text, alt, profile=profile, name="gradients")

@@ -14,7 +14,7 @@ from .runs import Run, commit
 from .settings import Profile
 from .tables import read_finding
 
-EXPERIMENTS = ("classification", "reconstruction", "intervention")
+EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective")
 
 
 def notice(runs: list[Run]) -> None:

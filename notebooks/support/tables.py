@@ -64,15 +64,17 @@ def accuracy_table(runs: list[Run], part: str) -> pd.DataFrame:
 
 def loss_table(runs: list[Run]) -> pd.DataFrame:
     """Table 3: labelled loss at alpha = 0 over the whole training part with the final weights, its terms, the
-    running mean of the last epoch beside it, and the test part's loss and reconstruction."""
+    running mean of the last epoch beside it, the test part's loss and reconstruction, and for both parts the bound by
+    rao-blackwell, which may be compared between models."""
     rows = []
     for run in runs:
         train, test = run.metrics["train"]["loss"], run.metrics["test"]["loss"]
         terms = {term: train[term] for term in SPLIT_TERMS} | {"ess_share": train["ess"] / run.metrics["train"]["n"]}
         last = run.history["labelled_loss_alpha0"].iloc[-1]
+        bound = {"bound": run.metrics["train"]["bound"]["loss_alpha0"], "test_bound": run.metrics["test"]["bound"]["loss_alpha0"]}
         seconds = {"seconds": run.record["seconds"], "epochs": run.record["epochs"]}
         rows.append(
-            _about(run) | {"n": run.metrics["train"]["n"], "loss": train["loss_alpha0"], "last_epoch_mean": last} | terms
+            _about(run) | {"n": run.metrics["train"]["n"], "loss": train["loss_alpha0"], "last_epoch_mean": last} | bound | terms
             | {"test_loss": test["loss_alpha0"], "test_reconstruction": test["reconstruction"]} | seconds
         )  # fmt: skip
     frame = pd.DataFrame(rows)
@@ -103,6 +105,50 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
     total = table[single].groupby(["figure", "model_title"])["pixels"].transform("sum")
     table.loc[single, "share"] = table["pixels"] / total
     return table
+
+
+def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count: int = 32) -> pd.DataFrame:
+    """`mccvae_core.gradient_audit` of each model on `count` test images: a row a model, estimator and part of the network."""
+    rows = []
+    for title, model in models.items():
+        audit = core.gradient_audit(model, data.test.images[:count], data.test.labels[:count], draws=draws)
+        about = {
+            "task": data.task.name,
+            "task_title": data.task.title,
+            "stand_in": data.stand_in,
+            "model_title": title,
+            "n": min(count, len(data.test)),
+            "draws": draws,
+        }
+        shares = {f"share_{name}": value / sum(audit["share"].values()) for name, value in audit["share"].items()}
+        whole = {"slope": audit["slope"], "minus_f": audit["minus_f"], "r2": audit["r2"]} | shares
+        for estimator in core.ESTIMATORS:
+            e = audit[estimator]
+            for part in core.PARTS:
+                one = {
+                    "estimator": estimator,
+                    "loss": e["loss"],
+                    "loss_sd": e["loss_sd"],
+                    "part": part,
+                    "norm": e["norm"][part],
+                    "sd": e["sd"][part],
+                }
+                rows.append(about | one | whole)
+    return pd.DataFrame(rows)
+
+
+def floor_table(data: Dataset) -> pd.DataFrame:
+    """Table 3's published losses of a task beside the least that any decoder can reach on these images."""
+    kind = data.task.likelihood
+    floors = {n: core.likelihood_floor(data.train.images, kind, sigmoids=n) for n in ((1, 2) if kind == "bernoulli" else (1,))}
+    papers = {model: row[data.task.name] for model, row in PAPER["table_3"].items() if data.task.name in row}
+    return pd.DataFrame(
+        [
+            {"task_title": data.task.title, "likelihood": kind, "sigmoids": n, "floor": floor, "stand_in": data.stand_in}
+            | {f"paper {m}": papers.get(m) for m in PAPER["table_3"]}
+            for n, floor in floors.items()
+        ]
+    )
 
 
 # --- showing ------------------------------------------------------------------------------------------------
@@ -173,7 +219,7 @@ def term_columns(table: pd.DataFrame) -> pd.DataFrame:
     names = {
         "task_title": "task", "model_title": "model", "loss": "loss", "reconstruction": "reconstruction", "kl_style": "KL style",
         "characteristics": "KL characteristics", "log_qyz": "log q(y|z_c)", "weighting": "weighting", "minus_log_qyx": "−log q(y|x)",
-        "minus_log_py": "−log p(y)", "mean_weight": "mean w", "ess_share": "ESS of w / n", "test_loss": "test loss",
+        "minus_log_py": "−log p(y)", "mean_weight": "mean w", "ess_share": "ESS of w / n", "bound": "unbiased", "test_bound": "test, unbiased",
         "test_reconstruction": "test reconstruction",
     }  # fmt: skip
     table = _columns(shown, names)
@@ -196,6 +242,38 @@ def intervention_columns(table: pd.DataFrame) -> pd.DataFrame:
         "share": "share",
     }
     return _columns(shown, names)
+
+
+def audit_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Gradients by estimator and part, for showing."""
+    names = {
+        "task_title": "task",
+        "model_title": "model",
+        "estimator": "estimator",
+        "loss": "loss",
+        "loss_sd": "its sd",
+        "part": "part",
+        "norm": "norm of mean gradient",
+        "sd": "its sd ",
+    }
+    shown = _columns(table, names)
+    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 1)) for c in ("loss", "its sd", "norm of mean gradient", "its sd ")})
+
+
+def hidden_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The hidden label weight and the shares of the encoder's gradient, a row a model, for showing."""
+    names = {
+        "task_title": "task", "model_title": "model", "slope": "hidden label weight", "minus_f": "−f", "r2": "R²",
+        "share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels",
+    }  # fmt: skip
+    return _columns(table.drop_duplicates(["task_title", "model_title"]), names)
+
+
+def floor_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Floors beside the paper's losses, for showing."""
+    shown = table.drop(columns="stand_in").rename(columns={"task_title": "task"})
+    numbers = [c for c in shown if c == "floor" or c.startswith("paper")]
+    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 0)) for c in numbers})
 
 
 def scores_of(run: Run) -> pd.DataFrame:
@@ -290,6 +368,19 @@ def intervention_finding(table: pd.DataFrame) -> str:
         top = single.groupby(["figure", "model_title"])["share"].max()
         sentence += f"; in MCCVAE the stronger latent of a block does {100 * top.min():.0f} to {100 * top.max():.0f} % of the pixel change"
     return sentence + "."
+
+
+def objective_finding(table: pd.DataFrame) -> str:
+    """How much noise and which hidden weight the official estimator has."""
+    spread = table.pivot_table(index=["task_title", "model_title", "part"], columns="estimator", values="sd", sort=False)
+    ratio = (spread["official"] / spread["rao-blackwell"]).unstack("part")
+    models = table.drop_duplicates(["task_title", "model_title"])
+    return (
+        f"The official estimator's gradient scatters {ratio['encoder'].min():,.0f} to {ratio['encoder'].max():,.0f} times as much on the encoder and "
+        f"{ratio['classifier'].min():,.0f} to {ratio['classifier'].max():,.0f} times on the classifier as rao-blackwell's, and on the encoder it hides a label "
+        f"weight of {models['slope'].min():,.0f} to {models['slope'].max():,.0f} (−f: {models['minus_f'].min():,.0f} to {models['minus_f'].max():,.0f}; "
+        f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), where the objective's is 1."
+    )
 
 
 def save_finding(sentence: str, profile: Profile, name: str) -> None:
