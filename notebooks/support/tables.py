@@ -191,13 +191,13 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
 def display_accuracy(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
     """Table 1 or 2 in the paper's layout, the majority beside it."""
     text = f"{text}; ours: {seeds_note(table)}"
-    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, stand_in=stand_in)
+    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, stand_in=stand_in, index=True)
 
 
 def display_losses(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
     """Table 3 in the paper's layout, the last epoch's running mean beside it."""
     text = f"{text}; ours: {seeds_note(table)}"
-    display_table(wide(table, "loss", 0, {"last_epoch_mean": "last epoch"}), text, stand_in=stand_in)
+    display_table(wide(table, "loss", 0, {"last_epoch_mean": "last epoch"}), text, stand_in=stand_in, index=True)
 
 
 def _columns(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
@@ -289,7 +289,7 @@ def scores_of(run: Run) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = True) -> None:
+def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = False) -> None:
     """A table with its caption; over a stand-in's results the words say so."""
     text = f"{text} ({STAND_IN})" if stand_in else text
     markup = table.to_html(index=index, border=0, float_format=lambda v: f"{v:,.3f}", na_rep="–", justify="left")
