@@ -227,6 +227,12 @@ class MCCVAE(VAE):
         """z (..., Z) -> z_c (..., C), z_style (..., S)."""
         return z[..., : self.config.characteristic_dim], z[..., self.config.characteristic_dim :]
 
+    def split_posterior(self, q: Normal) -> tuple[Normal, Normal]:
+        """q(z|x), a Normal (..., Z) -> q(z_c|x) and q(z_style|x)."""
+        parts = zip(self.split(q.loc), self.split(q.scale), strict=True)
+        q_c, q_style = (Normal(loc, scale, validate_args=False) for loc, scale in parts)
+        return q_c, q_style
+
     def label_logits(self, z_c: Tensor) -> Tensor:
         """u (..., L), the logits of q(y_i = 1|z_c^i), for characteristics z_c (..., C)."""
         return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
@@ -302,46 +308,18 @@ class LossTerms:
     log_px: Tensor
 
     @classmethod
-    def of(
-        cls,
-        *,
-        reconstruction,
-        kl_style,
-        characteristics=None,
-        log_qyz=None,
-        weighting=None,
-        log_qyx=None,
-        log_py=None,
-        weight=None,
-        label_weight=0.0,
-    ):
-        """The terms of a batch from those of each image, (B,) each; what a model lacks is 0, its weight 1."""
-        zero = torch.zeros_like(reconstruction)
-        part = {
-            "reconstruction": reconstruction,
-            "kl_style": kl_style,
-            "characteristics": characteristics,
-            "log_qyz": log_qyz,
-            "weighting": weighting,
-            "log_qyx": log_qyx,
-            "log_py": log_py,
-        }
-        part = {name: (zero if value is None else value).mean() for name, value in part.items()}
-        weight = (torch.ones_like(zero) if weight is None else weight).detach()
-        loss_alpha0 = (
-            sum(part[name] for name in ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"))
-            - part["log_qyx"]
-            - part["log_py"]
-        )
-        loss = loss_alpha0 - label_weight * part["log_qyx"]
-        return cls(
-            loss=loss,
-            loss_alpha0=loss_alpha0,
-            **part,
-            mean_weight=weight.mean(),
-            ess=weight.sum() ** 2 / (weight**2).sum(),
-            log_px=-reconstruction.detach(),
-        )
+    def of(cls, *, weight: Tensor | None = None, label_weight: float = 0.0, **parts: Tensor):
+        """The terms of a batch from those of each image, (B,) each, by name; what a model lacks is 0, its weight w 1."""
+        zero, log_px = torch.zeros_like(parts["reconstruction"]), -parts["reconstruction"].detach()
+        adding, subtracting = ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"), ("log_qyx", "log_py")
+        mean = {name: parts.pop(name, zero).mean() for name in adding + subtracting}
+        if parts:
+            raise TypeError(f"no terms: {', '.join(parts)}")
+        w = (zero + 1 if weight is None else weight).detach()
+        loss_alpha0 = sum(mean[name] for name in adding) - sum(mean[name] for name in subtracting)
+        loss = loss_alpha0 - label_weight * mean["log_qyx"]
+        ess = w.sum() ** 2 / (w**2).sum()
+        return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, mean_weight=w.mean(), ess=ess, log_px=log_px)
 
     def values(self) -> Tensor:
         """All terms in the order of LOSS_TERMS, (11,), without their graph."""
@@ -349,6 +327,11 @@ class LossTerms:
 
 
 LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms) if field.name != "log_px")
+
+
+def kl_standard_normal(q: Normal) -> Tensor:
+    """KL(q || N(0, 1)) of a Normal (B, n), summed over its n latents, (B,)."""
+    return kl_divergence(q, Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)).sum(1)
 
 
 def ccvae_loss(
@@ -426,26 +409,24 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
     if noise.y is not None:
         drawn = (noise.y < model.label_logits(z_c).sigmoid()).to(y.dtype)
         y = torch.where(known, y, drawn)
-    q_c, q_style = (Normal(loc, scale, validate_args=False) for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True))
+    q_c, q_style = model.split_posterior(q)
 
     reconstruction = -model.log_px(x, z)
-    kl_style = kl_divergence(q_style, Normal(torch.zeros_like(q_style.loc), 1.0, validate_args=False)).sum(1)
+    kl_style = kl_standard_normal(q_style)
     kl_c = kl_divergence(q_c, model.conditional_prior(y)).sum(1)
     log_qyz = model.log_qyz(y, z_c)
-    log_qyx = weight = None
     minus_f = reconstruction + kl_style + kl_c + log_qyz
-    weighting = torch.zeros_like(minus_f)
+    log_qyx, weight = torch.zeros_like(minus_f), torch.ones_like(minus_f)
     if noise.qyx is not None:
         log_qyx_all = model.log_qyz(y, q_c.loc + q_c.scale * noise.qyx).logsumexp(0) - math.log(len(noise.qyx))
         log_qyx = torch.where(labelled, log_qyx_all, 0.0)
         weight = torch.where(labelled, (model.log_qyz(y, z_c.detach()) - log_qyx_all).exp(), 1.0)
-        weighting = (weight - 1) * minus_f
     return LossTerms.of(
         reconstruction=reconstruction,
         kl_style=kl_style,
         characteristics=kl_c,
         log_qyz=log_qyz,
-        weighting=weighting,
+        weighting=(weight - 1) * minus_f,
         log_qyx=log_qyx,
         log_py=model.log_py(y),
         weight=weight,
@@ -471,7 +452,7 @@ def rao_blackwell_loss(
     known = ~y.isnan()
     q = model.encode(x)
     z = q.loc + q.scale * noise
-    q_c, q_style = (Normal(loc, scale, validate_args=False) for loc, scale in zip(model.split(q.loc), model.split(q.scale), strict=True))
+    q_c, q_style = model.split_posterior(q)
     characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
 
     u = model.label_logits(model.split(z)[0])
@@ -481,7 +462,7 @@ def rao_blackwell_loss(
     b = (log_px.sum() - log_px).detach() / max(len(x) - 1, 1)
     if control_variate is not None:
         b = torch.where(control_variate.isnan(), b, control_variate.detach())
-    kl_style = kl_divergence(q_style, Normal(torch.zeros_like(q_style.loc), 1.0, validate_args=False)).sum(1)
+    kl_style = kl_standard_normal(q_style)
     return LossTerms.of(
         reconstruction=-log_px,
         kl_style=kl_style,
@@ -554,8 +535,7 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
         reconstruction = -model.log_px(x, z, y)
     else:
         reconstruction = -model.log_px(x, z)
-    kl = kl_divergence(q, Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)).sum(1)
-    return LossTerms.of(reconstruction=reconstruction, kl_style=kl)
+    return LossTerms.of(reconstruction=reconstruction, kl_style=kl_standard_normal(q))
 
 
 def model_loss(model: VAE, x, y, estimator: str, label_weight: float = 0.0, control_variate=None, *, generator=None) -> LossTerms:

@@ -133,7 +133,7 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(-brute_force(model, y, 12), parameters)])
     error = lambda rows: (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))  # noqa: E731
     assert error(ours) < 2.5
-    log_qyx = core.label_terms(model, model_block(model), torch.tensor([y]).double())[1].sum()
+    log_qyx = core.label_terms(model, model.split_posterior(model.encode(X[None]))[0], torch.tensor([y]).double())[1].sum()
     hidden = torch.cat(
         [g.flatten() for g in torch.autograd.grad(-2004.0 * -log_qyx, parameters[:2])]
     )  # f times the gradient of -log q(y|x)
@@ -143,11 +143,6 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     assert bias.norm().item() == pytest.approx(hidden.norm().item(), rel=0.2)
     on_classifier = official[:, classifier]
     assert ((on_classifier.mean(0) - exact[classifier]).abs() < 5 * on_classifier.std(0) / math.sqrt(draws) + 0.02 * hidden.norm()).all()
-
-
-def model_block(model):
-    q = model.encode(X[None])
-    return Normal(model.split(q.loc)[0], model.split(q.scale)[0], validate_args=False)
 
 
 def test_the_quadrature_error_falls_with_the_nodes(monkeypatch):
@@ -198,7 +193,7 @@ def test_terms_add_up_for_partly_known_labels_and_label_weight_counts_known_ones
     total = t.reconstruction + t.kl_style + t.characteristics + t.log_qyz + t.weighting - t.log_qyx - t.log_py
     assert t.loss_alpha0.item() == pytest.approx(total.item()) and t.log_qyz == 0
     assert t.loss.item() == pytest.approx((total - 30 * t.log_qyx).item())
-    per_label = core.label_terms(toy, Normal(*(toy.split(v)[0] for v in (toy.encode(y[:, :1]).loc, toy.encode(y[:, :1]).scale))), y)[1]
+    per_label = core.label_terms(toy, toy.split_posterior(toy.encode(y))[0], y)[1]
     assert t.log_qyx.item() == pytest.approx(per_label[~y.isnan()].sum().item() / 3)
 
 
