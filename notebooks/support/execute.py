@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
+QUIET = ["--log-level=50"]  # else a kernel that is shut down may report that as an error
 SECONDS = 7 * 24 * 3600  # the longest that a cell may take
 
 
@@ -32,7 +33,7 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
         try:
             papermill.execute_notebook(
                 str(notebook), str(unfinished), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
-                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets,
+                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets, extra_arguments=QUIET,
             )  # fmt: skip
             break
         except (DeadKernelError, RuntimeError) as error:
