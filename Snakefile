@@ -69,7 +69,7 @@ def experiment(name, tables, figures):
 CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
 RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_6", "figure_7", "figure_8"])
 INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
-OBJECTIVE = experiment("objective", ["objective.csv", "floors.csv"], ["gradients"])
+OBJECTIVE = experiment("objective", ["objective.csv", "label_weight.csv", "floors.csv"], ["gradients", "trade_off"])
 EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE) for path in (*e["tables"], *e["figures"])]
 TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
 

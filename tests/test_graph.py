@@ -107,7 +107,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
             benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
             assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
     tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}
-    assert tables == {"table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv", "objective.csv", "floors.csv"}
+    assert tables == {"table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv", "objective.csv", "label_weight.csv", "floors.csv"}
     for number in range(6, 13):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
         assert f"Figure {number}." in about["caption"] and "stand-in data" in about["caption"] and len(about["alt"]) > 60

@@ -177,7 +177,16 @@ def test_a_missing_run_says_how_to_make_it():
 def made_up(task, model, seed, accuracy, loss):
     terms = dict.fromkeys([*tables.SPLIT_TERMS, "ess"], 1.0) | {"loss_alpha0": loss, "reconstruction": loss - 10}
     scores = {"n": 100, "accuracy": accuracy, "majority_accuracy": 0.9, "loss": terms, "bound": terms}
-    record = {"task": task, "model": model, "seed": seed, "data": {"stand_in": False}, "seconds": 5.0, "epochs": 2}
+    record = {
+        "task": task,
+        "model": model,
+        "seed": seed,
+        "data": {"stand_in": False},
+        "seconds": 5.0,
+        "epochs": 2,
+        "estimator": "official",
+        "label_weight": 0.0,
+    }
     history = pd.DataFrame({"labelled_loss_alpha0": [loss + 100, loss + 1]})
     return runs.Run(None, record, dict.fromkeys(runs.PARTS, scores), history)
 
@@ -200,6 +209,13 @@ def test_tables_hold_mean_and_spread_over_seeds_beside_the_paper(four_runs):
     assert losses.loc["ccvae", "loss"] == 510 and losses.loc["ccvae", "last_epoch_mean"] == 511 and losses.loc["ccvae", "paper"] == 2298
     wide = tables.wide(losses.reset_index(), "loss", 0, {"last_epoch_mean": "last epoch"})
     assert wide.loc["CCVAE", ("MNIST", "ours")] == "510 ± 14" and wide.loc["CCVAE", ("MNIST", "paper")] == "2,298"
+
+
+def test_the_label_weight_is_chosen_on_validation(four_runs):
+    better = made_up("mnist", "mccvae-rb30", 0, 0.97, 470.0)
+    validation = dict.fromkeys(runs.PARTS, better.metrics["test"]) | {"test": better.metrics["test"] | {"accuracy": 0.5}}
+    table = tables.trade_off_table([*four_runs, dataclasses.replace(better, metrics=validation)])
+    assert list(table[table["chosen"]]["model"]) == ["mccvae-rb30"] and table["test_bound"].tolist() == [500, 520, 480, 480, 470]
 
 
 def test_findings_are_computed(four_runs):

@@ -312,3 +312,24 @@ def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> No
     mean = table.groupby(["estimator", "part"], sort=False)["sd"].mean()
     alt = f"{text}. On the encoder: official {mean['official', 'encoder']:,.1f}, rao-blackwell {mean['rao-blackwell', 'encoder']:,.1f}, means over tasks."
     show(fig, text, alt, profile=profile, name="gradients")
+
+
+def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Test accuracy against the unbiased test loss, a point a run, a panel a task."""
+    tasks = list(table["task_title"].unique())
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        part = table[table["task_title"] == task]
+        sns.scatterplot(part, x="test_bound", y="test_accuracy", hue="model_title", style="estimator", s=60, ax=ax)
+        ax.set(title=task, xlabel="test loss by rao-blackwell, nats per image", ylabel="test accuracy per label")
+        ax.legend(title=None, fontsize=6)
+    text = "What the label weight buys and costs: accuracy against loss, a point a run; better is up and left" + (
+        f" ({STAND_IN})" if stand_in else ""
+    )
+    best = table.loc[table.groupby("task_title", sort=False)["test_accuracy"].idxmax()]
+    alt = (
+        f"{text}. Most accurate: "
+        + "; ".join(f"{r.task_title}, {r.model_title}, {r.test_accuracy:.3f} at {r.test_bound:,.0f} nats" for r in best.itertuples())
+        + "."
+    )
+    show(fig, text, alt, profile=profile, name="trade_off")

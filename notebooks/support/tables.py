@@ -137,6 +137,22 @@ def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count
     return pd.DataFrame(rows)
 
 
+def trade_off_table(runs: list[Run]) -> pd.DataFrame:
+    """Test loss by rao-blackwell at alpha = 0 beside accuracy, a row a run with a classifier: what a label weight buys and costs.
+
+    `chosen`: of a task's models (means over seeds) the one with the best validation accuracy; test has no say in it.
+    """
+    rows = []
+    for run in runs:
+        if "accuracy" in run.metrics["test"]:
+            rates = {f"{part}_accuracy": run.metrics[part]["accuracy"] for part in ("validation", "test")}
+            weight = {"estimator": run.record["estimator"], "label_weight": run.record["label_weight"], "epochs": run.record["epochs"]}
+            rows.append(_about(run) | weight | rates | {"test_bound": run.metrics["test"]["bound"]["loss_alpha0"]})
+    table = pd.DataFrame(rows)
+    validation = table.groupby(["task", "model"])["validation_accuracy"].transform("mean")
+    return table.assign(chosen=validation == validation.groupby(table["task"]).transform("max"))
+
+
 def floor_table(data: Dataset) -> pd.DataFrame:
     """Table 3's published losses of a task beside the least that any decoder can reach on these images."""
     kind = data.task.likelihood
@@ -267,6 +283,21 @@ def hidden_columns(table: pd.DataFrame) -> pd.DataFrame:
         "share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels",
     }  # fmt: skip
     return _columns(table.drop_duplicates(["task_title", "model_title"]), names)
+
+
+def trade_off_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Loss against accuracy, for showing."""
+    names = {
+        "task_title": "task", "model_title": "model", "estimator": "estimator", "label_weight": "label weight", "epochs": "epochs", "seed": "seed",
+        "validation_accuracy": "validation accuracy", "test_accuracy": "test accuracy", "test_bound": "test loss, unbiased", "chosen": "chosen on validation",
+    }  # fmt: skip
+    shown = _columns(table, names)
+    return shown.assign(
+        **{
+            "test loss, unbiased": shown["test loss, unbiased"].map(lambda v: _number(v, 1)),
+            "chosen on validation": table["chosen"].map({True: "yes", False: ""}),
+        }
+    )
 
 
 def floor_columns(table: pd.DataFrame) -> pd.DataFrame:
