@@ -13,7 +13,7 @@ from data import TASKS, Dataset
 from . import ROOT
 from .figures import STAND_IN, walk_rows
 from .runs import PARTS, Run
-from .settings import Profile
+from .settings import ModelSpec, Profile
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
 SCORES = ("accuracy", "majority_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match", "argmax_accuracy",
@@ -161,7 +161,7 @@ def floor_table(data: Dataset) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"task_title": data.task.title, "likelihood": kind, "sigmoids": n, "floor": floor, "stand_in": data.stand_in}
-            | {f"paper {m}": papers.get(m) for m in PAPER["table_3"]}
+            | {f"paper, {ModelSpec.parse(m).title}": papers.get(m) for m in PAPER["table_3"]}
             for n, floor in floors.items()
         ]
     )
@@ -282,7 +282,8 @@ def hidden_columns(table: pd.DataFrame) -> pd.DataFrame:
         "task_title": "task", "model_title": "model", "slope": "hidden label weight", "minus_f": "−f", "r2": "R²",
         "share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels",
     }  # fmt: skip
-    return _columns(table.drop_duplicates(["task_title", "model_title"]), names)
+    shown = _columns(table.drop_duplicates(["task_title", "model_title"]), names)
+    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 0)) for c in ("hidden label weight", "−f")})
 
 
 def trade_off_columns(table: pd.DataFrame) -> pd.DataFrame:
