@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # The one command: set up, run the graph, write the report. See the README, or ./run_all.sh help.
 set -euo pipefail
+if [ -d "${MCCVAE_DATA:-}" ]; then # as seen from where the command was given
+  MCCVAE_DATA=$(cd "$MCCVAE_DATA" && pwd)
+  export MCCVAE_DATA
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
@@ -71,7 +75,11 @@ run_profile() {
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
-  echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
+  if [ -e "$report" ]; then
+    echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
+  else
+    echo "No report was made: the options did not ask for one."
+  fi
   stand_in_note "$profile"
 }
 

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-CACHE = Path(__file__).parent / "cache"
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / "data" / "cache"
 RAW_SIDE = 64  # of chest X-rays and faces in the cache
 
 
@@ -206,7 +207,7 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
     """
     path = CACHE / name
     if named := os.environ.get("MCCVAE_DATA"):
-        folder = Path(named).expanduser()
+        folder = ROOT / Path(named).expanduser()  # a relative one is seen from the project's folder, wherever a notebook runs
         if not folder.is_dir():
             raise DataError(f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache")
         if (folder / name).exists():

@@ -182,6 +182,9 @@ def test_mccvae_data_is_read_first_and_must_be_a_folder(cache, tmp_path, monkeyp
     monkeypatch.setenv("MCCVAE_DATA", str(named))
     arrays, sha256 = common.cached("x.npz", no_network, ("a",))
     assert arrays["a"] == 1 and sha256 == hashlib.sha256((named / "x.npz").read_bytes()).hexdigest()
+    monkeypatch.setenv("MCCVAE_DATA", os.path.relpath(named, ROOT))
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert common.cached("x.npz", no_network, ("a",))[0]["a"] == 1
     monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="not a folder"):
         common.cached("x.npz", no_network, ("a",))
