@@ -571,13 +571,13 @@ def to_images(images: Tensor, device: torch.device | str = "cpu") -> Tensor:
 
 
 def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
-    """Sorted indices of a random, stratified subset of round(fraction * N) images, at least one; labels (N, L).
+    """Sorted indices of a random, stratified subset of round(fraction * N) images, at least one and not all; labels (N, L).
 
     Systematic sampling over the images sorted by their labels (ties in random order): every label vector gets
     its share to within one image, however many vectors there are.
     """
     n = len(labels)
-    size = max(1, round(fraction * n))
+    size = min(max(1, round(fraction * n)), n - 1)
     rng = np.random.default_rng([seed, 1])
     order = np.lexsort([rng.random(n), *labels.numpy().T])
     return np.sort(order[((np.arange(size) + rng.random()) * n / size).astype(int)])

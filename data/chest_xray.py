@@ -32,7 +32,6 @@ TASK = Task(
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 ARCHIVE = "ChestXRay2017.zip"
 PAGE = "https://data.mendeley.com/datasets/rscbjbr9sj/2"
-PARTS = ("train", "val", "test")  # the publisher's folders; the archive of Mendeley has no val
 COUNTS = {"train": 5216, "test": 624}
 VALIDATION_SHARE = 0.1
 KEYS = tuple(f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y", "names"))

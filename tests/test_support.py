@@ -64,7 +64,20 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae_more_style-e3",
     ):
         assert ModelSpec.parse(name).name == name
-    for bad in ("mccvae-e3-k2", "mccvae-k0", "MCCVAE", "mccvae-f2", "mccvae-", "", "mccvae-e0", "mccvae-rb", "mccvae-k2-rb1"):
+    for bad in (
+        "mccvae-e3-k2",
+        "mccvae-k0",
+        "MCCVAE",
+        "mccvae-f2",
+        "mccvae-",
+        "",
+        "mccvae-e0",
+        "mccvae-rb",
+        "mccvae-k2-rb1",
+        "ccvae-rb100.0",
+        "ccvae-f.1",
+        "ccvae-f0.0",
+    ):
         with pytest.raises(SettingsError, match="there is no model"):
             ModelSpec.parse(bad)
 

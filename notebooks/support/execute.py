@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         except PapermillExecutionError as error:
             why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
         except (DeadKernelError, RuntimeError) as error:
-            why = f"the kernel was lost twice: {error}"
+            why = f"the kernel did not run: {error}"
     print(
         f"\nFAILED: {notebook} {about}\n  {why}\n  the notebook up to there: {output.with_suffix('.unfinished.ipynb')}",
         file=sys.stderr,

@@ -301,7 +301,7 @@ def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> 
 
 
 def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
-    """Spread of the gradient by estimator and part, a panel a task, first model of each."""
+    """Spread of the gradient by estimator and part, a panel a task, mean over its models."""
     tasks = list(table["task_title"].unique())
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.8), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):

@@ -34,8 +34,10 @@ class Profile:
 
     @property
     def folder(self) -> Path:
-        """Where this profile's runs, tables, figures and report go."""
-        return ROOT / "outputs" / self.profile
+        """Where this profile's runs, tables, figures and report go; with other data or batches than its file says, a folder beside it."""
+        file = read_profile(self.profile)
+        by_hand = any(getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images"))
+        return ROOT / "outputs" / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
         """epochs, batch_size or images of a task."""
@@ -120,7 +122,10 @@ class ModelSpec:
                 "-f<labelled fraction>, -e<epochs> behind it, in this order"
             )
         base, weight, k, fraction, epochs = match.groups()
-        return cls(base, float(weight) if weight else None, int(k) if k else None, float(fraction or 1), int(epochs) if epochs else None)
+        spec = cls(base, float(weight) if weight else None, int(k) if k else None, float(fraction or 1), int(epochs) if epochs else None)
+        if spec.name != name:  # a run has one folder
+            raise SettingsError(f"there is no model {name!r}; write {spec.name!r}")
+        return spec
 
     @property
     def name(self) -> str:

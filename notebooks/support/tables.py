@@ -222,7 +222,11 @@ def _columns(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
 
 def score_columns(table: pd.DataFrame) -> pd.DataFrame:
     """The scores beside the paper's accuracy, for showing."""
-    titles = {"majority_exact_match": "majority", "majority_argmax_accuracy": "majority ", "argmax_balanced_accuracy": "balanced argmax"}
+    titles = {
+        "majority_exact_match": "exact match, majority",
+        "majority_argmax_accuracy": "argmax, majority",
+        "argmax_balanced_accuracy": "balanced argmax",
+    }
     names = {"task_title": "task", "model_title": "model"}
     wanted = ("sampled_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match", "argmax_accuracy",
               "majority_argmax_accuracy", "argmax_balanced_accuracy")  # fmt: skip
@@ -411,7 +415,7 @@ def objective_finding(table: pd.DataFrame) -> str:
         f"The official estimator's gradient scatters {ratio['encoder'].min():,.0f} to {ratio['encoder'].max():,.0f} times as much on the encoder and "
         f"{ratio['classifier'].min():,.0f} to {ratio['classifier'].max():,.0f} times on the classifier as rao-blackwell's, and on the encoder it hides a label "
         f"weight of {models['slope'].min():,.0f} to {models['slope'].max():,.0f} (−f: {models['minus_f'].min():,.0f} to {models['minus_f'].max():,.0f}; "
-        f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), where the objective's is 1."
+        f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), on top of the objective's own 1."
     )
 
 
