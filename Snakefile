@@ -3,14 +3,21 @@ import yaml
 
 PROFILE = config.get("profile", "demo")
 OUT = f"outputs/{PROFILE}"
-SETTINGS_FILE = f"notebooks/profiles/{PROFILE}.yaml"
-with open(SETTINGS_FILE) as file:
+with open(f"notebooks/profiles/{PROFILE}.yaml") as file:
     SETTINGS = yaml.safe_load(file)
 
 TASKS = ("celeba", "mnist", "chest_xray")
 EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective")
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
-RUNS = expand(f"{OUT}/{{task}}/{{model}}/seed{{seed}}", task=TASKS, model=SETTINGS["models"], seed=SETTINGS["seeds"])
+
+
+def of_task(key, task):
+    """A setting of a task: one for all, or its own."""
+    value = SETTINGS[key]
+    return value.get(task, [] if key in ("models", "seeds") else None) if isinstance(value, dict) else value
+
+
+RUNS = [f"{OUT}/{task}/{model}/seed{seed}" for task in TASKS for model in of_task("models", task) for seed in of_task("seeds", task)]
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
@@ -45,17 +52,19 @@ rule train:
     input:
         METHOD,
         TRAINING,
-        SETTINGS_FILE,
         f"{OUT}/{{task}}/data.json",
         notebook="notebooks/{task}.ipynb",
     output:
         notebook=f"{OUT}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
         records=[f"{OUT}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
-    threads: 1  # a run a core: two runs side by side finish sooner than one run on two cores
+    params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
+        settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images")},
+    threads: 1  # a run a core: two runs side by side finish sooner than one after the other on two cores (benchmarks/speed.py)
     benchmark:
         f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
     shell:
         f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
+        " && rm -f $(dirname {output.notebook})/checkpoint.safetensors"
 
 
 def experiment(name, tables, figures):
@@ -69,7 +78,11 @@ def experiment(name, tables, figures):
 CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
 RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_6", "figure_7", "figure_8"])
 INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
-OBJECTIVE = experiment("objective", ["objective.csv", "label_weight.csv", "floors.csv"], ["gradients", "trade_off"])
+OBJECTIVE = experiment(
+    "objective",
+    ["objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"],
+    ["gradients", "terms_over_training", "encoder", "trade_off"],
+)
 EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE) for path in (*e["tables"], *e["figures"])]
 TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
 

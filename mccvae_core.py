@@ -44,7 +44,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-LIKELIHOODS = ("bernoulli", "laplace")
+LIKELIHOODS = ("bernoulli", "laplace", "bernoulli-two-sigmoids")
 ESTIMATORS = ("official", "rao-blackwell")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
@@ -64,7 +64,8 @@ class ModelConfig:
     image_shape: (channels, height, width); height and width are equal, 60 or 64.
     characteristics: (k_1, ..., k_L), the number of latents of each label; all ones is CCVAE.
     style_dim: S.
-    likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4).
+    likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4); and
+        "bernoulli-two-sigmoids", a likely slip that the audit tests: the logits went through a sigmoid already.
     label_prior: p(y_i = 1), one number for all labels or one for each.
     prior_loc_std: spread of the random start of the conditional prior's means. 0 is the official code's
         start, where the latents of one block begin exactly alike.
@@ -171,20 +172,24 @@ class VAE(nn.Module):
         return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Mean of p(x|z), (B, *image_shape) in [0, 1]: the one sigmoid that the decoder's output meets."""
-        return self.decoder(z).sigmoid()
+        """Mean of p(x|z), (B, *image_shape) in [0, 1]: the one sigmoid that the decoder's output meets (but for the audit's slip)."""
+        return self._logits(z).sigmoid()
 
     def log_px(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), (B,), in nats per image: a sum over pixels and channels.
 
         Bernoulli: x log m + (1-x) log(1-m), from logits. Laplace, scale 1: -|x - m| - log 2. m = decode(z).
         """
-        logits = self.decoder(z)
-        if self.config.likelihood == "bernoulli":
-            log_p = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-        else:
+        logits = self._logits(z)
+        if self.config.likelihood == "laplace":
             log_p = -(x - logits.sigmoid()).abs() - math.log(2)
+        else:
+            log_p = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
         return log_p.flatten(1).sum(1)
+
+    def _logits(self, z):
+        logits = self.decoder(z)
+        return logits.sigmoid() if self.config.likelihood == "bernoulli-two-sigmoids" else logits
 
 
 class ConditionalVAE(VAE):
@@ -619,15 +624,16 @@ def fit(
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     identity: dict | None = None,
+    measure=None,
     on_epoch=None,
 ) -> list[dict]:
     """Train in place with Adam and return the history, a dict for each epoch.
 
     images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1. A `checkpoint` file is written
     after each epoch and, where it exists, resumed from: batches and noise are functions of (seed, epoch), so the
-    result is the same. `identity` goes into it; a checkpoint with another one is refused. `on_epoch(row)` is
-    called after each epoch. A row holds `epoch` (from 1), `seconds`, and `labelled_<term>` and
-    `unlabelled_<term>` for every term of LossTerms, means over that epoch's images.
+    result is the same. `identity` goes into it; a checkpoint with another one is refused. A row holds
+    `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that epoch's
+    images, `seconds`, and what `measure(epoch)` returns, a dict, when asked after the epoch; at last comes `on_epoch(row)`.
 
     Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite (the
     checkpoint of the epoch before stays), CheckpointError for a checkpoint that is broken or another run's.
@@ -667,11 +673,11 @@ def fit(
         row["seconds"] = round(time.perf_counter() - start, 3)
         if bad := [name for name, value in row.items() if not math.isfinite(value)]:
             raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept")
-        history.append(row)
+        history.append(row if measure is None else row | measure(epoch))
         if checkpoint is not None:
             save_checkpoint(checkpoint, model, optimizer, log_px, history, identity)
         if on_epoch is not None:
-            on_epoch(row)
+            on_epoch(history[-1])
     return history
 
 
@@ -878,64 +884,72 @@ def _gradient(value: Tensor, model: MCCVAE, retain: bool = False) -> dict[str, T
     return {part: torch.cat([g for name, g in zip(names, flat, strict=True) if name.startswith(part)]) for part in PARTS}
 
 
+def _encoder_gradients(model: MCCVAE, x: Tensor, y: Tensor, b: Tensor, draws: int, seed: int) -> dict[str, Tensor]:
+    """Mean gradient on the encoder, by rao-blackwell at alpha = 0, of -E[w log p(x|z)] (`reconstruction`), of the terms of
+    z_style and z_c (`latents`) and of -log q(y|x) (`labels`); b (B,) as in `rao_blackwell_loss`."""
+    mean = dict.fromkeys(("reconstruction", "latents", "labels"), 0.0)
+    for d in range(draws):
+        terms = ccvae_loss(model, x, y, "rao-blackwell", 0.0, b, generator=torch.Generator(x.device).manual_seed(seed + d))
+        pieces = (terms.reconstruction + terms.weighting, terms.kl_style + terms.characteristics, -terms.log_qyx)
+        for name, piece in zip(mean, pieces, strict=True):
+            mean[name] = mean[name] + _gradient(piece, model, retain=True)["encoder"] / draws
+    return mean
+
+
+def gradient_norms(model: MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, float]:
+    """Who moves the encoder: norms of its mean gradient that come from `reconstruction`, `latents` and `labels`, on one batch of
+    uint8 images with all labels. At label weight alpha, in the open or hidden in `official`, the last weighs 1 + alpha."""
+    device = next(model.parameters()).device
+    x, y = to_images(images, device), labels.float().to(device)
+    pieces = _encoder_gradients(model, x, y, _expected_log_px(model, x), draws, seed)
+    return {name: g.norm().item() for name, g in pieces.items()}
+
+
 def gradient_audit(model: MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 60, seed: int = 0) -> dict:
     """Both estimators' labelled loss and gradient over `draws` of the noise, on one batch of uint8 images with all labels.
 
-    For each estimator: `loss`, `loss_sd`, and for each of PARTS `norm` of the mean gradient and `sd`, the root of the
-    summed variances of its entries. `slope` and `r2`: least squares, on the encoder, of the difference of the two mean
-    gradients on the gradient of -log q(y|x), without intercept: the label weight that `official` hides, to be held
-    against `minus_f` (mean of -f, f as in `official_loss`). `share`: norms of the encoder's mean gradient by
-    rao-blackwell from `reconstruction` (with w), `latents` (KL of style and terms of z_c) and `labels` (log q(y|x)).
+    For each estimator: `loss`, `loss_sd`, means of `mean_weight` and `ess` (of LossTerms), and for each of PARTS `norm` of the
+    mean gradient and `sd`, the root of the summed variances of its entries. `slope` and `r2`: least squares, on the
+    encoder, of the difference of the two mean gradients on the gradient of -log q(y|x), without intercept: the label
+    weight that `official` hides, to be held against `minus_f` (mean of -f, f as in `official_loss`).
     """
     model.eval()
     device = next(model.parameters()).device
     x, y = to_images(images, device), labels.float().to(device)
+    b = _expected_log_px(model, x)
     result, mean = {}, {}
-    with torch.no_grad():
-        b = -torch.stack([_reconstruction_of_draw(model, x, seed=1_000 + d) for d in range(8)]).mean(0)  # independent of the draws below
-    share = dict.fromkeys(("reconstruction", "latents", "labels"), 0.0)
-    minus_f = []
     for estimator in ESTIMATORS:
-        losses, total, squares = [], dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
+        values, total, squares = [], dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
         for d in range(draws):
             terms = ccvae_loss(model, x, y, estimator, 0.0, b, generator=torch.Generator(device).manual_seed(seed + d))
-            for part, g in _gradient(terms.loss, model, retain=estimator == "rao-blackwell").items():
+            values.append(terms.values().double())
+            for part, g in _gradient(terms.loss, model).items():
                 total[part], squares[part] = total[part] + g, squares[part] + g**2
-            losses.append(terms.loss.item())
-            if estimator == "official":
-                minus_f.append((terms.reconstruction + terms.kl_style + terms.characteristics + terms.log_qyz).item())
-            else:
-                pieces = {
-                    "reconstruction": terms.reconstruction + terms.weighting,
-                    "latents": terms.kl_style + terms.characteristics,
-                    "labels": -terms.log_qyx,
-                }
-                for name, piece in pieces.items():
-                    share[name] = share[name] + _gradient(piece, model, retain=True)["encoder"] / draws
+        values = torch.stack(values)
+        term = dict(zip(LOSS_TERMS, values.mean(0).tolist(), strict=True))
         mean[estimator] = {part: total[part] / draws for part in PARTS}
-        spread = {
-            part: ((squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1)).sum().sqrt().item()
-            for part in PARTS
-        }
+        variance = {part: (squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1) for part in PARTS}
         result[estimator] = {
-            "loss": float(np.mean(losses)),
-            "loss_sd": float(np.std(losses, ddof=1)),
-            "norm": {part: mean[estimator][part].norm().item() for part in PARTS},
-            "sd": spread,
+            **{name: term[name] for name in ("loss", "mean_weight", "ess")},
+            "loss_sd": values[:, LOSS_TERMS.index("loss")].std().item(),
+            "norm": {part: g.norm().item() for part, g in mean[estimator].items()},
+            "sd": {part: v.sum().sqrt().item() for part, v in variance.items()},
         }
-    hidden, difference = share["labels"], mean["official"]["encoder"] - mean["rao-blackwell"]["encoder"]
+        if estimator == "official":
+            result["minus_f"] = sum(term[name] for name in ("reconstruction", "kl_style", "characteristics", "log_qyz"))
+    hidden = _encoder_gradients(model, x, y, b, 1, seed)["labels"]  # integrated: any draw gives the same
+    difference = mean["official"]["encoder"] - mean["rao-blackwell"]["encoder"]
     slope = (hidden @ difference / (hidden @ hidden)).item()
-    result["slope"], result["minus_f"] = slope, float(np.mean(minus_f))
-    result["r2"] = (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item()
-    result["share"] = {name: g.norm().item() for name, g in share.items()}
+    result["slope"], result["r2"] = slope, (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item()
     return result
 
 
-def _reconstruction_of_draw(model: MCCVAE, x: Tensor, *, seed: int) -> Tensor:
-    """-log p(x|z) of each image, (B,), at one draw of z."""
-    q = model.encode(x)
-    noise = torch.randn(q.loc.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
-    return -model.log_px(x, q.loc + q.scale * noise)
+@torch.no_grad()
+def _expected_log_px(model: MCCVAE, x: Tensor, draws: int = 8) -> Tensor:
+    """E log p(x|z) of each image, (B,), from draws of their own: a control variate."""
+    q, noise = model.encode(x), torch.Generator(x.device).manual_seed(1_000)
+    z = (q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=x.device) for _ in range(draws))
+    return torch.stack([model.log_px(x, z_d) for z_d in z]).mean(0)
 
 
 def likelihood_floor(images: Tensor, likelihood: str, *, sigmoids: int = 1) -> float:

@@ -218,7 +218,36 @@ def test_the_audit_measures_the_hidden_label_weight(small_data):
     assert official["sd"]["encoder"] > 20 * ours["sd"]["encoder"] and official["sd"]["classifier"] > 20 * ours["sd"]["classifier"]
     assert ours["loss"] == pytest.approx(official["loss"], abs=4 * official["loss_sd"] / math.sqrt(40))
     assert audit["r2"] > 0.8 and audit["slope"] == pytest.approx(audit["minus_f"], rel=0.3)
-    assert set(audit["share"]) == {"reconstruction", "latents", "labels"} and min(audit["share"].values()) > 0
+    assert official["ess"] <= 16 and official["mean_weight"] == pytest.approx(1, abs=0.2)
+
+
+def test_the_parts_of_the_encoders_gradient_make_up_the_whole(small_data):
+    images, labels = small_data
+    model = core.build_model("MCCVAE", core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5), seed=0)
+    x, y = core.to_images(images[:8]), labels[:8].float()
+    b = core._expected_log_px(model, x)
+    parts = core._encoder_gradients(model, x, y, b, draws=1, seed=5)
+    loss = core.ccvae_loss(model, x, y, "rao-blackwell", 0.0, b, generator=torch.Generator().manual_seed(5)).loss
+    whole = core._gradient(loss, model)["encoder"]
+    torch.testing.assert_close(sum(parts.values()), whole, rtol=1e-3, atol=1e-3)
+    norms = core.gradient_norms(model, images[:8], labels[:8], draws=1, seed=5)
+    assert norms == pytest.approx({name: g.norm().item() for name, g in parts.items()})
+
+
+def test_the_mean_of_officials_weight_is_at_least_one():
+    """E[w] = E[q(y|z_c)] E[1 / q^(y|x)] >= 1 by Jensen: more noise in q^ raises it, nothing lowers it."""
+    model = ToyMCCVAE((1, 1), style_dim=0, seed=3)
+    with torch.no_grad():
+        model.classifier_weight.fill_(2.0)
+    mean, n = {}, 100_000
+    x, y = X.expand(n, 3), torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(n, 2)
+    for draws in (2, 20):
+        noise = torch.Generator().manual_seed(draws)
+        sample = lambda *shape, g=noise: torch.randn(*shape, dtype=torch.float64, generator=g)  # noqa: E731
+        with torch.no_grad():
+            given = core.OfficialNoise(z=sample(n, 2), qyx=sample(draws, n, 2), y=None)
+            mean[draws] = core.official_loss(model, x, y, given).mean_weight.item()
+    assert mean[2] > mean[20] > 1.0 and mean[2] > 1.2
 
 
 def test_likelihood_floors():

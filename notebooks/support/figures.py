@@ -12,7 +12,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 import mccvae_core as core
-from data import Dataset
+from data import TASKS, Dataset
 
 from . import ROOT
 from .runs import Run
@@ -283,7 +283,7 @@ def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> No
 
 def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
     """The training loss's terms of each model, a panel a task, reconstruction left out (it is too large to draw beside the others)."""
-    names = {"kl_style": "KL style", "characteristics": "KL characteristics", "log_qyz": "log q(y|z_c)", "weighting": "weighting"}
+    names = {"kl_style": "KL style", "characteristics": "terms of z_c", "log_qyz": "log q(y|z_c)", "weighting": "weighting"}
     minus = {"log_qyx": "−log q(y|x)", "log_py": "−log p(y)"}
     tasks = list(table["task"].unique())
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False)
@@ -314,6 +314,68 @@ def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> No
     show(fig, text, alt, profile=profile, name="gradients")
 
 
+def terms_over_training(runs: list[Run], profile: Profile, stand_in: bool) -> None:
+    """The labelled loss's terms over the epochs, a column a task, mean over each model's seeds."""
+    terms = {
+        "loss_alpha0": "loss",
+        "reconstruction": "reconstruction",
+        "kl_style": "KL style",
+        "characteristics": "terms of z_c",
+        "log_qyx": "log q(y|x)",
+    }
+    frames = [
+        run.history[["epoch", *(f"labelled_{term}" for term in terms)]].assign(
+            task=run.record["task"], model=run.spec.title, seed=run.record["seed"]
+        )
+        for run in runs
+    ]
+    frame = pd.concat(frames).rename(columns={f"labelled_{term}": title for term, title in terms.items()})
+    tasks = list(frame["task"].unique())
+    fig, axes = plt.subplots(len(terms), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(terms)), squeeze=False, sharex="col")
+    for column, task in zip(axes.T, tasks, strict=True):
+        for ax, title in zip(column, terms.values(), strict=True):
+            sns.lineplot(frame[frame["task"] == task], x="epoch", y=title, hue="model", errorbar=None, ax=ax, legend=title == "loss")
+            ax.set(ylabel=f"{title}, nats")
+        column[0].set_title(TASKS[task].title)
+        column[0].legend(title=None, fontsize=6)
+    text = "The labelled loss at label weight 0 and its terms over training, mean over seeds" + (f" ({STAND_IN})" if stand_in else "")
+    last = (
+        frame[frame["epoch"] == frame.groupby(["task", "model"])["epoch"].transform("max")]
+        .groupby(["task", "model"], sort=False)["loss"]
+        .mean()
+    )
+    alt = f"{text}. Loss after the last epoch: " + "; ".join(f"{TASKS[t].title}, {m}, {v:,.0f}" for (t, m), v in last.items()) + " nats."
+    show(fig, text, alt, profile=profile, name="terms_over_training")
+
+
+def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Shares of the encoder's gradient over training: a row a share, a column a task, mean over seeds."""
+    shares = {"share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels"}
+    tasks = list(table["task_title"].unique())
+    fig, axes = plt.subplots(
+        len(shares), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(shares)), squeeze=False, sharex="col", sharey=True
+    )
+    for column, task in zip(axes.T, tasks, strict=True):
+        for ax, (share, title) in zip(column, shares.items(), strict=True):
+            part = table[table["task_title"] == task]
+            sns.lineplot(
+                part, x="epoch", y=share, hue="model_title", marker="o", errorbar=None, ax=ax, legend=share == "share_reconstruction"
+            )
+            ax.set(ylabel=f"share of {title}", ylim=(0, 1), xscale="log")
+        column[0].set_title(task)
+        column[0].legend(title=None, fontsize=6)
+    text = "Who moves the encoder: shares of its gradient's norms over training, mean over seeds" + (f" ({STAND_IN})" if stand_in else "")
+    last = table[table["epoch"] == table.groupby(["task", "model"])["epoch"].transform("max")].groupby(
+        ["task_title", "model_title"], sort=False
+    )
+    alt = (
+        f"{text}. Labels' share at the last epoch: "
+        + "; ".join(f"{t}, {m}, {v:.2f}" for (t, m), v in last["share_labels"].mean().items())
+        + "."
+    )
+    show(fig, text, alt, profile=profile, name="encoder")
+
+
 def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
     """Test accuracy against the unbiased test loss, a point a run, a panel a task."""
     tasks = list(table["task_title"].unique())
@@ -321,9 +383,11 @@ def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> N
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task_title"] == task]
         sns.scatterplot(part, x="test_bound", y="test_accuracy", hue="model_title", style="estimator", s=60, ax=ax)
+        mean = part.groupby("model_title", sort=False)[["test_bound", "test_accuracy"]].mean()
+        ax.plot(mean["test_bound"], mean["test_accuracy"], "+", color="0.2", markersize=9)
         ax.set(title=task, xlabel="test loss by rao-blackwell, nats per image", ylabel="test accuracy per label")
         ax.legend(title=None, fontsize=6)
-    text = "What the label weight buys and costs: accuracy against loss, a point a run; better is up and left" + (
+    text = "What the label weight buys and costs: accuracy against loss, a point a run, + the mean over seeds; better is up and left" + (
         f" ({STAND_IN})" if stand_in else ""
     )
     best = table.loc[table.groupby("task_title", sort=False)["test_accuracy"].idxmax()]

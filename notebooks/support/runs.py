@@ -1,6 +1,7 @@
 """Run folders: train a model into one, read what is there. `outputs/<profile>/<task>/<model>/seed<n>/`."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -20,6 +21,7 @@ from . import ROOT
 from .settings import ModelSpec, Profile, read_profile
 
 PARTS = ("train", "validation", "test")
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +69,14 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         run = read_run(folder)
         if {key: run.record.get(key) for key in identity} == identity:
             print(f"{task} {spec.name} seed {seed}: already trained, read from its folder")
+            (folder / CHECKPOINT).unlink(missing_ok=True)
             return run
     return _train(folder, spec, data, identity)
 
 
 def _train(folder, spec, data, identity):
     device, seed, epochs = core.choose_device(), identity["seed"], identity["epochs"]
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     label = f"{identity['task']} {spec.name} seed {seed}"
 
     def attempt():
@@ -82,7 +85,7 @@ def _train(folder, spec, data, identity):
             history = core.fit(
                 model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
                 estimator=identity["estimator"], label_weight=identity["label_weight"], labelled_fraction=spec.labelled_fraction,
-                device=device, checkpoint=checkpoint, identity=identity, on_epoch=progress,
+                device=device, checkpoint=checkpoint, identity=identity, measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
             )  # fmt: skip
         return model, history
 
@@ -109,8 +112,21 @@ def _train(folder, spec, data, identity):
     core.write_atomically(folder / "history.csv", pd.DataFrame(history).to_csv(index=False).encode())
     core.write_atomically(folder / "metrics.json", _json(metrics))
     core.write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
-    checkpoint.unlink(missing_ok=True)
-    return read_run(folder)
+    return read_run(folder)  # the checkpoint stays until the whole notebook has run: what fails after it costs no training
+
+
+def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str, float]:
+    """What the history holds beside the loss's terms, of a model with a classifier: its accuracy on the validation part, and, at
+    epochs 1, 2, 4, 8, ... and the last, `gradient_<from>`: see `mccvae_core.gradient_norms`, on 32 validation images."""
+    if not isinstance(model, core.MCCVAE):
+        return {}
+    images, labels = data.validation.images, data.validation.labels
+    row = {
+        "validation_accuracy": core.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)["accuracy"]
+    }
+    if epoch == epochs or epoch & (epoch - 1) == 0:
+        row |= {f"gradient_{name}": norm for name, norm in core.gradient_norms(model, images[:32], labels[:32]).items()}
+    return row
 
 
 def _json(value) -> bytes:
@@ -127,8 +143,8 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
     """The runs that the profile asks for, in its order. A run that is missing raises FileNotFoundError naming its folder."""
     runs = []
     for task in tasks or list(TASKS):
-        for model in profile.models:
-            for seed in profile.seeds:
+        for model in profile.value("models", TASKS[task]):
+            for seed in profile.value("seeds", TASKS[task]):
                 folder = run_folder(profile, task, model, seed)
                 if not (folder / "run.json").exists():
                     where = folder.relative_to(ROOT)
@@ -141,7 +157,7 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
 
 def models_by_title(profile: Profile, task: str, *, characteristics: bool = False) -> dict[str, core.VAE]:
     """Title -> trained model of the task, each at the profile's first seed; `characteristics`: only models that have them."""
-    runs = [run for run in read_runs(profile, tasks=[task]) if run.record["seed"] == profile.seeds[0]]
+    runs = [run for run in read_runs(profile, tasks=[task]) if run.record["seed"] == profile.value("seeds", TASKS[task])[0]]
     return {run.spec.title: run.model() for run in runs if run.spec.kind == "MCCVAE" or not characteristics}
 
 

@@ -21,13 +21,13 @@ class SettingsError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """One file of notebooks/profiles. epochs, batch_size and images: one value for all tasks, or {task: value};
-    None: the task's own (images: all of them)."""
+    """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
+    batch_size and images None is the task's own (images: all of them)."""
 
     profile: str
     source: str
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
+    models: list | dict
+    seeds: list | dict
     epochs: int | dict | None
     batch_size: int | dict | None
     images: int | dict | None
@@ -40,9 +40,9 @@ class Profile:
         return ROOT / "outputs" / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
-        """epochs, batch_size or images of a task."""
+        """models, seeds, epochs, batch_size or images of a task."""
         value = getattr(self, key)
-        value = value.get(task.name) if isinstance(value, dict) else value
+        value = value.get(task.name, [] if key in ("models", "seeds") else None) if isinstance(value, dict) else value
         return getattr(task, key, None) if value is None else value
 
 
@@ -57,17 +57,23 @@ def read_profile(name: str, **changes) -> Profile:
     values = yaml.safe_load(path.read_text()) | changes
     if set(values) != set(KEYS):
         raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
-    for key in ("epochs", "batch_size", "images"):
-        numbers = values[key].values() if isinstance(values[key], dict) else [values[key]]
-        if not all(n is None or (isinstance(n, int) and not isinstance(n, bool) and n > 0) for n in numbers):
-            raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {values[key]!r}")
+    whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
+    for key in ("models", "seeds", "epochs", "batch_size", "images"):
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
             raise SettingsError(f"{key} names the task {min(unknown)!r}; there are: {', '.join(TASKS)}")
+        for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
+            if key in ("models", "seeds") and not (isinstance(value, list) and value):
+                raise SettingsError(f"{key} must be a list of at least one, not {value!r}")
+            if key == "seeds" and not all(whole(seed, 0) for seed in value):
+                raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
+            if key == "models":
+                for model in value:
+                    ModelSpec.parse(model)
+            if key not in ("models", "seeds") and not (value is None or whole(value, 1)):
+                raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
-    for model in values["models"]:
-        ModelSpec.parse(model)
-    return Profile(**values | {"models": tuple(values["models"]), "seeds": tuple(values["seeds"])})
+    return Profile(**values)
 
 
 def notebook_profile(namespace: dict) -> Profile:
@@ -101,13 +107,15 @@ def _assigned(cell: str) -> set[str]:
 class ModelSpec:
     """A model by its name: `vae`, `cvae`, `ccvae`, `ccvae_more_style` or `mccvae`, then only what differs from its
     defaults, in this order: -rb<alpha> the rao-blackwell estimator with label weight alpha, -k<k> latents for every
-    label, -f<labelled fraction>, -e<epochs>. Without -rb the estimator is the official one, alpha 0."""
+    label, -f<labelled fraction>, -e<epochs>, -s2 a decoder squashed by two sigmoids (which the audit of Table 3 alone uses).
+    Without -rb the estimator is the official one, alpha 0."""
 
     base: str
     label_weight: float | None = None  # None: the official estimator
     k: int | None = None
     labelled_fraction: float = 1.0
     epochs: int | None = None
+    sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
     TITLES = ("VAE", "conditional VAE", "CCVAE", "CCVAE more style", "MCCVAE")
@@ -115,14 +123,21 @@ class ModelSpec:
     @classmethod
     def parse(cls, name: str) -> "ModelSpec":
         """Raises SettingsError for a name that is none."""
-        match = re.fullmatch(r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?", name)
+        match = re.fullmatch(r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?(?:-s(2))?", name)
         if not match or match[1] not in cls.BASES:
             raise SettingsError(
                 f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -rb<label weight>, -k<latents of a label>, "
-                "-f<labelled fraction>, -e<epochs> behind it, in this order"
+                "-f<labelled fraction>, -e<epochs>, -s2 behind it, in this order"
             )
-        base, weight, k, fraction, epochs = match.groups()
-        spec = cls(base, float(weight) if weight else None, int(k) if k else None, float(fraction or 1), int(epochs) if epochs else None)
+        base, weight, k, fraction, epochs, sigmoids = match.groups()
+        spec = cls(
+            base,
+            float(weight) if weight else None,
+            int(k) if k else None,
+            float(fraction or 1),
+            int(epochs) if epochs else None,
+            int(sigmoids or 1),
+        )
         if spec.name != name:  # a run has one folder
             raise SettingsError(f"there is no model {name!r}; write {spec.name!r}")
         return spec
@@ -132,6 +147,7 @@ class ModelSpec:
         """The folder's name; `parse` reads it back."""
         parts = [self.base, "" if self.label_weight is None else f"-rb{self.label_weight:g}", f"-k{self.k}" if self.k else ""]
         parts += [f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else "", f"-e{self.epochs}" if self.epochs else ""]
+        parts += [f"-s{self.sigmoids}" if self.sigmoids > 1 else ""]
         return "".join(parts)
 
     @property
@@ -142,7 +158,7 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """For people."""
-        return self.TITLES[self.BASES.index(self.base)] + self.name[len(self.base) :].replace("-", ", ")
+        return self.TITLES[self.BASES.index(self.base)] + self.name[len(self.base) :].replace("-s2", ", two sigmoids").replace("-", ", ")
 
     @property
     def kind(self) -> str:
@@ -154,4 +170,7 @@ class ModelSpec:
         task = data.task
         k = self.k or (2 if self.base == "mccvae" else 1)
         style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
-        return ModelConfig(task.image_shape, (k,) * len(data.labels), style, task.likelihood, data.label_prior)
+        if self.sigmoids > 1 and task.likelihood != "bernoulli":
+            raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
+        likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
+        return ModelConfig(task.image_shape, (k,) * len(data.labels), style, likelihood, data.label_prior)

@@ -4,6 +4,7 @@ import html
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 import yaml
 from IPython.display import HTML, display
 
@@ -120,15 +121,13 @@ def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count
             "n": min(count, len(data.test)),
             "draws": draws,
         }
-        shares = {f"share_{name}": value / sum(audit["share"].values()) for name, value in audit["share"].items()}
-        whole = {"slope": audit["slope"], "minus_f": audit["minus_f"], "r2": audit["r2"]} | shares
+        whole = {"slope": audit["slope"], "minus_f": audit["minus_f"], "r2": audit["r2"]}
         for estimator in core.ESTIMATORS:
             e = audit[estimator]
             for part in core.PARTS:
                 one = {
                     "estimator": estimator,
-                    "loss": e["loss"],
-                    "loss_sd": e["loss_sd"],
+                    **{name: e[name] for name in ("loss", "loss_sd", "mean_weight", "ess")},
                     "part": part,
                     "norm": e["norm"][part],
                     "sd": e["sd"][part],
@@ -137,34 +136,117 @@ def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count
     return pd.DataFrame(rows)
 
 
-def trade_off_table(runs: list[Run]) -> pd.DataFrame:
-    """Test loss by rao-blackwell at alpha = 0 beside accuracy, a row a run with a classifier: what a label weight buys and costs.
+def encoder_table(runs: list[Run]) -> pd.DataFrame:
+    """Who moves the encoder over training: shares of its gradient's norms, a row a run and measured epoch (`runs.measure`).
 
-    `chosen`: of a task's models (means over seeds) the one with the best validation accuracy; test has no say in it.
+    `label_weight` is the one in the open or, in `official`, the hidden one, taken as that epoch's mean of -f: the labels'
+    gradient weighs 1 + label_weight. `share_labels_bare` is the labels' share if it weighed 1, as section 2.3 says.
     """
     rows = []
     for run in runs:
-        if "accuracy" in run.metrics["test"]:
+        measured = run.history.dropna(subset="gradient_labels") if "gradient_labels" in run.history else run.history[:0]
+        for _, row in measured.iterrows():
+            minus_f = sum(row[f"labelled_{term}"] for term in ("reconstruction", "kl_style", "characteristics", "log_qyz"))
+            weight = minus_f if run.record["estimator"] == "official" else run.record["label_weight"]
+            labels = (1 + weight) * row["gradient_labels"]
+            parts = {"reconstruction": row["gradient_reconstruction"], "latents": row["gradient_latents"], "labels": labels}
+            shares = {f"share_{name}": norm / sum(parts.values()) for name, norm in parts.items()}
+            bare = row["gradient_labels"] / (sum(parts.values()) - labels + row["gradient_labels"])
+            rows.append(_about(run) | {"epoch": int(row["epoch"]), "label_weight": weight} | shares | {"share_labels_bare": bare})
+    return pd.DataFrame(rows)
+
+
+def trade_off_table(runs: list[Run]) -> pd.DataFrame:
+    """Loss by rao-blackwell at alpha = 0 beside accuracy, a row a run with a classifier: what a label weight buys and costs.
+
+    `chosen`: of a task's models (means over seeds) the one with the best validation accuracy, among equals the one with
+    the lower validation loss; test has no say in it. `epochs_to_official` and `seconds_to_official`: when the run's validation
+    accuracy first reached the final one of the official models with the same latents and labels (mean over seeds).
+    """
+    rows = []
+    for run in runs:
+        if "accuracy" in run.metrics["test"] and run.spec.sigmoids == 1:
             rates = {f"{part}_accuracy": run.metrics[part]["accuracy"] for part in ("validation", "test")}
+            bounds = {f"{part}_bound": run.metrics[part]["bound"]["loss_alpha0"] for part in ("validation", "test")}
             weight = {"estimator": run.record["estimator"], "label_weight": run.record["label_weight"], "epochs": run.record["epochs"]}
-            rows.append(_about(run) | weight | rates | {"test_bound": run.metrics["test"]["bound"]["loss_alpha0"]})
+            like = (run.spec.base, run.spec.k, run.spec.labelled_fraction)
+            rows.append(_about(run) | weight | rates | bounds | {"like": like, "history": run.history})
     table = pd.DataFrame(rows)
-    validation = table.groupby(["task", "model"])["validation_accuracy"].transform("mean")
-    return table.assign(chosen=validation == validation.groupby(table["task"]).transform("max"))
+    mean = table.groupby(["task", "model"])[["validation_accuracy", "validation_bound"]].mean().reset_index()
+    best = mean.sort_values(["validation_accuracy", "validation_bound"], ascending=[False, True]).drop_duplicates("task")
+    chosen = set(zip(best["task"], best["model"], strict=True))
+    official = table[table["estimator"] == "official"].groupby(["task", "like"])["validation_accuracy"].mean()
+    reached = [_first_reaching(row.history, official.get((row.task, row.like), float("nan"))) for row in table.itertuples()]
+    return table.drop(columns=["like", "history"]).assign(
+        chosen=[key in chosen for key in zip(table["task"], table["model"], strict=True)],
+        epochs_to_official=[epochs for epochs, _ in reached],
+        seconds_to_official=[seconds for _, seconds in reached],
+    )
 
 
-def floor_table(data: Dataset) -> pd.DataFrame:
-    """Table 3's published losses of a task beside the least that any decoder can reach on these images."""
-    kind = data.task.likelihood
-    floors = {n: core.likelihood_floor(data.train.images, kind, sigmoids=n) for n in ((1, 2) if kind == "bernoulli" else (1,))}
-    papers = {model: row[data.task.name] for model, row in PAPER["table_3"].items() if data.task.name in row}
+def _first_reaching(history: pd.DataFrame, accuracy: float) -> tuple[float, float]:
+    """The first epoch with this validation accuracy, and the seconds of training until then; NaN where there is none."""
+    there = history.index[history["validation_accuracy"] >= accuracy - 1e-9]
+    return (float(history["epoch"][there[0]]), history["seconds"][: there[0] + 1].sum()) if len(there) else (float("nan"),) * 2
+
+
+def floor_table(data: Dataset, runs: list[Run]) -> pd.DataFrame:
+    """Table 3 held against its likelihood: the least that any decoder can reach on these images, what our models of this task
+    reached, and the paper's losses; a row a likelihood. `needed_w`: the mean of w at which our reconstruction would give the
+    paper's lowest loss."""
+    task, rows = data.task, []
+    for sigmoids in (1, 2) if task.likelihood == "bernoulli" else (1,):
+        ours = [run.metrics["train"]["loss"] for run in runs if run.spec.sigmoids == sigmoids and run.spec.estimator == "official"]
+        best = min(ours, key=lambda terms: terms["loss_alpha0"], default={})
+        papers = {m: PAPER["table_3"][m].get(task.name) for m in PAPER["table_3"]}
+        rows.append(
+            {"task_title": task.title, "likelihood": task.likelihood, "sigmoids": sigmoids, "stand_in": data.stand_in}
+            | {"floor": core.likelihood_floor(data.train.images, task.likelihood, sigmoids=sigmoids)}
+            | {"ours": best.get("loss_alpha0"), "ours_reconstruction": best.get("reconstruction")}
+            | {f"paper, {ModelSpec.parse(m).title}": loss for m, loss in papers.items()}
+            | {"needed_w": min(v for v in papers.values() if v) / best["reconstruction"] if best else None}
+        )
+    return pd.DataFrame(rows)
+
+
+def variant_table(data: Dataset, count: int = 5_000) -> pd.DataFrame:
+    """Floors of two sigmoids on other treatments of the same grey images: could one of them explain a published loss?"""
+    images = data.train.images[:count]
+    larger = F.interpolate(images.float(), scale_factor=64 / 60, mode="bilinear", antialias=True).round().clamp(0, 255)
+    variants = {
+        "as everywhere here": images,
+        "resized to 64×64, the middle 60×60 cut out": larger[..., 2:-2, 2:-2],
+        "at 64×64": larger,
+        "every pixel that is not black made white": (images > 0) * 255,
+        "black and white exchanged": 255 - images,
+    }
     return pd.DataFrame(
         [
-            {"task_title": data.task.title, "likelihood": kind, "sigmoids": n, "floor": floor, "stand_in": data.stand_in}
-            | {f"paper, {ModelSpec.parse(m).title}": papers.get(m) for m in PAPER["table_3"]}
-            for n, floor in floors.items()
+            {"task_title": data.task.title, "images": what, "n": len(images), "mean grey": variant.float().mean().item() / 255}
+            | {f"floor, {n} sigmoid{'s' * (n - 1)}": core.likelihood_floor(variant, "bernoulli", sigmoids=n) for n in (1, 2)}
+            for what, variant in variants.items()
         ]
     )
+
+
+def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5, count: int = 1_000) -> pd.DataFrame:
+    """The official loss of `count` training images evaluated `repeats` times with other noise: how far w's mean and the loss move."""
+    images, labels, rows = data.train.images[:count], data.train.labels[:count], []
+    for title, model in models.items():
+        terms = pd.DataFrame([core.evaluate_loss(model, images, labels, "official", seed=seed) for seed in range(repeats)])
+        exact = core.evaluate_loss(model, images, labels, "rao-blackwell")["loss_alpha0"]
+        w, loss = terms["mean_weight"], terms["loss_alpha0"]
+        rows.append(
+            {"task_title": data.task.title, "model_title": title, "stand_in": data.stand_in, "n": len(images), "repeats": repeats}
+            | {
+                "mean_weight": w.mean(),
+                "lowest_mean_weight": w.min(),
+                "highest_mean_weight": w.max(),
+                "ess_share": terms["ess"].mean() / len(images),
+            }
+            | {"loss": loss.mean(), "lowest_loss": loss.min(), "highest_loss": loss.max(), "bound": exact}
+        )
+    return pd.DataFrame(rows)
 
 
 # --- showing ------------------------------------------------------------------------------------------------
@@ -238,7 +320,7 @@ def term_columns(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.assign(minus_log_qyx=-table["log_qyx"], minus_log_py=-table["log_py"])
     names = {
         "task_title": "task", "model_title": "model", "loss": "loss", "reconstruction": "reconstruction", "kl_style": "KL style",
-        "characteristics": "KL characteristics", "log_qyz": "log q(y|z_c)", "weighting": "weighting", "minus_log_qyx": "−log q(y|x)",
+        "characteristics": "terms of z_c", "log_qyz": "log q(y|z_c)", "weighting": "weighting", "minus_log_qyx": "−log q(y|x)",
         "minus_log_py": "−log p(y)", "mean_weight": "mean w", "ess_share": "ESS of w / n", "bound": "unbiased", "test_bound": "test, unbiased",
         "test_reconstruction": "test reconstruction",
     }  # fmt: skip
@@ -264,52 +346,86 @@ def intervention_columns(table: pd.DataFrame) -> pd.DataFrame:
     return _columns(shown, names)
 
 
+def _rounded(table: pd.DataFrame, digits: int, columns) -> pd.DataFrame:
+    return table.assign(**{c: table[c].map(lambda v: _number(v, digits)) for c in columns})
+
+
 def audit_columns(table: pd.DataFrame) -> pd.DataFrame:
     """Gradients by estimator and part, for showing."""
     names = {
-        "task_title": "task",
-        "model_title": "model",
-        "estimator": "estimator",
-        "loss": "loss",
-        "loss_sd": "its sd",
-        "part": "part",
-        "norm": "norm of mean gradient",
-        "sd": "its sd ",
-    }
-    shown = _columns(table, names)
-    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 1)) for c in ("loss", "its sd", "norm of mean gradient", "its sd ")})
+        "task_title": "task", "model_title": "model", "estimator": "estimator", "loss": "loss", "loss_sd": "sd of loss",
+        "part": "part", "norm": "norm of mean gradient", "sd": "sd of gradient",
+    }  # fmt: skip
+    return _rounded(_columns(table, names), 1, list(names.values())[3:5] + list(names.values())[6:])
 
 
 def hidden_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """The hidden label weight and the shares of the encoder's gradient, a row a model, for showing."""
+    """The hidden label weight and the spread of w, a row a model, for showing."""
     names = {
         "task_title": "task", "model_title": "model", "slope": "hidden label weight", "minus_f": "−f", "r2": "R²",
-        "share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels",
+        "mean_weight": "mean w", "ess": "ESS of w, images",
     }  # fmt: skip
-    shown = _columns(table.drop_duplicates(["task_title", "model_title"]), names)
-    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 0)) for c in ("hidden label weight", "−f")})
+    official = table[table["estimator"] == "official"].drop_duplicates(["task_title", "model_title"])
+    return _rounded(_rounded(_columns(official, names), 0, ["hidden label weight", "−f"]), 1, ["ESS of w, images"])
+
+
+def encoder_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares of the encoder's gradient at the last epoch, means over seeds, a row a model, for showing."""
+    shares = ["share_reconstruction", "share_latents", "share_labels", "share_labels_bare"]
+    last = table[table["epoch"] == table.groupby(["task", "model", "seed"])["epoch"].transform("max")]
+    mean = last.groupby(["task_title", "model_title", "epoch"], sort=False)[["label_weight", *shares]].mean().reset_index()
+    names = {
+        "task_title": "task", "model_title": "model", "epoch": "epoch", "label_weight": "label weight", "share_reconstruction": "reconstruction",
+        "share_latents": "latents", "share_labels": "labels", "share_labels_bare": "labels, if they weighed 1",
+    }  # fmt: skip
+    return _rounded(_columns(mean, names), 0, ["label weight"])
 
 
 def trade_off_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Loss against accuracy, for showing."""
+    """Loss against accuracy, mean ± sd over seeds, a row a model, for showing."""
+    keys = ["task_title", "model_title", "estimator", "label_weight", "epochs", "chosen"]
+    values = {"validation_accuracy": 3, "test_accuracy": 3, "test_bound": 1, "epochs_to_official": 1, "seconds_to_official": 0}
+    grouped = table.groupby(keys, sort=False)
+    shown = grouped.size().rename("seeds").reset_index()
+    for value, digits in values.items():
+        pairs = zip(grouped[value].mean(), grouped[value].std(), strict=True)
+        shown[value] = [_pm(mean, sd, digits) for mean, sd in pairs]
     names = {
-        "task_title": "task", "model_title": "model", "estimator": "estimator", "label_weight": "label weight", "epochs": "epochs", "seed": "seed",
-        "validation_accuracy": "validation accuracy", "test_accuracy": "test accuracy", "test_bound": "test loss, unbiased", "chosen": "chosen on validation",
+        "task_title": "task", "model_title": "model", "estimator": "estimator", "label_weight": "label weight", "epochs": "epochs", "seeds": "seeds",
+        "validation_accuracy": "validation accuracy", "test_accuracy": "test accuracy", "test_bound": "test loss, unbiased",
+        "epochs_to_official": "epochs to official's accuracy", "seconds_to_official": "seconds to it", "chosen": "chosen on validation",
     }  # fmt: skip
-    shown = _columns(table, names)
-    return shown.assign(
-        **{
-            "test loss, unbiased": shown["test loss, unbiased"].map(lambda v: _number(v, 1)),
-            "chosen on validation": table["chosen"].map({True: "yes", False: ""}),
-        }
-    )
+    return _columns(shown.assign(chosen=shown["chosen"].map({True: "yes", False: ""})), names)
 
 
 def floor_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Floors beside the paper's losses, for showing."""
-    shown = table.drop(columns="stand_in").rename(columns={"task_title": "task"})
-    numbers = [c for c in shown if c == "floor" or c.startswith("paper")]
-    return shown.assign(**{c: shown[c].map(lambda v: _number(v, 0)) for c in numbers})
+    """Floors beside what was reached and the paper's losses, for showing."""
+    names = {
+        "task_title": "task",
+        "ours": "ours, lowest loss",
+        "ours_reconstruction": "its reconstruction",
+        "needed_w": "w needed for the paper's",
+    }
+    shown = table.drop(columns="stand_in").rename(columns=names)
+    return _rounded(shown, 0, [c for c in shown if c in ("floor", *list(names.values())[1:3]) or c.startswith("paper")])
+
+
+def variant_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Floors of other treatments, for showing."""
+    return _rounded(table.rename(columns={"task_title": "task"}), 0, [c for c in table if c.startswith("floor")])
+
+
+def weight_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """How far w and the official loss move with the noise, for showing."""
+    shown = table.assign(
+        w=[f"{r.mean_weight:.3f} ({r.lowest_mean_weight:.3f} to {r.highest_mean_weight:.3f})" for r in table.itertuples()],
+        official=[f"{_number(r.loss, 0)} ({_number(r.lowest_loss, 0)} to {_number(r.highest_loss, 0)})" for r in table.itertuples()],
+    )
+    names = {
+        "task_title": "task", "model_title": "model", "w": "mean w (lowest to highest)", "ess_share": "ESS of w / n",
+        "official": "official loss (lowest to highest)", "bound": "unbiased loss",
+    }  # fmt: skip
+    return _rounded(_columns(shown, names), 0, ["unbiased loss"])
 
 
 def scores_of(run: Run) -> pd.DataFrame:
@@ -351,7 +467,7 @@ def _differences(table: pd.DataFrame, value: str, first: str, second: str) -> di
 
 def _list(parts) -> str:
     parts = list(parts)
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    return "".join(parts) if len(parts) < 2 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def training_finding(run: Run, data: Dataset) -> str:
@@ -406,17 +522,41 @@ def intervention_finding(table: pd.DataFrame) -> str:
     return sentence + "."
 
 
-def objective_finding(table: pd.DataFrame) -> str:
-    """How much noise and which hidden weight the official estimator has."""
-    spread = table.pivot_table(index=["task_title", "model_title", "part"], columns="estimator", values="sd", sort=False)
+def objective_finding(audit: pd.DataFrame, trade_off: pd.DataFrame) -> str:
+    """How much noise and which hidden weight the official estimator has, and what the weight in the open does instead."""
+    spread = audit.pivot_table(index=["task_title", "model_title", "part"], columns="estimator", values="sd", sort=False)
     ratio = (spread["official"] / spread["rao-blackwell"]).unstack("part")
-    models = table.drop_duplicates(["task_title", "model_title"])
-    return (
+    models = audit.drop_duplicates(["task_title", "model_title"])
+    sentence = (
         f"The official estimator's gradient scatters {ratio['encoder'].min():,.0f} to {ratio['encoder'].max():,.0f} times as much on the encoder and "
         f"{ratio['classifier'].min():,.0f} to {ratio['classifier'].max():,.0f} times on the classifier as rao-blackwell's, and on the encoder it hides a label "
         f"weight of {models['slope'].min():,.0f} to {models['slope'].max():,.0f} (−f: {models['minus_f'].min():,.0f} to {models['minus_f'].max():,.0f}; "
-        f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), on top of the objective's own 1."
+        f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), on top of the objective's own 1"
     )
+    open_weight = _list(against_official(trade_off))
+    return sentence + (f"; with the weight in the open, chosen on validation, {open_weight}." if open_weight else ".")
+
+
+def against_official(trade_off: pd.DataFrame) -> list[str]:
+    """For each task with models of both estimators: the -rb model with the best validation accuracy against `official` of the same base."""
+    sentences = []
+    for task, part in trade_off.groupby("task_title", sort=False):
+        mean = part.groupby(["model", "model_title", "estimator", "epochs"], sort=False)[
+            ["validation_accuracy", "test_accuracy", "test_bound"]
+        ].mean()
+        mean = mean.reset_index()
+        ours = mean[mean["estimator"] == "rao-blackwell"].sort_values("validation_accuracy", ascending=False)
+        if ours.empty:
+            continue
+        best = ours.iloc[0]
+        official = mean[mean["model"] == ModelSpec.parse(best["model"]).base]
+        if not official.empty:
+            there = official.iloc[0]
+            sentences.append(
+                f"{best['model_title']} has on {task} in {best['epochs']} instead of {there['epochs']} epochs {100 * (best['test_accuracy'] - there['test_accuracy']):+.1f} "
+                f"points of test accuracy and {best['test_bound'] - there['test_bound']:+,.0f} nats of test loss against {there['model_title']}"
+            )
+    return sentences
 
 
 def save_finding(sentence: str, profile: Profile, name: str) -> None:
