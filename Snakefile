@@ -14,10 +14,17 @@ RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 def of_task(key, task):
     """A setting of a task: one for all, or its own."""
     value = SETTINGS[key]
-    return value.get(task, [] if key in ("models", "seeds") else None) if isinstance(value, dict) else value
+    return value.get(task) if isinstance(value, dict) else value
 
 
-RUNS = [f"{OUT}/{task}/{model}/seed{seed}" for task in TASKS for model in of_task("models", task) for seed in of_task("seeds", task)]
+def runs_of(task):
+    """The folders of a task's runs: every model with the profile's seeds, or with its own."""
+    models = of_task("models", task) or []
+    own = models if isinstance(models, dict) else {}
+    return [f"{OUT}/{task}/{model}/seed{seed}" for model in models for seed in own.get(model) or of_task("seeds", task)]
+
+
+RUNS = [run for task in TASKS for run in runs_of(task)]
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]

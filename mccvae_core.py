@@ -621,6 +621,7 @@ def fit(
     estimator: str = "official",
     label_weight: float = 0.0,
     labelled_fraction: float = 1.0,
+    learning_rate: float = LEARNING_RATE,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     identity: dict | None = None,
@@ -647,7 +648,7 @@ def fit(
     if not 0 < labelled_fraction <= 1:
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
     model.to(device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
     log_px = torch.full((len(images),), torch.nan, device=device)  # running log p(x|z) of each image: control variates
     history = [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, log_px, identity)
     subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)

@@ -3,10 +3,14 @@
 Compared within one run, by turns, so that a noisy machine hits all alike: the official loss written straightforwardly
 (each labelled image encoded twice, contiguous memory, a DataLoader, Adam a parameter at a time) against this
 project's `official` and `rao-blackwell` (one encoding, channels last, fused Adam, uint8 in memory). Batches with and
-without labels take turns. Peak memory is the process's so far; the matrix-product rate is float32, 1024x1024.
+without labels take turns. Peak memory is the process's so far; the matrix-product rate is float32, 1024x1024. Then what the
+cores are best used for: one run on all of them, or a run on each (which is what the Snakefile does). How soon a model
+reaches the official one's validation accuracy depends on training, not on speed alone: notebook `objective` has it.
 """
 
 import math
+import multiprocessing
+import os
 import platform
 import resource
 import sys
@@ -99,14 +103,42 @@ def convolution_flops(config):
     return 2 * one_way
 
 
-def main(name="celeba", seconds="20"):
-    task = TASKS[name]
+def random_data(task):
+    """The MCCVAE config of a task, random images of its shape and random labels."""
     config = core.ModelConfig(
         task.image_shape, (2,) * len(task.labels), task.style_dim, task.likelihood, task.label_prior or 1 / len(task.labels)
     )
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, *task.image_shape), generator=generator).to(torch.uint8)
-    labels = torch.randint(0, 2, (IMAGES, len(task.labels)), generator=generator)
+    return config, images, torch.randint(0, 2, (IMAGES, len(task.labels)), generator=generator)
+
+
+def one_run(name, threads, seconds):
+    """Images a second of one `rao-blackwell` run on `threads` threads; in a process of its own."""
+    torch.set_num_threads(threads)
+    steps = ours(*random_data(TASKS[name]), TASKS[name].batch_size, "rao-blackwell")
+    next(steps), next(steps)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        count += next(steps) + next(steps)
+    return count / (time.perf_counter() - started)
+
+
+def side_by_side(name, seconds):
+    """Images a second of all runs together, for each way to use the cores."""
+    cores, spawn = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        multiprocessing.get_context("spawn"),
+    )
+    for runs, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
+        with spawn.Pool(runs) as pool:
+            speeds = pool.starmap(one_run, [(name, threads, seconds)] * runs, chunksize=1)
+        yield f"{runs} run{'s' * (runs > 1)} of {threads} thread{'s' * (threads > 1)}", sum(speeds)
+
+
+def main(name="celeba", seconds="20"):
+    task = TASKS[name]
+    config, images, labels = random_data(task)
     ways = {
         "official, straightforward": straightforward(config, images, labels, task.batch_size),
         "official, ours": ours(config, images, labels, task.batch_size, "official"),
@@ -132,6 +164,10 @@ def main(name="celeba", seconds="20"):
     for way, value in speed.items():
         print(f"{way:28}{value:10.0f}{value / speed['official, straightforward']:8.2f}{value * flops / 1e9 / rate:16.0%}")
     print(f"peak memory of all three together: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+    used = list(side_by_side(name, float(seconds)))
+    print(f"\n{'rao-blackwell':28}{'images/s':>10}{'ratio':>8}")
+    for way, value in used:
+        print(f"{way:28}{value:10.0f}{value / used[0][1]:8.2f}")
 
 
 if __name__ == "__main__":

@@ -46,9 +46,10 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
         ("demo", {"models": ["resnet"]}, "no model 'resnet'"),
         ("demo", {"models": {"mnist": ["vae"], "chest_xray": ["lenet"]}}, "no model 'lenet'"),
         ("demo", {"models": []}, "models must be a list"),
+        ("demo", {"models": {"mnist": {"vae": [0.5]}}}, "the seeds of vae must be"),
         ("demo", {"seeds": {"cifar": [0]}}, "seeds names the task 'cifar'"),
         ("demo", {"seeds": [-1]}, "seeds must be whole numbers"),
-        ("demo", {"seeds": 3}, "seeds must be a list"),
+        ("demo", {"seeds": 3}, "seeds must be whole numbers"),
         ("demo", {"colour": 1}, "differs in colour"),
     ],
 )
@@ -68,6 +69,8 @@ def test_a_model_name_is_read_and_written_back():
         "mccvae-k4-f0.2-e200",
         "ccvae_more_style-e3",
         "ccvae-k2-e4-s2",
+        "ccvae-rb100-e4-x3-s2",
+        "ccvae-x0.5",
     ):
         assert ModelSpec.parse(name).name == name
     for bad in (
@@ -85,6 +88,7 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-f0.0",
         "ccvae-s1",
         "ccvae-s2-e4",
+        "ccvae-x1",
     ):
         with pytest.raises(SettingsError, match="there is no model"):
             ModelSpec.parse(bad)
@@ -108,9 +112,10 @@ def test_models_are_the_papers_three_configurations():
 
 
 def test_a_task_may_have_models_and_seeds_of_its_own():
-    profile = read_profile("demo", models={"mnist": ["vae", "mccvae-k3"]}, seeds={"mnist": [4], "celeba": [5, 6]})
-    assert profile.value("models", data.TASKS["mnist"]) == ["vae", "mccvae-k3"] and profile.value("models", data.TASKS["celeba"]) == []
-    assert profile.value("seeds", data.TASKS["celeba"]) == [5, 6]
+    models = {"mnist": ["vae", "mccvae-k3"], "celeba": {"ccvae": None, "cvae": [1]}}
+    profile = read_profile("demo", models=models, seeds={"mnist": [4], "celeba": [5, 6]})
+    assert profile.runs(data.TASKS["mnist"]) == [("vae", 4), ("mccvae-k3", 4)] and profile.runs(data.TASKS["chest_xray"]) == []
+    assert profile.runs(data.TASKS["celeba"]) == [("ccvae", 5), ("ccvae", 6), ("cvae", 1)]
 
 
 def test_a_notebooks_parameters_change_its_profile_and_unknown_ones_are_refused():

@@ -61,7 +61,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
     identity = {
         "task": task, "model": spec.name, "estimator": spec.estimator, "label_weight": spec.label_weight or 0.0,
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
-        "labelled_fraction": spec.labelled_fraction, "seed": seed, "epochs": spec.epochs or epochs,
+        "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor, "seed": seed, "epochs": spec.epochs or epochs,
         "batch_size": profile.value("batch_size", data.task), "data": data.summary(), "code": code_version(),
     }  # fmt: skip
     folder = run_folder(profile, task, spec.name, seed)
@@ -84,7 +84,7 @@ def _train(folder, spec, data, identity):
         with Progress(label, epochs) as progress:
             history = core.fit(
                 model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
-                estimator=identity["estimator"], label_weight=identity["label_weight"], labelled_fraction=spec.labelled_fraction,
+                estimator=identity["estimator"], label_weight=identity["label_weight"], labelled_fraction=spec.labelled_fraction, learning_rate=identity["learning_rate"],
                 device=device, checkpoint=checkpoint, identity=identity, measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
             )  # fmt: skip
         return model, history
@@ -143,22 +143,23 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
     """The runs that the profile asks for, in its order. A run that is missing raises FileNotFoundError naming its folder."""
     runs = []
     for task in tasks or list(TASKS):
-        for model in profile.value("models", TASKS[task]):
-            for seed in profile.value("seeds", TASKS[task]):
-                folder = run_folder(profile, task, model, seed)
-                if not (folder / "run.json").exists():
-                    where = folder.relative_to(ROOT)
-                    raise FileNotFoundError(
-                        f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
-                    )
-                runs.append(read_run(folder))
+        for model, seed in profile.runs(TASKS[task]):
+            folder = run_folder(profile, task, model, seed)
+            if not (folder / "run.json").exists():
+                where = folder.relative_to(ROOT)
+                raise FileNotFoundError(
+                    f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
+                )
+            runs.append(read_run(folder))
     return runs
 
 
 def models_by_title(profile: Profile, task: str, *, characteristics: bool = False) -> dict[str, core.VAE]:
-    """Title -> trained model of the task, each at the profile's first seed; `characteristics`: only models that have them."""
-    runs = [run for run in read_runs(profile, tasks=[task]) if run.record["seed"] == profile.value("seeds", TASKS[task])[0]]
-    return {run.spec.title: run.model() for run in runs if run.spec.kind == "MCCVAE" or not characteristics}
+    """Title -> trained model of the task, each at its first seed; `characteristics`: only models that have them."""
+    first = {}
+    for run in read_runs(profile, tasks=[task]):
+        first.setdefault(run.spec.title, run)
+    return {title: run.model() for title, run in first.items() if run.spec.kind == "MCCVAE" or not characteristics}
 
 
 def code_version() -> str:

@@ -22,7 +22,8 @@ class SettingsError(Exception):
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
-    batch_size and images None is the task's own (images: all of them)."""
+    batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
+    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models."""
 
     profile: str
     source: str
@@ -40,10 +41,16 @@ class Profile:
         return ROOT / "outputs" / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
-        """models, seeds, epochs, batch_size or images of a task."""
+        """seeds, epochs, batch_size or images of a task."""
         value = getattr(self, key)
-        value = value.get(task.name, [] if key in ("models", "seeds") else None) if isinstance(value, dict) else value
+        value = value.get(task.name) if isinstance(value, dict) else value
         return getattr(task, key, None) if value is None else value
+
+    def runs(self, task: Task) -> list[tuple[str, int]]:
+        """(model, seed) of every run of a task, in the profile's order."""
+        models = self.models.get(task.name, []) if isinstance(self.models, dict) else self.models
+        seeds = models if isinstance(models, dict) else dict.fromkeys(models)
+        return [(model, seed) for model, own in seeds.items() for seed in (self.value("seeds", task) if own is None else own)]
 
 
 KEYS = tuple(field.name for field in dataclasses.fields(Profile))
@@ -58,18 +65,22 @@ def read_profile(name: str, **changes) -> Profile:
     if set(values) != set(KEYS):
         raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
     whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
+    is_seeds = lambda seeds: isinstance(seeds, list) and seeds and all(whole(seed, 0) for seed in seeds)  # noqa: E731
     for key in ("models", "seeds", "epochs", "batch_size", "images"):
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
             raise SettingsError(f"{key} names the task {min(unknown)!r}; there are: {', '.join(TASKS)}")
         for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
-            if key in ("models", "seeds") and not (isinstance(value, list) and value):
-                raise SettingsError(f"{key} must be a list of at least one, not {value!r}")
-            if key == "seeds" and not all(whole(seed, 0) for seed in value):
-                raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
             if key == "models":
+                if not (isinstance(value, list | dict) and value):
+                    raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
                 for model in value:
                     ModelSpec.parse(model)
-            if key not in ("models", "seeds") and not (value is None or whole(value, 1)):
+                    if isinstance(value, dict) and not (value[model] is None or is_seeds(value[model])):
+                        raise SettingsError(f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}")
+            elif key == "seeds":
+                if not is_seeds(value):
+                    raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
+            elif not (value is None or whole(value, 1)):
                 raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
@@ -107,14 +118,15 @@ def _assigned(cell: str) -> set[str]:
 class ModelSpec:
     """A model by its name: `vae`, `cvae`, `ccvae`, `ccvae_more_style` or `mccvae`, then only what differs from its
     defaults, in this order: -rb<alpha> the rao-blackwell estimator with label weight alpha, -k<k> latents for every
-    label, -f<labelled fraction>, -e<epochs>, -s2 a decoder squashed by two sigmoids (which the audit of Table 3 alone uses).
-    Without -rb the estimator is the official one, alpha 0."""
+    label, -f<labelled fraction>, -e<epochs>, -x<factor> on the paper's learning rate, -s2 a decoder squashed by two
+    sigmoids (which the audit of Table 3 alone uses). Without -rb the estimator is the official one, alpha 0."""
 
     base: str
     label_weight: float | None = None  # None: the official estimator
     k: int | None = None
     labelled_fraction: float = 1.0
     epochs: int | None = None
+    rate_factor: float = 1.0
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -123,19 +135,22 @@ class ModelSpec:
     @classmethod
     def parse(cls, name: str) -> "ModelSpec":
         """Raises SettingsError for a name that is none."""
-        match = re.fullmatch(r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?(?:-s(2))?", name)
+        match = re.fullmatch(
+            r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?(?:-x(\d+(?:\.\d+)?))?(?:-s(2))?", name
+        )
         if not match or match[1] not in cls.BASES:
             raise SettingsError(
                 f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -rb<label weight>, -k<latents of a label>, "
-                "-f<labelled fraction>, -e<epochs>, -s2 behind it, in this order"
+                "-f<labelled fraction>, -e<epochs>, -x<factor on the learning rate>, -s2 behind it, in this order"
             )
-        base, weight, k, fraction, epochs, sigmoids = match.groups()
+        base, weight, k, fraction, epochs, factor, sigmoids = match.groups()
         spec = cls(
             base,
             float(weight) if weight else None,
             int(k) if k else None,
             float(fraction or 1),
             int(epochs) if epochs else None,
+            float(factor or 1),
             int(sigmoids or 1),
         )
         if spec.name != name:  # a run has one folder
@@ -147,7 +162,7 @@ class ModelSpec:
         """The folder's name; `parse` reads it back."""
         parts = [self.base, "" if self.label_weight is None else f"-rb{self.label_weight:g}", f"-k{self.k}" if self.k else ""]
         parts += [f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else "", f"-e{self.epochs}" if self.epochs else ""]
-        parts += [f"-s{self.sigmoids}" if self.sigmoids > 1 else ""]
+        parts += [f"-x{self.rate_factor:g}" if self.rate_factor != 1 else "", f"-s{self.sigmoids}" if self.sigmoids > 1 else ""]
         return "".join(parts)
 
     @property
