@@ -67,8 +67,9 @@ class ModelConfig:
     likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4); and
         "bernoulli-two-sigmoids", a likely slip that the audit tests: the logits went through a sigmoid already.
     label_prior: p(y_i = 1), one number for all labels or one for each.
-    prior_loc_std: spread of the random start of the conditional prior's means. 0 is the official code's
-        start, where the latents of one block begin exactly alike.
+    start_std: spread of the random start of the classifier's weights around 1 and of the conditional prior's means around
+        0. 0 is the official code's start, where the latents of one block begin exactly alike.
+    block_prior: "diagonal", or "full" for a p(z_c^i|y_i) whose k_i latents may be correlated (ours, not the paper's).
 
     Raises ValueError where a value makes no model.
     """
@@ -78,7 +79,8 @@ class ModelConfig:
     style_dim: int
     likelihood: str
     label_prior: float | tuple[float, ...]
-    prior_loc_std: float = 0.0
+    start_std: float = 0.0
+    block_prior: str = "diagonal"
 
     def __post_init__(self):
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 (the dataclass is frozen)
@@ -94,6 +96,8 @@ class ModelConfig:
             raise ValueError(f"style_dim must be 0 or more, not {self.style_dim}")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
+        if self.block_prior not in ("diagonal", "full"):
+            raise ValueError(f"block_prior must be 'diagonal' or 'full', not {self.block_prior!r}")
         if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
             raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
 
@@ -214,7 +218,9 @@ class MCCVAE(VAE):
     Block-diagonal maps are stored as their blocks; the paper's dense weights with masked gradients take the
     same values through training. Classifier: u_i = w_i . z_c^i + b_i, q(y_i|z_c^i) = Ber(sigmoid(u_i)), started
     at w = 1, b = 0. Conditional prior: a mean and a standard deviation for each characteristic and each value
-    of its label, started at mean 0 and softplus(1).
+    of its label, started at mean 0 and softplus(1). With block_prior "full" the deviations e = (z_c^i - mean) / scale of a block
+    are made independent standard normals by (I + T) e, T strictly lower triangular, a matrix for each value of the label,
+    started at 0.
     """
 
     def __init__(self, config: ModelConfig):
@@ -223,10 +229,12 @@ class MCCVAE(VAE):
         self.register_buffer("owner", torch.tensor(owner), persistent=False)  # (C,): the label of each characteristic
         self.register_buffer("block", F.one_hot(self.owner, config.labels).float(), persistent=False)  # (C, L)
         self.register_buffer("label_prior", torch.tensor(config.label_prior), persistent=False)  # (L,): p(y_i = 1)
-        self.classifier_weight = nn.Parameter(torch.ones(config.characteristic_dim))
+        self.classifier_weight = nn.Parameter(1 + config.start_std * torch.randn(config.characteristic_dim))
         self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
-        self.prior_loc = nn.Parameter(config.prior_loc_std * torch.randn(2, config.characteristic_dim))  # rows: y_i = 0, 1
+        self.prior_loc = nn.Parameter(config.start_std * torch.randn(2, config.characteristic_dim))  # rows: y_i = 0, 1
         self.prior_raw_scale = nn.Parameter(torch.ones(2, config.characteristic_dim))
+        if config.block_prior == "full":
+            self.prior_lower = nn.Parameter(torch.zeros(2, config.characteristic_dim, config.characteristic_dim))
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., Z) -> z_c (..., C), z_style (..., S)."""
@@ -243,11 +251,18 @@ class MCCVAE(VAE):
         return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
 
     def conditional_prior(self, y: Tensor) -> Normal:
-        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1."""
+        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1; with a full block_prior its means and scales alone."""
         y_c = y[..., self.owner]
         loc = torch.where(y_c > 0.5, self.prior_loc[1], self.prior_loc[0])
         raw_scale = torch.where(y_c > 0.5, self.prior_raw_scale[1], self.prior_raw_scale[0])
         return Normal(loc, F.softplus(raw_scale).clamp(min=MIN_SCALE), validate_args=False)
+
+    def prior_whitening(self, value: int) -> Tensor | None:
+        """I + T of the value of the labels, (C, C), zero outside the blocks; None for a diagonal prior."""
+        if self.config.block_prior == "diagonal":
+            return None
+        within = (self.block @ self.block.T).tril(-1)
+        return torch.eye(len(within), device=within.device, dtype=self.prior_lower.dtype) + self.prior_lower[value] * within
 
     def log_qyz(self, y: Tensor, z_c: Tensor) -> Tensor:
         """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for y (..., L) and z_c (..., C)."""
@@ -280,7 +295,7 @@ class LossTerms:
     Their sum, for every estimator and model:
 
         loss_alpha0 = reconstruction + kl_style + characteristics + log_qyz + weighting - log_qyx - log_py
-        loss        = loss_alpha0 - label_weight * log_qyx
+        loss        = loss_alpha0 - label_weight * log_qyx + block_penalty * block_correlation
 
     loss             to minimise, the label weight in it.
     loss_alpha0      the negative of section 2.3's bound.
@@ -293,6 +308,7 @@ class LossTerms:
                      in `rao-blackwell` (w - 1)(reconstruction + b), b the control variate for log p(x|z).
     log_qyx          sum of log q(y_i|x) over the known labels; 0 where none is known.
     log_py           log p(y), of labels that are not known its expectation.
+    block_correlation  `block_total_correlation`, where a block_penalty asks for it; else 0.
     mean_weight      mean of w; its expectation is 1.
     ess              effective sample size of w, (sum w)^2 / sum w^2, in images: B where all weigh the same.
 
@@ -308,12 +324,21 @@ class LossTerms:
     weighting: Tensor
     log_qyx: Tensor
     log_py: Tensor
+    block_correlation: Tensor
     mean_weight: Tensor
     ess: Tensor
     log_px: Tensor
 
     @classmethod
-    def of(cls, *, weight: Tensor | None = None, label_weight: float = 0.0, **parts: Tensor):
+    def of(
+        cls,
+        *,
+        weight: Tensor | None = None,
+        label_weight: float = 0.0,
+        block_penalty: float = 0.0,
+        block_correlation: Tensor | None = None,
+        **parts: Tensor,
+    ):
         """The terms of a batch from those of each image, (B,) each, by name; what a model lacks is 0, its weight w 1."""
         zero, log_px = torch.zeros_like(parts["reconstruction"]), -parts["reconstruction"].detach()
         adding, subtracting = ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"), ("log_qyx", "log_py")
@@ -322,12 +347,14 @@ class LossTerms:
             raise TypeError(f"no terms: {', '.join(parts)}")
         w = (zero + 1 if weight is None else weight).detach()
         loss_alpha0 = sum(mean[name] for name in adding) - sum(mean[name] for name in subtracting)
-        loss = loss_alpha0 - label_weight * mean["log_qyx"]
+        block_correlation = zero.sum() if block_correlation is None else block_correlation
+        loss = loss_alpha0 - label_weight * mean["log_qyx"] + block_penalty * block_correlation
         ess = w.sum() ** 2 / (w**2).sum()
-        return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, mean_weight=w.mean(), ess=ess, log_px=log_px)
+        kept = {"block_correlation": block_correlation, "mean_weight": w.mean(), "ess": ess, "log_px": log_px}
+        return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, **kept)
 
     def values(self) -> Tensor:
-        """All terms in the order of LOSS_TERMS, (11,), without their graph."""
+        """All terms in the order of LOSS_TERMS, (12,), without their graph."""
         return torch.stack([getattr(self, name).detach() for name in LOSS_TERMS])
 
 
@@ -346,6 +373,7 @@ def ccvae_loss(
     estimator: str = "official",
     label_weight: float = 0.0,
     control_variate: Tensor | None = None,
+    block_penalty: float = 0.0,
     *,
     generator: torch.Generator | None = None,
 ) -> LossTerms:
@@ -354,19 +382,22 @@ def ccvae_loss(
     All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `estimator` names
     how its expectations are estimated: see `official_loss` and `rao_blackwell_loss`, which alone takes any pattern of
     missing labels and a `control_variate` (B,). `label_weight` alpha adds alpha * sum_i log q(y_i|x) over known
-    labels to the bound, 0 being the paper's formula. Noise comes from `generator`, or torch's default one.
+    labels to the bound, 0 being the paper's formula; `block_penalty` times `block_total_correlation` is added to the rao-blackwell loss
+    (ours, not the paper's). Noise comes from `generator`, or torch's default one.
 
-    Raises ValueError for another estimator, for shapes that don't fit, and for an image of which `official`
-    knows only some labels (it has no formula for those).
+    Raises ValueError for another estimator, for shapes that don't fit, for an image of which `official` knows only some
+    labels (it has no formula for those), and for `official` with what is ours: a block_penalty or a full block_prior.
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator must be one of {ESTIMATORS}, not {estimator!r}")
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
     if estimator == "official":
+        if block_penalty or model.config.block_prior == "full":
+            raise ValueError("a block_penalty and a full block_prior need the estimator 'rao-blackwell'")
         return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), label_weight)
     noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
-    return rao_blackwell_loss(model, x, y, noise, label_weight, control_variate)
+    return rao_blackwell_loss(model, x, y, noise, label_weight, control_variate, block_penalty)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -440,7 +471,13 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
 
 
 def rao_blackwell_loss(
-    model: MCCVAE, x: Tensor, y: Tensor, noise: Tensor, label_weight: float = 0.0, control_variate: Tensor | None = None
+    model: MCCVAE,
+    x: Tensor,
+    y: Tensor,
+    noise: Tensor,
+    label_weight: float = 0.0,
+    control_variate: Tensor | None = None,
+    block_penalty: float = 0.0,
 ) -> LossTerms:
     """Section 2.3's objective, unbiased in value and gradient, everything summed or integrated that can be; noise (B, Z).
 
@@ -477,6 +514,8 @@ def rao_blackwell_loss(
         log_py=log_py_i.sum(1),
         weight=w,
         label_weight=label_weight,
+        block_penalty=block_penalty,
+        block_correlation=block_total_correlation(model, q_c, y) if block_penalty else None,
     )
 
 
@@ -494,7 +533,8 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
 
         z_c^{i,j} | u  ~  Normal(m_j + s_j r_j eps, s_j^2 (1 - r_j^2)),   r_j = s_j w_j / tau,   sum_j r_j^2 = 1,
 
-    so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i.
+    so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i; with a full
+    block_prior log p(z_c^i|v) = -1/2 |(I + T) e|^2 - sum_j log scale_j has, where Cov(z|u) = diag(s^2) - (s r)(s r)^T.
     """
     eps, log_omega = (torch.as_tensor(a, dtype=y.dtype, device=y.device)[:, None, None] for a in _hermite_nodes(NODES))  # (n, 1, 1)
     m, s = q_c.loc, q_c.scale
@@ -507,8 +547,13 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
 
     integral, log_q_v = [], []
     for value, sign in ((0, -1), (1, 1)):
-        p = model.conditional_prior(torch.full_like(y[:1], value))
-        log_p_z = (-p.scale.log() - 0.5 * ((z_mean - p.loc) ** 2 + z_var) / p.scale**2) @ model.block
+        p, whitening = model.conditional_prior(torch.full_like(y[:1], value)), model.prior_whitening(value)
+        if whitening is None:
+            e2 = ((z_mean - p.loc) ** 2 + z_var) / p.scale**2  # E e^2 given u
+        else:
+            e_mean, e_s, e_sr = ((z_mean - p.loc) / p.scale) @ whitening.T, s / p.scale, (s * r / p.scale) @ whitening.T
+            e2 = e_mean**2 + e_s**2 @ (whitening**2).T - e_sr**2
+        log_p_z = (-p.scale.log() - 0.5 * e2) @ model.block
         log_v = F.logsigmoid(sign * u)  # log q(v|z_c^i)
         log_q_v.append((log_omega + log_v).logsumexp(0))  # log q(v|x)
         w_v = (log_omega + log_v - log_q_v[value]).exp()  # quadrature weights with w_i in them
@@ -518,6 +563,24 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
     log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
     log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
     return -c, torch.where(one, log_q_v[1], log_q_v[0]), log_py
+
+
+def block_total_correlation(model: MCCVAE, q_c: Normal, y: Tensor) -> Tensor:
+    """How far the latents of a block depend on each other beyond their label, in nats, summed over labels; a scalar.
+
+    The total correlation of a Gaussian with the covariance of the batch's aggregate posterior of z_c^i among images with
+    y_i = v, S = Cov(m) + diag(mean s^2): 1/2 (sum_j log S_jj - log det S), mean over v = 0, 1. q_c: q(z_c|x), a Normal
+    (B, C); y (B, L), NaN where not known: those images don't count.
+    """
+    m, s, within, total = q_c.loc, q_c.scale, model.block @ model.block.T, 0.0
+    for value in (0, 1):
+        w = (y == value).to(m.dtype)[:, model.owner]  # (B, C)
+        n = w.sum(0)
+        residual = w * (m - (w * m).sum(0) / n.clamp(min=1))
+        variance = (w * s**2).sum(0) / n.clamp(min=1) + (n == 0)
+        S = residual.T @ residual / n.clamp(min=1) * within + torch.diag(variance)
+        total = total + 0.25 * (S.diagonal().log().sum() - torch.linalg.slogdet(S)[1])
+    return total
 
 
 @functools.cache
@@ -543,10 +606,12 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
     return LossTerms.of(reconstruction=reconstruction, kl_style=kl_standard_normal(q))
 
 
-def model_loss(model: VAE, x, y, estimator: str, label_weight: float = 0.0, control_variate=None, *, generator=None) -> LossTerms:
+def model_loss(
+    model: VAE, x, y, estimator: str, label_weight: float = 0.0, control_variate=None, block_penalty: float = 0.0, *, generator=None
+) -> LossTerms:
     """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
     if isinstance(model, MCCVAE):
-        return ccvae_loss(model, x, y, estimator, label_weight, control_variate, generator=generator)
+        return ccvae_loss(model, x, y, estimator, label_weight, control_variate, block_penalty, generator=generator)
     return vae_loss(model, x, y, generator=generator)
 
 
@@ -620,6 +685,7 @@ def fit(
     seed: int,
     estimator: str = "official",
     label_weight: float = 0.0,
+    block_penalty: float = 0.0,
     labelled_fraction: float = 1.0,
     learning_rate: float = LEARNING_RATE,
     device: torch.device | str = "cpu",
@@ -662,7 +728,7 @@ def fit(
             y, before = labels[index].to(device), log_px[index.to(device)]
             if not labelled and isinstance(model, MCCVAE):
                 y = torch.full_like(y, torch.nan)
-            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, before, generator=noise)
+            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, before, block_penalty, generator=noise)
             optimizer.zero_grad(set_to_none=True)
             terms.loss.backward()
             optimizer.step()
@@ -992,6 +1058,9 @@ def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tup
     """From where p(z|y_i = 0) puts a characteristic (0 <= latent < C) to where p(z|y_i = 1) does, `spread` standard
     deviations of each prior further out on either side."""
     loc, scale = model.prior_loc[:, latent], F.softplus(model.prior_raw_scale[:, latent]).clamp(min=MIN_SCALE)
+    if model.config.block_prior == "full":  # the sd of the latent itself
+        inverse = torch.stack([torch.linalg.inv(model.prior_whitening(v)) for v in (0, 1)])
+        scale = scale * inverse[:, latent].norm(dim=1)
     up = 1.0 if loc[1] >= loc[0] else -1.0
     return (loc[0] - up * spread * scale[0]).item(), (loc[1] + up * spread * scale[1]).item()
 
@@ -1051,6 +1120,14 @@ def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[i
     return swapped_a, swapped_b
 
 
+def _coloured(model: MCCVAE, e: Tensor, y: Tensor) -> Tensor:
+    """Standard normal e (B, C) -> (I + T)^-1 e, T by each image's labels y (B, L); e itself for a diagonal prior."""
+    if model.config.block_prior == "diagonal":
+        return e
+    by_value = [torch.linalg.solve_triangular(model.prior_whitening(v), e.T, upper=False, unitriangular=True).T for v in (0, 1)]
+    return torch.where(y[:, model.owner] > 0.5, by_value[1], by_value[0])
+
+
 @torch.no_grad()
 def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Images (B, *image_shape) in [0, 1], one for each row of labels y (B, L): z_c ~ p(z_c|y), z_style ~ N(0, 1), then the decoder's mean.
@@ -1063,5 +1140,5 @@ def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None)
     if isinstance(model, MCCVAE):
         prior = model.conditional_prior(y)
         z_c, z_style = model.split(z)
-        z = torch.cat([prior.loc + prior.scale * z_c, z_style], dim=1)
+        z = torch.cat([prior.loc + prior.scale * _coloured(model, z_c, y), z_style], dim=1)
     return model.decode(z)

@@ -20,10 +20,9 @@ class ToyMCCVAE(core.MCCVAE):
     q(z|x) is the same free Gaussian for every image; log p(x|z) = -1/2 |x - A z|^2 + cos(b.z), x (B, 3).
     """
 
-    def __init__(self, characteristics, style_dim=1, seed=0):
-        config = core.ModelConfig(
-            (1, 60, 60), characteristics, style_dim, "bernoulli", tuple(0.3 + 0.1 * i for i in range(len(characteristics)))
-        )
+    def __init__(self, characteristics, style_dim=1, seed=0, block_prior="diagonal"):
+        prior = tuple(0.3 + 0.1 * i for i in range(len(characteristics)))
+        config = core.ModelConfig((1, 60, 60), characteristics, style_dim, "bernoulli", prior, block_prior=block_prior)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             super().__init__(config)
@@ -34,6 +33,8 @@ class ToyMCCVAE(core.MCCVAE):
             self.q_raw = nn.Parameter(0.5 * torch.randn(config.latent_dim))
             self.A = nn.Parameter(0.5 * torch.randn(3, config.latent_dim))
             self.b = nn.Parameter(torch.randn(config.latent_dim))
+            if block_prior == "full":
+                nn.init.normal_(self.prior_lower, std=0.7)
         self.double()
 
     def encode(self, x):

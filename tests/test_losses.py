@@ -320,7 +320,7 @@ def test_starting_values_are_the_official_ones():
     prior = model.conditional_prior(torch.tensor([[0.0, 1.0]]))
     assert (prior.loc == 0).all()
     torch.testing.assert_close(prior.scale, torch.full((1, 3), math.log(1 + math.e)))
-    spread = core.MCCVAE(core.ModelConfig((1, 60, 60), (50,), 1, "bernoulli", 0.2, prior_loc_std=0.5))
+    spread = core.MCCVAE(core.ModelConfig((1, 60, 60), (50,), 1, "bernoulli", 0.2, start_std=0.5))
     assert 0.3 < spread.prior_loc.std().item() < 0.7
 
 

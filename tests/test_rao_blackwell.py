@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ToyMCCVAE, posterior_grid
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal
 
 import mccvae_core as core
 
@@ -16,6 +16,18 @@ X = torch.tensor([0.5, -0.3, 0.8], dtype=torch.float64)
 NAN = math.nan
 PATTERNS = [y for y in itertools.product((0.0, 1.0, NAN), repeat=2)]
 SMALL = [((1, 1), 1, 24), ((2, 2), 0, 14), ((1, 2), 1, 14)]  # blocks, style latents, nodes of the grid in each latent
+
+
+def log_p_zc(model, z_c, labels):
+    """log p(z_c|y), (M,), for one vector of labels, from its covariance matrix block by block."""
+    prior, total = model.conditional_prior(labels[None]), 0
+    for i, value in enumerate(labels.int().tolist()):
+        b = core.block_of(model, i)
+        loc, scale = prior.loc[0, b], prior.scale[0, b]
+        A = torch.eye(len(b)).double() if model.config.block_prior == "diagonal" else model.prior_whitening(value)[b][:, b]
+        half = torch.diag(scale) @ torch.linalg.inv(A)
+        total = total + MultivariateNormal(loc, half @ half.T).log_prob(z_c[:, b])
+    return total
 
 
 def brute_force(model, y, nodes):
@@ -37,8 +49,7 @@ def brute_force(model, y, nodes):
     for full in itertools.product(*values):
         labels = torch.tensor(full, dtype=torch.float64)
         missing = sum((log_q(i, v) for i, v in enumerate(full) if i not in known), start=torch.zeros(len(z)).double())
-        prior = model.conditional_prior(labels[None])
-        log_p_z = prior.log_prob(z_c).sum(1) + Normal(0.0, 1.0).log_prob(z_style).sum(1)
+        log_p_z = log_p_zc(model, z_c, labels) + Normal(0.0, 1.0).log_prob(z_style).sum(1)
         log_p_missing = sum(
             math.log(p if v else 1 - p) for i, (p, v) in enumerate(zip(model.config.label_prior, full, strict=True)) if i not in known
         )
@@ -77,6 +88,50 @@ def test_its_expectation_is_the_formula_value_and_gradient(k, style, nodes, y):
     gradients = [torch.autograd.grad(v, parameters, allow_unused=True) for v in (ours, theirs)]
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("y", [(1.0, 0.0), (NAN, 1.0), (NAN, NAN)], ids=str)
+def test_it_is_exact_with_a_full_block_prior(y):
+    model = ToyMCCVAE((1, 3), style_dim=0, seed=1, block_prior="full")
+    ours, theirs = expected_loss(model, y, 12), -brute_force(model, y, 12)
+    assert ours.item() == pytest.approx(theirs.item(), abs=2e-4)
+    parameters = [model.prior_lower, model.prior_loc, model.prior_raw_scale, model.q_loc, model.q_raw, model.classifier_weight]
+    for a, b in zip(torch.autograd.grad(ours, parameters), torch.autograd.grad(theirs, parameters), strict=True):
+        torch.testing.assert_close(a, b, atol=3e-3, rtol=3e-3)
+    plain = expected_loss(ToyMCCVAE((1, 3), style_dim=0, seed=1), y, 12)
+    assert abs(plain.item() - ours.item()) > 1e-2
+    with pytest.raises(ValueError, match="need the estimator 'rao-blackwell'"):
+        core.ccvae_loss(model, X[None], torch.tensor([[1.0, 0.0]]).double(), "official")
+
+
+def test_a_full_block_prior_is_walked_and_sampled_as_it_is():
+    model = ToyMCCVAE((1, 3), style_dim=0, seed=1, block_prior="full")
+    model.decode = lambda z: z
+    sample = core.generate(model.double(), torch.ones(200_000, 2).double(), generator=torch.Generator().manual_seed(0))
+    scale = model.conditional_prior(torch.ones(1, 2).double()).scale[0]
+    half = torch.diag(scale) @ torch.linalg.inv(model.prior_whitening(1))
+    torch.testing.assert_close(torch.cov(sample.T), (half @ half.T).detach(), atol=0.02, rtol=0.03)
+    _, high = core.characteristic_range(model, 3)
+    up = 1 if model.prior_loc[1, 3] >= model.prior_loc[0, 3] else -1
+    assert high == pytest.approx((model.prior_loc[1, 3] + up * 2 * sample[:, 3].std()).item(), rel=0.02)
+
+
+def test_a_blocks_total_correlation_is_that_of_its_aggregate_posterior():
+    model = ToyMCCVAE((1, 2), style_dim=0)
+    rng = np.random.default_rng(0)
+    m, s, label = rng.normal(size=(40, 3)), rng.uniform(0.2, 1, (40, 3)), rng.integers(0, 2, (40, 2)).astype(float)
+    m[:, 2] += 0.8 * m[:, 1] + label[:, 1]
+    label[:5, 1] = math.nan
+    q, expected = Normal(torch.tensor(m), torch.tensor(s)), 0
+    for value in (0, 1):
+        mine = label[:, 1] == value
+        S = np.cov(m[mine, 1:].T, bias=True) + np.diag((s[mine, 1:] ** 2).mean(0))
+        expected += 0.5 * -0.5 * math.log(1 - S[0, 1] ** 2 / (S[0, 0] * S[1, 1]))
+    assert core.block_total_correlation(model, q, torch.tensor(label)).item() == pytest.approx(expected)
+    assert core.block_total_correlation(model, q, torch.full((40, 2), math.nan).double()).item() == pytest.approx(0)
+    y = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    terms = core.ccvae_loss(model, X.expand(2, 3), y, "rao-blackwell", 0.0, None, 3.0, generator=torch.Generator().manual_seed(0))
+    assert terms.loss.item() == pytest.approx((terms.loss_alpha0 + 3 * terms.block_correlation).item())
 
 
 @pytest.mark.parametrize("y", [(1.0, 0.0), (NAN, 1.0), (NAN, NAN)], ids=str)

@@ -71,6 +71,8 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-k2-e4-s2",
         "ccvae-rb100-e4-x3-s2",
         "ccvae-x0.5",
+        "mccvae-rb300-k1.3.2-z10-r0.5-t20-pfull",
+        "cvae-e2-x3-z4",
     ):
         assert ModelSpec.parse(name).name == name
     for bad in (
@@ -89,8 +91,17 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-s1",
         "ccvae-s2-e4",
         "ccvae-x1",
+        "mccvae-k1.0",
+        "ccvae-r0",
     ):
         with pytest.raises(SettingsError, match="there is no model"):
+            ModelSpec.parse(bad)
+    for bad, message in (
+        ("mccvae-t5", "-t needs the estimator"),
+        ("mccvae-k2-pfull", "-p needs"),
+        ("vae-rb100", "has no latents of labels"),
+    ):
+        with pytest.raises(SettingsError, match=message):
             ModelSpec.parse(bad)
 
 
@@ -104,6 +115,11 @@ def test_models_are_the_papers_three_configurations():
         assert configs["mccvae"].characteristics == (2,) * n and configs["mccvae"].style_dim == task.style_dim
         assert configs["vae"].latent_dim == configs["cvae"].latent_dim == configs["ccvae"].latent_dim
         assert ModelSpec.parse("mccvae-k3").config(d).characteristics == (3,) * n
+        assert ModelSpec.parse("mccvae-rb1-k" + ".".join(["1"] * (n - 1) + ["4"]) + "-z9-r0.5-pfull").config(d) == runs.core.ModelConfig(
+            task.image_shape, (1,) * (n - 1) + (4,), 9, task.likelihood, d.label_prior, 0.5, "full"
+        )
+        with pytest.raises(SettingsError, match=f"takes one number or {n}, not 2"):
+            ModelSpec.parse("mccvae-k1.2").config(d)
         if task.likelihood == "bernoulli":
             assert ModelSpec.parse("ccvae-s2").config(d).likelihood == "bernoulli-two-sigmoids"
         else:

@@ -253,7 +253,7 @@ def test_evaluated_loss_is_that_of_all_images_at_label_weight_zero(small_data, s
 @pytest.fixture
 def model():
     config = core.ModelConfig((1, 60, 60), (1, 2, 1), 2, "bernoulli", 0.5)
-    model = start(dataclasses.replace(config, prior_loc_std=1.0)).eval()
+    model = start(dataclasses.replace(config, start_std=1.0)).eval()
     return model
 
 

@@ -62,7 +62,8 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "task": task, "model": spec.name, "estimator": spec.estimator, "label_weight": spec.label_weight or 0.0,
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
         "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor, "seed": seed, "epochs": spec.epochs or epochs,
-        "batch_size": profile.value("batch_size", data.task), "data": data.summary(), "code": code_version(),
+        "batch_size": profile.value("batch_size", data.task), "start_std": spec.start_std, "block_prior": spec.block_prior,
+        "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(),
     }  # fmt: skip
     folder = run_folder(profile, task, spec.name, seed)
     if (folder / "run.json").exists():
@@ -84,7 +85,8 @@ def _train(folder, spec, data, identity):
         with Progress(label, epochs) as progress:
             history = core.fit(
                 model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
-                estimator=identity["estimator"], label_weight=identity["label_weight"], labelled_fraction=spec.labelled_fraction, learning_rate=identity["learning_rate"],
+                estimator=identity["estimator"], label_weight=identity["label_weight"],
+                block_penalty=identity["block_penalty"], labelled_fraction=spec.labelled_fraction, learning_rate=identity["learning_rate"],
                 device=device, checkpoint=checkpoint, identity=identity, measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
             )  # fmt: skip
         return model, history

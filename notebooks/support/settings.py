@@ -114,19 +114,40 @@ def _assigned(cell: str) -> set[str]:
     }
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
+
+
+NUMBER, WHOLE = r"\d+(?:\.\d+)?", r"[1-9]\d*"
+OPTIONS = {  # of a model's name, in their order: field, its pattern, how it is read, what it is
+    "rb": ("label_weight", NUMBER, float, "label weight of the estimator rao-blackwell"),
+    "k": ("k", rf"{WHOLE}(?:\.{WHOLE})*", _counts, "latents of every label, or of each: 2.1.3"),
+    "f": ("labelled_fraction", r"0?\.\d+", float, "labelled fraction"),
+    "e": ("epochs", WHOLE, int, "epochs"),
+    "x": ("rate_factor", NUMBER, float, "factor on the paper's learning rate"),
+    "z": ("style_dim", r"\d+", int, "style latents"),
+    "r": ("start_std", NUMBER, float, "spread of a random start of classifier and conditional prior"),
+    "t": ("block_penalty", NUMBER, float, "weight of the total correlation inside a block"),
+    "p": ("block_prior", "full", str, "conditional prior with a full covariance inside a block"),
+    "s": ("sigmoids", "2", int, "sigmoids after the decoder, for the audit of Table 3"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """A model by its name: `vae`, `cvae`, `ccvae`, `ccvae_more_style` or `mccvae`, then only what differs from its
-    defaults, in this order: -rb<alpha> the rao-blackwell estimator with label weight alpha, -k<k> latents for every
-    label, -f<labelled fraction>, -e<epochs>, -x<factor> on the paper's learning rate, -s2 a decoder squashed by two
-    sigmoids (which the audit of Table 3 alone uses). Without -rb the estimator is the official one, alpha 0."""
+    defaults, -<option><value> each in the order of OPTIONS. Without -rb the estimator is the official one, alpha 0."""
 
     base: str
     label_weight: float | None = None  # None: the official estimator
-    k: int | None = None
+    k: tuple[int, ...] | None = None
     labelled_fraction: float = 1.0
     epochs: int | None = None
     rate_factor: float = 1.0
+    style_dim: int | None = None
+    start_std: float = 0.0
+    block_penalty: float = 0.0
+    block_prior: str = "diagonal"
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -135,35 +156,40 @@ class ModelSpec:
     @classmethod
     def parse(cls, name: str) -> "ModelSpec":
         """Raises SettingsError for a name that is none."""
-        match = re.fullmatch(
-            r"([a-z_]+)(?:-rb(\d+(?:\.\d+)?))?(?:-k([1-9]\d*))?(?:-f(0?\.\d+))?(?:-e([1-9]\d*))?(?:-x(\d+(?:\.\d+)?))?(?:-s(2))?", name
-        )
-        if not match or match[1] not in cls.BASES:
+        options = "".join(rf"(?:-{option}(?P<{field}>{pattern}))?" for option, (field, pattern, *_) in OPTIONS.items())
+        match = re.fullmatch(rf"(?P<base>[a-z_]+){options}", name)
+        if not match or match["base"] not in cls.BASES:
+            known = ", ".join(f"-{option}<{about}>" for option, (*_, about) in OPTIONS.items())
             raise SettingsError(
-                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with -rb<label weight>, -k<latents of a label>, "
-                "-f<labelled fraction>, -e<epochs>, -x<factor on the learning rate>, -s2 behind it, in this order"
+                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with {known} behind it, only where wanted, in this order"
             )
-        base, weight, k, fraction, epochs, factor, sigmoids = match.groups()
-        spec = cls(
-            base,
-            float(weight) if weight else None,
-            int(k) if k else None,
-            float(fraction or 1),
-            int(epochs) if epochs else None,
-            float(factor or 1),
-            int(sigmoids or 1),
-        )
+        values = {field: read(match[field]) for field, _, read, _ in OPTIONS.values() if match[field] is not None}
+        spec = cls(match["base"], **values)
         if spec.name != name:  # a run has one folder
             raise SettingsError(f"there is no model {name!r}; write {spec.name!r}")
+        spec._check()
         return spec
+
+    def _check(self):
+        ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option][0])]
+        if ours and self.label_weight is None:
+            raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")
+        labels = [f"-{option}" for option in ("rb", "k", "f", "r") if self._differs(OPTIONS[option][0])]
+        if labels and self.kind != "MCCVAE":
+            raise SettingsError(f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it")
+
+    def _differs(self, field: str) -> bool:
+        return getattr(self, field) != type(self).__dataclass_fields__[field].default
 
     @property
     def name(self) -> str:
         """The folder's name; `parse` reads it back."""
-        parts = [self.base, "" if self.label_weight is None else f"-rb{self.label_weight:g}", f"-k{self.k}" if self.k else ""]
-        parts += [f"-f{self.labelled_fraction:g}" if self.labelled_fraction < 1 else "", f"-e{self.epochs}" if self.epochs else ""]
-        parts += [f"-x{self.rate_factor:g}" if self.rate_factor != 1 else "", f"-s{self.sigmoids}" if self.sigmoids > 1 else ""]
-        return "".join(parts)
+        parts = [self.base]
+        for option, (field, *_) in OPTIONS.items():
+            if self._differs(field):
+                value = getattr(self, field)
+                parts.append(f"{option}{'.'.join(map(str, value)) if field == 'k' else value if isinstance(value, str) else f'{value:g}'}")
+        return "-".join(parts)
 
     @property
     def estimator(self) -> str:
@@ -173,7 +199,9 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """For people."""
-        return self.TITLES[self.BASES.index(self.base)] + self.name[len(self.base) :].replace("-s2", ", two sigmoids").replace("-", ", ")
+        words = {"s2": "two sigmoids", "pfull": "full block prior"}
+        base, *options = self.name.split("-")
+        return ", ".join([self.TITLES[self.BASES.index(base)], *(words.get(option, option) for option in options)])
 
     @property
     def kind(self) -> str:
@@ -181,11 +209,17 @@ class ModelSpec:
         return {"vae": "VAE", "cvae": "ConditionalVAE"}.get(self.base, "MCCVAE")
 
     def config(self, data: Dataset) -> ModelConfig:
-        """Paper section 4: k = 1 and the base style for CCVAE, more style, or k = 2 with the base style for MCCVAE."""
-        task = data.task
-        k = self.k or (2 if self.base == "mccvae" else 1)
+        """Paper section 4: k = 1 and the base style for CCVAE, more style, or k = 2 with the base style for MCCVAE.
+
+        Raises SettingsError where the name does not fit the task."""
+        task, labels = data.task, len(data.labels)
+        k = self.k or ((2,) if self.base == "mccvae" else (1,))
+        if len(k) not in (1, labels):
+            raise SettingsError(f"{self.name!r}: {task.title} has {labels} labels here, so -k takes one number or {labels}, not {len(k)}")
         style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
+        style = style if self.style_dim is None else self.style_dim
         if self.sigmoids > 1 and task.likelihood != "bernoulli":
             raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
-        return ModelConfig(task.image_shape, (k,) * len(data.labels), style, likelihood, data.label_prior)
+        k = k * labels if len(k) == 1 else k
+        return ModelConfig(task.image_shape, k, style, likelihood, data.label_prior, self.start_std, self.block_prior)
