@@ -1142,3 +1142,309 @@ def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None)
         z_c, z_style = model.split(z)
         z = torch.cat([prior.loc + prior.scale * _coloured(model, z_c, y), z_style], dim=1)
     return model.decode(z)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What the latents hold: scores with a label's block as the unit
+# ---------------------------------------------------------------------------------------------------------
+
+STYLE = -1  # as the owner of a latent, a target or a column: no label's
+PROBES = ("linear", "boosted")
+
+
+def latent_owners(model: MCCVAE) -> np.ndarray:
+    """(Z,): the label that owns each latent, STYLE for those of z_style."""
+    return np.concatenate([model.owner.cpu().numpy(), np.full(model.config.style_dim, STYLE)])
+
+
+def _fitted_probe(probe: str, codes, target):
+    """A scikit-learn model that reads a target (N,) from codes (N, n); classes where it has no more than two values."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if probe not in PROBES:
+        raise ValueError(f"probe must be one of {PROBES}, not {probe!r}")
+    binary = len(np.unique(target)) <= 2
+    if probe == "linear":
+        reader = LogisticRegression(max_iter=1000) if binary else RidgeCV(np.logspace(-3, 3, 13))
+        return make_pipeline(StandardScaler(), reader).fit(codes, target)
+    boosted = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
+    return boosted(max_iter=60, early_stopping=False, random_state=0).fit(codes, target)
+
+
+def _held_out_score(reader, codes, target) -> float:
+    from sklearn.metrics import r2_score, roc_auc_score
+
+    if hasattr(reader, "predict_proba"):
+        return float(roc_auc_score(target, reader.predict_proba(codes)[:, 1]))
+    return max(0.0, float(r2_score(target, reader.predict(codes))))
+
+
+def probe_score(train: tuple, test: tuple, probe: str) -> float:
+    """How well a target is read from codes, on held-out data; train and test are (codes (N, n), target (N,)).
+
+    AUC for a target of two values (chance 1/2), else R^2, not below 0 (chance 0). "linear": logistic or ridge
+    regression on standardised codes; "boosted": gradient-boosted trees. No codes at all: chance. NaN where the target
+    has only one value in either part.
+    """
+    (codes, target), (test_codes, test_target) = train, test
+    if min(len(np.unique(target)), len(np.unique(test_target))) < 2:
+        return math.nan
+    if codes.shape[1] == 0:
+        return 0.5 if len(np.unique(target)) == 2 else 0.0
+    return _held_out_score(_fitted_probe(probe, codes, target), test_codes, test_target)
+
+
+def found(train: tuple, test: tuple, latent_owner: np.ndarray, owner: int, probe: str) -> dict[str, float]:
+    """`probe_score` of one target from where it should be and from where it should not; codes are (N, Z).
+
+    own: from the latents of its owner (a label's block; for STYLE z_style); others: from the other labels' blocks together;
+    style: from z_style. The two last are leakage, where labels are independent of each other in the data.
+    """
+    sources = {"own": latent_owner == owner, "others": (latent_owner != owner) & (latent_owner != STYLE), "style": latent_owner == STYLE}
+    return {name: probe_score((train[0][:, mask], train[1]), (test[0][:, mask], test[1]), probe) for name, mask in sources.items()}
+
+
+def block_importance(train: tuple, test: tuple, *, repeats: int = 5, seed: int = 0) -> np.ndarray:
+    """Which latent of a block carries which part: importance (k, P). train and test are (codes (N, k), parts (N, P)).
+
+    importance[j, p]: by how much the held-out R^2 of the boosted probe of part p, fitted on the whole block, falls when
+    latent j is permuted over the test images; mean over `repeats` permutations, not below 0.
+    """
+    (codes, parts), (test_codes, test_parts), rng = train, test, np.random.default_rng(seed)
+    importance = np.zeros((codes.shape[1], parts.shape[1]))
+    for p in range(parts.shape[1]):
+        reader = _fitted_probe("boosted", codes, parts[:, p])
+        whole = _held_out_score(reader, test_codes, test_parts[:, p])
+        for j, _ in itertools.product(range(codes.shape[1]), range(repeats)):
+            permuted = test_codes.copy()
+            permuted[:, j] = rng.permutation(permuted[:, j])
+            importance[j, p] += max(0.0, whole - _held_out_score(reader, permuted, test_parts[:, p])) / repeats
+    return importance
+
+
+def _entropy(shares: np.ndarray, axis: int) -> np.ndarray:
+    """-sum p log p of shares that are normalised along the axis; NaN where they are all 0."""
+    with np.errstate(invalid="ignore"):
+        p = shares / shares.sum(axis, keepdims=True)
+    return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), p).sum(axis)
+
+
+def block_dci(importance: np.ndarray) -> tuple[float, float]:
+    """(disentanglement, completeness) of one block, from its importance (k, P); Eastwood & Williams (2018), within the block.
+
+    disentanglement: 1 - H(a latent's shares over the parts) / log P, mean over latents weighted by their importance; 1:
+    each latent carries one part. completeness: 1 - H(a part's shares over the latents) / log k, mean over parts; 1: each
+    part sits in one latent. A single part is disentangled, a single latent complete. NaN where nothing is carried.
+    """
+    k, parts = importance.shape
+    if importance.sum() == 0:
+        return math.nan, math.nan
+    weight = importance.sum(1) / importance.sum()
+    by_latent = np.ones(k) if parts == 1 else 1 - _entropy(importance, axis=1) / math.log(parts)
+    by_part = np.ones(parts) if k == 1 else 1 - _entropy(importance, axis=0) / math.log(k)
+    return float(np.nansum(weight * by_latent)), float(np.nanmean(by_part))
+
+
+def effective_number(effects: np.ndarray) -> float:
+    """How many latents do the work of a block: exp(entropy of the shares) of effects (k,), none below 0.
+
+    1: one latent does it all, the paper's "one variable"; k: an even split. NaN where there is no effect."""
+    return float(np.exp(_entropy(np.asarray(effects, dtype=float), axis=0)))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# An independent judge of pictures
+# ---------------------------------------------------------------------------------------------------------
+
+
+class Judge(nn.Module):
+    """A small convolutional network that reads labels, and for drawn data the continuous factors, from a picture.
+
+    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer.
+    """
+
+    def __init__(self, image_shape, labels: int, factors: int):
+        super().__init__()
+        channels = (image_shape[0], 24, 48, 64, 96)
+        layers = [
+            m
+            for i, o in itertools.pairwise(channels)
+            for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.BatchNorm2d(o, momentum=0.3), nn.ReLU())
+        ]
+        side = _image_sides(image_shape[1])[-1]
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * side**2, 128), nn.ReLU())
+        self.labels, self.factors = nn.Linear(128, labels), nn.Linear(128, factors)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, *image_shape) in [0, 1] -> label logits (B, L) and factors (B, F)."""
+        h = self.features(x)
+        return self.labels(h), self.factors(h)
+
+    @torch.no_grad()
+    def read(self, x: Tensor, batch_size: int = 512) -> tuple[Tensor, Tensor]:
+        """Label probabilities (N, L) and factors (N, F), on the CPU, of images (N, *image_shape) in [0, 1]."""
+        self.eval()
+        logits, factors = zip(*(self(batch) for batch in x.split(batch_size)), strict=True)
+        return torch.cat(logits).sigmoid().cpu(), torch.cat(factors).cpu()
+
+
+def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64) -> Judge:
+    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F), NaN where one says
+    nothing (the thickness of glasses that are not there). Adam with a cosine schedule; labels by cross-entropy, factors by squares."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        judge = Judge(tuple(images.shape[1:]), labels.shape[1], factors.shape[1]).to(memory_format=torch.channels_last)
+    adam = torch.optim.Adam(judge.parameters(), lr=2e-3, fused=True)
+    steps = epochs * math.ceil(len(images) / batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    rng = np.random.default_rng([seed, 4])
+    judge.train()
+    for _ in range(epochs):
+        for index in np.array_split(rng.permutation(len(images)), math.ceil(len(images) / batch_size)):
+            logits, read = judge(to_images(images[index]))
+            known = ~factors[index].isnan()
+            squares = (read - factors[index].nan_to_num())[known] ** 2
+            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 10 * squares.sum() / max(1, known.sum())
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+            schedule.step()
+    return judge.eval()
+
+
+def judge_scores(judge: Judge, images: Tensor, labels: Tensor, factors: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The judge's own test: accuracy of each label (L,), and R^2 of each factor (F,) over the images where it is not NaN."""
+    from sklearn.metrics import r2_score
+
+    p, read = judge.read(to_images(images))
+    known = ~factors.isnan()
+    r2 = [r2_score(factors[k, i], read[k, i]) if k.sum() > 1 else math.nan for i, k in enumerate(known.T)]
+    return ((p > 0.5) == labels.bool()).float().mean(0).numpy(), np.array(r2)
+
+
+@torch.no_grad()
+def effect_matrix(model: MCCVAE, z: Tensor, moves: list[list[int]], judge: Judge) -> tuple[np.ndarray, np.ndarray]:
+    """What each move changes, by the judge: means over the starts z (N, Z) of the absolute change of its label probabilities
+    (R, L) and of its factors (R, F), when the latents of a move go together from one end of `characteristic_range` to the other."""
+    rows = []
+    for latents in moves:
+        ends = []
+        for end in (0, 1):
+            moved = z.clone()
+            for latent in latents:
+                moved[:, latent] = characteristic_range(model, latent)[end]
+            ends.append(judge.read(model.decode(moved)))
+        rows.append([(high - low).abs().mean(0).numpy() for low, high in zip(*ends, strict=True)])
+    labels, factors = zip(*rows, strict=True)
+    return np.stack(labels), np.stack(factors)
+
+
+def diagonal_share(effects: np.ndarray, row_owner: np.ndarray, column_owner: np.ndarray) -> float:
+    """Share of all effects (R, T) that fall on what the moved latents own; columns that are STYLE's own nothing."""
+    own = (row_owner[:, None] == column_owner[None, :]) & (column_owner[None, :] != STYLE)
+    return float(effects[own].sum() / effects.sum())
+
+
+@torch.no_grad()
+def swap_scores(model: MCCVAE, z_a: Tensor, z_b: Tensor, label: int, judge: Judge) -> dict[str, float]:
+    """One label's characteristics of images b put into images a, z (N, Z) each: what the judge then sees, against its
+    reading of the reconstructions of a and b.
+
+    taken: share of pictures whose label now reads as b's does. kept: share of the other labels that read as a's do.
+    """
+    swapped, _ = swap_characteristics(model, z_a, z_b, [label])
+    a, b, c = (judge.read(model.decode(z))[0] > 0.5 for z in (z_a, z_b, swapped))
+    others = [i for i in range(a.shape[1]) if i != label]
+    return {"taken": (c[:, label] == b[:, label]).float().mean().item(), "kept": (c[:, others] == a[:, others]).float().mean().item()}
+
+
+def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0, subsets: int = 20) -> dict[str, float]:
+    """Samples for the label vectors of held-out uint8 images, one each, held against those images.
+
+    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: kernel inception distance (Binkowski et al.
+    2018) in the judge's features, float64, mean and sd over `subsets` of half the images (torchmetrics). diversity: variance of
+    the features among pictures of the same label vector, as a share of the real images'; below 1 the samples are too alike.
+    """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    device = next(model.parameters()).device
+    noise = torch.Generator(device).manual_seed(seed)
+    drawn, real = generate(model, labels.float().to(device), generator=noise).cpu(), to_images(images)
+    p, _ = judge.read(drawn)
+    with torch.no_grad():
+        features = {name: torch.cat([judge.features(b) for b in x.split(512)]).double() for name, x in (("real", real), ("drawn", drawn))}
+    scale = features["real"].std()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
+        kid.inception.num_features = features["real"].shape[1]
+        for name, f in features.items():
+            kid.update(f / scale, real=name == "real")
+        mean, sd = kid.compute()
+    _, group = labels.unique(dim=0, return_inverse=True)
+    within = {name: _variance_within(f, group) for name, f in features.items()}
+    return {
+        "n": len(images),
+        "accuracy": ((p > 0.5) == labels.bool()).float().mean().item(),
+        "kid": mean.item(),
+        "kid_sd": sd.item(),
+        "diversity": within["drawn"] / within["real"],
+    }
+
+
+def _variance_within(features: Tensor, group: Tensor) -> float:
+    """Variance of features (N, n) about the mean of their group (N,), over groups of two and more."""
+    total, freedom = 0.0, 0
+    for g in group.unique():
+        mine = features[group == g]
+        if len(mine) > 1:
+            total, freedom = total + ((mine - mine.mean(0)) ** 2).sum().item(), freedom + len(mine) - 1
+    return total / freedom if freedom else math.nan
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Latents where they are needed (section 5)
+# ---------------------------------------------------------------------------------------------------------
+
+
+def misreading(probabilities: Tensor, labels: Tensor) -> np.ndarray:
+    """Confusion between labels, (L, L): the share of images on which labels i and j are both read wrongly; on the diagonal: i is.
+
+    For labels of which one is on, both are wrong where one was taken for the other: the confusion matrix, made symmetric.
+    """
+    wrong = ((probabilities > 0.5) != labels.bool()).double()
+    return (wrong.T @ wrong / len(wrong)).numpy()
+
+
+def reconstruction_by_label(model: VAE, images: Tensor, labels: Tensor, *, batch_size: int = 512) -> np.ndarray:
+    """(L,): how much worse, in nats, images with a label are reconstructed at the posterior mean than those without it."""
+    device, nats = next(model.parameters()).device, []
+    with torch.no_grad():
+        for batch in images.split(batch_size):
+            x = to_images(batch, device)
+            nats.append(-model.log_px(x, model.encode(x).loc).cpu())
+    nats, y = torch.cat(nats).double(), labels.double()
+    with_it, without = (nats @ y / y.sum(0)), (nats @ (1 - y) / (1 - y).sum(0))
+    return (with_it - without).nan_to_num().numpy()
+
+
+def allocate_characteristics(confusion: np.ndarray, errors: np.ndarray, total: int) -> tuple[int, ...]:
+    """(k_1, ..., k_L) with sum `total`, more latents where a model with one each fails (section 5).
+
+    A label's need is the mean of its share of the confusion (`misreading`'s row sums) and of its share of the surplus
+    reconstruction error (`reconstruction_by_label`, not below 0). Every label keeps one latent; the others go by need, in whole
+    numbers by largest remainders, ties to the first. Raises ValueError where total is below L.
+    """
+    count = len(errors)
+    if total < count:
+        raise ValueError(f"{count} labels need at least {count} latents, not {total}")
+    shares = [np.clip(v, 0, None) for v in (confusion.sum(1), errors)]
+    shares = [v / v.sum() if v.sum() > 0 else np.full(count, 1 / count) for v in shares]
+    quota = (total - count) * (shares[0] + shares[1]) / 2
+    k = np.floor(quota).astype(int)
+    for i in np.argsort(-(quota - k), kind="stable")[: total - count - k.sum()]:
+        k[i] += 1
+    return tuple(int(v) for v in 1 + k)
