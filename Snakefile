@@ -6,8 +6,8 @@ OUT = f"outputs/{PROFILE}"
 with open(f"notebooks/profiles/{PROFILE}.yaml") as file:
     SETTINGS = yaml.safe_load(file)
 
-TASKS = ("celeba", "mnist", "chest_xray")
-EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective")
+TASKS = ("celeba", "mnist", "chest_xray", "stick_figures")
+EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 
 
@@ -28,7 +28,7 @@ RUNS = [run for task in TASKS for run in runs_of(task)]
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
-SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "style.mplstyle", "paper.yaml")]
+SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "python notebooks/support/execute.py notebooks/{notebook}.ipynb"
 
 
@@ -90,7 +90,16 @@ OBJECTIVE = experiment(
     ["objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"],
     ["gradients", "terms_over_training", "encoder", "trade_off"],
 )
-EXPERIMENT_FILES = [path for e in (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE) for path in (*e["tables"], *e["figures"])]
+SEVERAL = [task for task in TASKS if any(model.startswith("mccvae") for model in of_task("models", task) or [])]
+DRAWN = [task for task in SEVERAL if task == "stick_figures" or (SETTINGS["source"] == "embedded" and task != "mnist")]
+CHARACTERISTICS = experiment(
+    "characteristics",
+    ["judge.csv", "found.csv", "blocks.csv", "effects.csv", "exchange.csv", "characteristics.csv", "comparison.csv"],
+    [*expand("effects_{task}", task=SEVERAL), *expand("latents_{task}", task=SEVERAL), *expand("parts_{task}", task=DRAWN)],
+)
+ALLOCATION = experiment("allocation", ["allocation.csv", "allocation_comparison.csv"], [])
+EVERY = (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE, CHARACTERISTICS, ALLOCATION)
+EXPERIMENT_FILES = [path for e in EVERY for path in (*e["tables"], *e["figures"])]
 TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
 
 
@@ -144,6 +153,33 @@ rule objective:
         f"{OUT}/benchmarks/objective.tsv"
     shell:
         f"{EXECUTE.format(notebook='objective')} {{output.notebook}} profile={PROFILE}"
+
+
+rule characteristics:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/characteristics.ipynb",
+    output:
+        **CHARACTERISTICS,
+    benchmark:
+        f"{OUT}/benchmarks/characteristics.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='characteristics')} {{output.notebook}} profile={PROFILE}"
+
+
+# Trains too: the models whose latents its first results allocate.
+rule allocation:
+    input:
+        TRAINED,
+        SHOWING,
+        "notebooks/allocation.ipynb",
+    output:
+        **ALLOCATION,
+    benchmark:
+        f"{OUT}/benchmarks/allocation.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='allocation')} {{output.notebook}} profile={PROFILE}"
 
 
 rule report_notebook:

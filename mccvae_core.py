@@ -1276,12 +1276,12 @@ class Judge(nn.Module):
         ]
         side = _image_sides(image_shape[1])[-1]
         self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * side**2, 128), nn.ReLU())
-        self.labels, self.factors = nn.Linear(128, labels), nn.Linear(128, factors)
+        self.labels, self.head = labels, nn.Linear(128, labels + factors)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, *image_shape) in [0, 1] -> label logits (B, L) and factors (B, F)."""
-        h = self.features(x)
-        return self.labels(h), self.factors(h)
+        out = self.head(self.features(x))
+        return out[:, : self.labels], out[:, self.labels :]
 
     @torch.no_grad()
     def read(self, x: Tensor, batch_size: int = 512) -> tuple[Tensor, Tensor]:

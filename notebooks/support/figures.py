@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 
 import matplotlib.pyplot as plt
@@ -154,19 +155,18 @@ def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile
 
 
 def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
-    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks along."""
+    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks along (of every label, where it walks none)."""
     eye = torch.eye(len(data.labels))
     if data.task.exclusive:
         wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
     else:
         others = data.test.labels[:count].float()
         wanted = {}
-        for _, towards in data.task.walks.values():
-            for label in towards:
-                for value in (0.0, 1.0):
-                    y = others.clone()
-                    y[:, data.labels.index(label)] = value
-                    wanted[f"{label} = {value:.0f}"] = y
+        walked = [label for _, towards in data.task.walks.values() for label in towards]
+        for label, value in itertools.product(walked or data.labels, (0.0, 1.0)):
+            y = others.clone()
+            y[:, data.labels.index(label)] = value
+            wanted[f"{label} = {value:.0f}"] = y
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(0)
     rows = {name: core.generate(model, y.to(device), generator=noise) for name, y in wanted.items()}

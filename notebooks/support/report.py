@@ -14,7 +14,7 @@ from .runs import Run, commit
 from .settings import Profile
 from .tables import read_finding
 
-EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective")
+EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
 
 
 def notice(runs: list[Run]) -> None:

@@ -20,6 +20,7 @@ from data import TASKS, Dataset, load
 from . import ROOT
 from .settings import ModelSpec, Profile, read_profile
 
+PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
 PARTS = ("train", "validation", "test")
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -1,0 +1,483 @@
+"""What a label's latents hold: tables and figures of the notebooks `characteristics` and `allocation`."""
+
+import dataclasses
+import functools
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+
+import mccvae_core as core
+from data import Dataset, Split
+
+from . import runs
+from .figures import _picture, caption, show
+from .runs import Run
+from .settings import ModelSpec, Profile
+from .tables import _columns, _list, _number
+
+JUDGE_STEPS = 1_000  # of 64 images
+PROBED = 3_000  # images that a probe is fitted on, at most
+
+
+def factors(data: Dataset, split: Split) -> torch.Tensor:
+    """(N, F): the parts, then the style of drawn images. A part is NaN where its label is 0: there it may not be in the picture."""
+    there = split.labels[:, list(data.part_label)].bool()
+    return torch.cat([torch.where(there, split.parts, torch.nan), split.style], dim=1)
+
+
+def factor_owner(data: Dataset) -> np.ndarray:
+    """(F,): the label of each factor, STYLE for style."""
+    return np.array([*data.part_label, *[core.STYLE] * len(data.style_names)], dtype=int)
+
+
+def train_judge(data: Dataset, seed: int = 0) -> core.Judge:
+    """The task's judge: about JUDGE_STEPS steps on the training part."""
+    epochs = max(3, round(JUDGE_STEPS * 64 / len(data.train)))
+    return core.fit_judge(data.train.images, data.train.labels, factors(data, data.train), epochs=epochs, seed=seed)
+
+
+def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
+    """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²)."""
+    accuracy, r2 = core.judge_scores(judge, data.test.images, data.test.labels, factors(data, data.test))
+    rate = data.test.labels.float().mean(0).numpy()
+    about = {"task_title": data.task.title, "stand_in": data.stand_in, "n": len(data.test)}
+    rows = [
+        about | {"target": name, "kind": "label", "accuracy": a, "majority": max(p, 1 - p)}
+        for name, a, p in zip(data.labels, accuracy, rate, strict=True)
+    ]
+    names = [*data.part_names, *data.style_names]
+    kinds = ["style" if owner == core.STYLE else "part" for owner in factor_owner(data)]
+    return pd.DataFrame(rows + [about | {"target": n, "kind": k, "r2": r} for n, k, r in zip(names, kinds, r2, strict=True)])
+
+
+def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`judge_table` for showing: labels of a task in one row, its parts and style factors one by one below."""
+    rows = []
+    for (task, kind), part in table.groupby(["task_title", "kind"], sort=False):
+        value = "accuracy" if kind == "label" else "r2"
+        worst = part.loc[part[value].idxmin()]
+        rows.append(
+            {
+                "task": task,
+                "reads": f"{len(part)} {kind}{'s' * (len(part) > 1 and kind != 'style')}",
+                "score": "accuracy" if kind == "label" else "R²",
+            }
+            | {
+                "mean": part[value].mean(),
+                "lowest": f"{worst[value]:.3f} ({worst['target'].replace('_', ' ')})",
+                "majority": part.get("majority").mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def codes(model: core.MCCVAE, images: torch.Tensor) -> np.ndarray:
+    """Posterior means (N, Z) of uint8 images."""
+    device = next(model.parameters()).device
+    return torch.cat([model.encode(core.to_images(x, device)).loc.cpu() for x in images.split(512)]).numpy()
+
+
+def _about(run: Run, data: Dataset) -> dict:
+    spec = run.spec
+    about = {
+        "task": data.task.name,
+        "task_title": data.task.title,
+        "stand_in": data.stand_in,
+        "model": spec.name,
+        "model_title": spec.title,
+    }
+    return about | {"seed": run.record["seed"], "latents": sum(run.record["characteristics"]) + run.record["style_dim"]}
+
+
+def found_table(data: Dataset, run: Run) -> pd.DataFrame:
+    """`mccvae_core.found` of every label (AUC, all test images) and part (R², images whose label is 1, so that knowing the label
+    alone scores 0): a row a target and probe."""
+    model, parts = run.model(), {"train": data.train.take(range(min(len(data.train), PROBED))), "test": data.test}
+    z, owners, rows = {name: codes(model, part.images) for name, part in parts.items()}, core.latent_owners(model), []
+    targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
+    targets += [(name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))]
+    for name, kind, label, p in targets:
+        values = {n: (part.labels[:, label] if p is None else part.parts[:, p]).numpy() for n, part in parts.items()}
+        mask = {n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy() for n, part in parts.items()}
+        train, test = ((z[n][mask[n]], values[n][mask[n]]) for n in parts)
+        for probe in core.PROBES:
+            target = {"target": name, "kind": kind, "label": data.labels[label], "probe": probe, "n": int(mask["test"].sum())}
+            rows.append(_about(run, data) | target | core.found(train, test, owners, label, probe))
+    return pd.DataFrame(rows)
+
+
+def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = 64) -> pd.DataFrame:
+    """A row a label: disentanglement and completeness within its block (`mccvae_core.block_dci`, drawn data), and the effective number
+    of latents by the judge's reading of the label and by pixels, when each latent alone goes over its range."""
+    model = run.model()
+    z_train, z_test = (codes(model, part.images) for part in (data.train.take(range(min(len(data.train), PROBED))), data.test))
+    z, rows = torch.from_numpy(z_test[:starts]), []
+    singles = [[j] for j in range(model.config.characteristic_dim)]
+    on_labels, _ = core.effect_matrix(model, z, singles, judge)
+    pixels = [pixel_change(model, z, j) for j in range(model.config.characteristic_dim)]
+    for label, name in enumerate(data.labels):
+        block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
+        dci = (math.nan, math.nan)
+        if mine:
+            train, test = (part.labels[:, label].bool().numpy() for part in (data.train.take(range(len(z_train))), data.test))
+            importance = core.block_importance(
+                (z_train[train][:, block], data.train.parts[: len(z_train)].numpy()[train][:, mine]),
+                (z_test[test][:, block], data.test.parts.numpy()[test][:, mine]),
+            )
+            dci = core.block_dci(importance)
+        effective = {
+            "effective_latents": core.effective_number(on_labels[block, label]),
+            "effective_latents_pixels": core.effective_number(np.array(pixels)[block]),
+        }
+        rows.append(_about(run, data) | {"label": name, "k": len(block), "disentanglement": dci[0], "completeness": dci[1]} | effective)
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def pixel_change(model: core.MCCVAE, z: torch.Tensor, latent: int) -> float:
+    """Mean absolute change of the image, in [0, 1], when one latent goes over its range, from the starts z (N, Z)."""
+    ends = z.repeat(2, 1)
+    low, high = core.characteristic_range(model, latent)
+    ends[: len(z), latent], ends[len(z) :, latent] = low, high
+    first, last = model.decode(ends).split(len(z))
+    return (last - first).abs().mean().item()
+
+
+def effect_table(data: Dataset, run: Run, judge: core.Judge, starts: int = 64) -> pd.DataFrame:
+    """The matrix of effects: a row a characteristic and a thing that the judge reads; see `mccvae_core.effect_matrix`."""
+    model = run.model()
+    z = torch.from_numpy(codes(model, data.test.images[:starts]))
+    count, owner = model.config.characteristic_dim, core.latent_owners(model)
+    on_labels, on_factors = core.effect_matrix(model, z, [[j] for j in range(count)], judge)
+    number = {j: 1 + core.block_of(model, owner[j]).index(j) for j in range(count)}
+    columns = [(name, "label", i) for i, name in enumerate(data.labels)]
+    columns += [
+        (name, "style" if o == core.STYLE else "part", o)
+        for name, o in zip([*data.part_names, *data.style_names], factor_owner(data), strict=True)
+    ]
+    effects = np.concatenate([on_labels, on_factors], axis=1)
+    return pd.DataFrame(
+        [
+            _about(run, data)
+            | {"label": data.labels[owner[j]], "latent": number[j], "n": len(z), "on": name, "kind": kind}
+            | {"on_label": None if o == core.STYLE else data.labels[o], "effect": effects[j, c]}
+            for j in range(count)
+            for c, (name, kind, o) in enumerate(columns)
+        ]
+    )
+
+
+def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
+    """Of each run's effects on labels, and on parts, the share that falls on what the moved latent owns; beside it that of chance."""
+    rows = []
+    for keys, part in effects[effects["kind"] != "style"].groupby(["task_title", "model_title", "seed", "kind"], sort=False):
+        own = part["label"] == part["on_label"]
+        about = dict(zip(("task_title", "model_title", "seed", "kind"), keys, strict=True))
+        rows.append(about | {"diagonal_share": part.loc[own, "effect"].sum() / part["effect"].sum(), "chance": own.mean()})
+    return pd.DataFrame(rows)
+
+
+def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200) -> pd.DataFrame:
+    """Swaps of one label's characteristics between test images that differ in it, and samples for the test part's label vectors."""
+    model = run.model()
+    z = torch.from_numpy(codes(model, data.test.images))
+    taken, kept, count = [], [], 0
+    for label in range(len(data.labels)):
+        with_it, without = (torch.nonzero(data.test.labels[:, label] == v).flatten()[:pairs] for v in (1, 0))
+        n = min(len(with_it), len(without))
+        if n:
+            scores = core.swap_scores(model, z[with_it[:n]], z[without[:n]], label, judge)
+            taken.append(scores["taken"])
+            kept.append(scores["kept"])
+            count += n
+    limit = range(min(1_000, len(data.test)))
+    drawn = core.generation_scores(model, data.test.images[: len(limit)], data.test.labels[: len(limit)], judge)
+    swap = {"pairs": count, "swap_taken": float(np.mean(taken)), "swap_kept": float(np.mean(kept))}
+    return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
+
+
+# --- summaries and comparison -----------------------------------------------------------------------------------
+
+
+def summary_table(found: pd.DataFrame, blocks: pd.DataFrame, effects: pd.DataFrame, exchange: pd.DataFrame) -> pd.DataFrame:
+    """A row a run: labels and parts found (boosted probe), what leaks, effective latents, diagonal shares, swaps and samples."""
+    keys = ["task_title", "model", "model_title", "seed", "latents", "stand_in"]
+    boosted = found[found["probe"] == "boosted"]
+    table = boosted[boosted["kind"] == "label"].groupby(keys, sort=False)[["own", "others", "style"]].mean().add_prefix("label_")
+    parts = boosted[boosted["kind"] == "part"].groupby(keys, sort=False)[["own", "others", "style"]].mean().add_prefix("part_")
+    table = table.join(parts)
+    several = blocks[blocks["k"] > 1].groupby(keys, sort=False)
+    table = table.join(several[["disentanglement", "completeness", "effective_latents", "effective_latents_pixels"]].mean())
+    shares = diagonal_shares(effects).pivot_table(index=["task_title", "model_title", "seed"], columns="kind", values="diagonal_share")
+    table = table.reset_index().merge(shares.add_suffix("_diagonal").reset_index(), how="left")
+    return table.merge(exchange.drop(columns=["task", "sample_n"]), how="left")
+
+
+def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`summary_table` for showing: mean ± sd over seeds."""
+    names = {
+        "label_own": "label found", "label_others": "in other blocks", "label_style": "in style", "part_own": "parts found",
+        "part_others": "in other blocks ", "part_style": "in style ", "completeness": "completeness", "effective_latents": "effective latents",
+        "label_diagonal": "own label's share of effects", "part_diagonal": "own parts' share", "swap_taken": "swap taken",
+        "swap_kept": "swap kept", "sample_accuracy": "samples right", "sample_kid": "KID", "sample_diversity": "diversity",
+    }  # fmt: skip
+    keys = {"task_title": "task", "model_title": "model", "latents": "latents"}
+    grouped = table.groupby(list(keys), sort=False)
+    shown = grouped.size().rename("seeds").reset_index().rename(columns=keys)
+    for column, title in names.items():
+        if column in table and table[column].notna().any():
+            pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
+            shown[title] = [_number(m, 3) + (f" ± {_number(s, 3)}" if pd.notna(s) else "") for m, s in pairs]
+    return shown
+
+
+def paired(table: pd.DataFrame, value: str, first: str, second: str) -> dict | None:
+    """Difference first − second of a value over the seeds that both models have: mean, 95 % interval (Student), n; None without a pair."""
+    from scipy import stats
+
+    pivot = table.pivot_table(index="seed", columns="model", values=value)
+    if not {first, second} <= set(pivot.columns):
+        return None
+    d = (pivot[first] - pivot[second]).dropna()
+    if d.empty:
+        return None
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std() / math.sqrt(len(d)) if len(d) > 1 else math.nan
+    return {"difference": d.mean(), "low": d.mean() - half, "high": d.mean() + half, "n": len(d)}
+
+
+def verdict(test: dict) -> str:
+    """In words: more, less, or not to be told."""
+    if test["n"] < 2:
+        return "can't be told from one seed"
+    return "more" if test["low"] > 0 else "less" if test["high"] < 0 else "no difference can be told"
+
+
+def comparison_table(table: pd.DataFrame, pairs: list[tuple[str, str]], values: tuple[str, ...]) -> pd.DataFrame:
+    """`paired` of each pair of models and value on each task, with its verdict."""
+    rows = []
+    for task, part in table.groupby("task_title", sort=False):
+        for first, second in pairs:
+            for value in values:
+                if value in part and (test := paired(part, value, first, second)):
+                    titles = {"first": ModelSpec.parse(first).title, "second": ModelSpec.parse(second).title}
+                    rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test)})
+    return pd.DataFrame(rows)
+
+
+def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`comparison_table` for showing."""
+    shown = table.assign(
+        value=table["value"].str.replace("_", " "),
+        interval=[f"{_number(r.low, 3)} to {_number(r.high, 3)}" for r in table.itertuples()],
+        difference=table["difference"].map(lambda v: _number(v, 3)),
+    )
+    names = {"task_title": "task", "first": "model", "second": "minus", "value": "value", "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict"}  # fmt: skip
+    return _columns(shown, names)
+
+
+def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block against the same model without it."""
+    pairs = []
+    for name in table["model"].unique():
+        spec = ModelSpec.parse(name)
+        plain = dataclasses.replace(spec, start_std=0.0, block_penalty=0.0, block_prior="diagonal")
+        if spec != plain and plain.name in set(table["model"]):
+            pairs.append((name, plain.name))
+    return pairs
+
+
+def label_to_show(data: Dataset) -> int:
+    """The label that the paper walks along, Eyeglasses of CelebA; elsewhere the first that is moved, or the first of all."""
+    moved = [label for _, towards in data.task.walks.values() for label, value in towards.items() if value and label in data.labels]
+    return data.labels.index(moved[-1]) if moved else 0
+
+
+def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
+    """Labels and parts found, effective latents, and whether several latents find more."""
+    label = summary.groupby("task_title", sort=False)["label_own"].mean()
+    sentence = "Labels are read from their own block with an area under the curve of " + _list(f"{v:.2f} on {t}" for t, v in label.items())
+    effective = summary.dropna(subset="effective_latents").groupby("task_title", sort=False)["effective_latents"].mean()
+    if len(effective):
+        sentence += "; of a block's latents, " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
+    parts = comparison[comparison["value"] == "part_own"] if len(comparison) else comparison
+    if len(parts):
+        sentence += "; parts found in the own block, " + _list(
+            f"{r.first} minus {r.second} on {r.task_title}: {r.difference:+.3f} (R², n = {r.n}, {r.verdict})" for r in parts.itertuples()
+        )
+    return sentence + "."
+
+
+# --- figures ----------------------------------------------------------------------------------------------------
+
+
+def effect_figure(table: pd.DataFrame, data: Dataset, profile: Profile, name: str) -> None:
+    """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what changes."""
+    table = table.assign(row=table["label"] + " " + table["latent"].astype(str), column=table["on"])
+    order = {"label": 0, "part": 1, "style": 2}
+    columns = table.drop_duplicates("column").sort_values("kind", key=lambda k: k.map(order), kind="stable")
+    pivot = table.pivot_table(index="row", columns="column", values="effect", sort=False)[list(columns["column"])]
+    fig, ax = plt.subplots(figsize=(0.42 * pivot.shape[1] + 2.5, 0.3 * pivot.shape[0] + 2))
+    sns.heatmap(pivot, ax=ax, cmap="cividis", vmin=0, vmax=1, cbar_kws={"label": "mean absolute change"})
+    owner = dict(zip(table["row"], table["label"], strict=True))
+    for r, row in enumerate(pivot.index):
+        for c, on_label in enumerate(columns["on_label"]):
+            if on_label == owner[row]:
+                ax.add_patch(plt.Rectangle((c, r), 1, 1, fill=False, edgecolor="white", linewidth=1.5))
+    for edge in (columns["kind"] == "label").sum(), (columns["kind"] != "style").sum():
+        ax.axvline(edge, color="white", linewidth=3)
+    title = table["model_title"].iloc[0]
+    ax.set(xlabel="what the judge reads: labels, parts, style", ylabel="latent that is moved")
+    text = caption(
+        f"{data.task.title}, {title}: what moving one latent over its range changes, mean over {table['n'].iloc[0]} test images", data
+    )
+    own = table["label"] == table["on_label"]
+    alt = f"{text}. White frames: the latent's own. Share of effects on labels that falls on the own label: "
+    labels = table["kind"] == "label"
+    alt += f"{table.loc[own & labels, 'effect'].sum() / table.loc[labels, 'effect'].sum():.2f}."
+    show(fig, text, alt, profile=profile, name=name)
+
+
+@torch.no_grad()
+def latent_walks_figure(data: Dataset, run: Run, judge: core.Judge, label: int, profile: Profile, name: str, steps: int = 7) -> None:
+    """A walk a row, one for each latent of a label's block; under each what the judge reads: the label and its parts."""
+    model = run.model()
+    z = torch.from_numpy(codes(model, data.test.images[data.test.labels[:, label] == 0][:1]))[0]
+    block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
+    fig = plt.figure(figsize=(1.1 * steps + 3, 2.6 * len(block) + 0.6))
+    grid = fig.add_gridspec(2 * len(block), steps, height_ratios=[1.2, 1] * len(block))
+    words = []
+    for r, latent in enumerate(block):
+        walk = core.latent_walk(model, z, {label: 1}, within=r, steps=steps)
+        p, read = judge.read(walk.images)
+        for t in range(steps):
+            ax = fig.add_subplot(grid[2 * r, t])
+            _picture(ax, walk.images[t])
+            if t == 0:
+                ax.set_ylabel(f"latent {r + 1}", rotation=0, ha="right", va="center")
+        ax = fig.add_subplot(grid[2 * r + 1, :])
+        low, high = core.characteristic_range(model, latent)
+        where = np.linspace(low, high, steps)
+        ax.plot(where, p[:, label], marker="o", label=f"{data.labels[label]} (probability)")
+        for i in mine:
+            ax.plot(where, read[:, i], marker=".", linestyle="--", label=data.part_names[i].replace("_", " "))
+        ax.set(ylim=(-0.1, 1.1), xlabel=f"value of latent {r + 1}", ylabel="judge's reading")
+        ax.legend(fontsize=7, ncol=4)
+        words.append(f"latent {r + 1}: {data.labels[label]} from {p[0, label]:.2f} to {p[-1, label]:.2f}")
+    text = caption(f"{data.task.title}, {run.spec.title}: each latent of “{data.labels[label]}” alone over its range", data)
+    fig.suptitle(text)
+    show(fig, text, f"{text}. Judge's probability at the ends: {'; '.join(words)}.", profile=profile, name=name)
+
+
+def part_scatter(data: Dataset, run: Run, label: int, profile: Profile, name: str) -> None:
+    """Parts of a label against the latents of its block, test images in which the label is 1."""
+    model = run.model()
+    mine = data.test.take(np.flatnonzero(data.test.labels[:, label]))
+    z, block = codes(model, mine.images), core.block_of(model, label)
+    parts = [p for p, owner in enumerate(data.part_label) if owner == label]
+    fig, axes = plt.subplots(len(parts), len(block), figsize=(2.6 * len(block) + 1, 2.2 * len(parts)), squeeze=False, sharex="col")
+    words = []
+    for row, p in zip(axes, parts, strict=True):
+        for ax, j in zip(row, block, strict=True):
+            ax.scatter(z[:, j], mine.parts[:, p], s=5, alpha=0.5)
+            r = np.corrcoef(z[:, j], mine.parts[:, p])[0, 1]
+            ax.set(title=f"r = {r:.2f}", ylabel=data.part_names[p].replace("_", " ") if j == block[0] else "")
+            words.append(f"{data.part_names[p]} with latent {1 + block.index(j)}: {r:.2f}")
+    for ax, j in zip(axes[-1], block, strict=True):
+        ax.set_xlabel(f"latent {1 + block.index(j)} of “{data.labels[label]}”")
+    text = caption(
+        f"{data.task.title}, {run.spec.title}: the parts of “{data.labels[label]}” against its latents, {len(mine)} test images", data
+    )
+    fig.suptitle(text)
+    show(fig, text, f"{text}. Correlations: {'; '.join(words)}.", profile=profile, name=name)
+
+
+# --- allocation -------------------------------------------------------------------------------------------------
+
+
+def allocation(data: Dataset, run: Run) -> tuple[int, ...]:
+    """(k_1, …, k_L) with as many characteristics as k = 2 has, from the validation part of a trained k = 1 model."""
+    model, part = run.model(), data.validation
+    confusion = core.misreading(core.predict(model, part.images), part.labels)
+    errors = core.reconstruction_by_label(model, part.images, part.labels)
+    return core.allocate_characteristics(confusion, errors, 2 * len(data.labels))
+
+
+def random_allocation(labels: int, seed: int) -> tuple[int, ...]:
+    """As many characteristics, each beyond the first of a label put at random."""
+    extra = np.random.default_rng([seed, 5]).integers(0, labels, labels)
+    return tuple(int(v) for v in 1 + np.bincount(extra, minlength=labels))
+
+
+def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict[str, Run]:
+    """k = 1, k = 2, the same total in style, the total where it is needed, and the total at random: all trained, by what they are.
+
+    base: options that all share, such as "-rb300"; "" for the official estimator.
+    """
+    data = runs.load_data(profile, task)
+    train = functools.partial(runs.train, profile, task, seed=seed, data=data)
+    one = train(f"ccvae{base}")
+    style = data.task.style_dim + len(data.labels)
+    needed, at_random = (".".join(map(str, k)) for k in (allocation(data, one), random_allocation(len(data.labels), seed)))
+    return {
+        "k = 1": one,
+        "k = 2": train(f"mccvae{base}"),
+        "all in style": train(f"ccvae{base}-z{style}"),
+        "where needed": train(f"mccvae{base}-k{needed}"),
+        "at random": train(f"mccvae{base}-k{at_random}"),
+    }
+
+
+def allocation_table(data: Dataset, trained: dict[str, Run]) -> pd.DataFrame:
+    """A row a way to spend the latents: test accuracy, test loss by rao-blackwell and labels and parts found in their own block."""
+    rows = []
+    for way, run in trained.items():
+        found = found_table(data, run)
+        boosted = found[found["probe"] == "boosted"].groupby("kind")["own"].mean()
+        test = run.metrics["test"]
+        rows.append(
+            _about(run, data)
+            | {"way": way, "k": " ".join(map(str, run.record["characteristics"])), "test_accuracy": test["accuracy"]}
+            | {"test_bound": test["bound"]["loss_alpha0"], "test_reconstruction": test["bound"]["reconstruction"]}
+            | {"label_own": boosted["label"], "part_own": boosted.get("part", math.nan)}
+        )
+    return pd.DataFrame(rows)
+
+
+def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`allocation_table` for showing: mean ± sd over seeds, and the k of the first seed."""
+    grouped = table.groupby(["task_title", "way"], sort=False)
+    shown = grouped.agg(latents=("latents", "first"), k=("k", "first"), seeds=("seed", "size")).reset_index()
+    for value, digits in {"test_accuracy": 3, "test_bound": 1, "test_reconstruction": 1, "label_own": 3, "part_own": 3}.items():
+        pairs = zip(grouped[value].mean(), grouped[value].std(), strict=True)
+        shown[value.replace("_own", " found").replace("_", " ").replace("bound", "loss, unbiased")] = [
+            _number(m, digits) + (f" ± {_number(s, digits)}" if pd.notna(s) else "") for m, s in pairs
+        ]
+    return shown.rename(columns={"task_title": "task", "way": "latents beyond one a label", "k": "k by label (first seed)"})
+
+
+def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
+    """`where needed` against every other way with the same total, paired over seeds."""
+    rows = []
+    for task, part in table.assign(model=table["way"]).groupby("task_title", sort=False):
+        for way in ("k = 2", "all in style", "at random"):
+            for value in ("test_accuracy", "test_bound", "part_own"):
+                test = paired(part, value, "where needed", way)
+                if test:
+                    rows.append(
+                        {"task_title": task, "first": "where needed", "second": way, "value": value} | test | {"verdict": verdict(test)}
+                    )
+    return pd.DataFrame(rows)
+
+
+def allocation_finding(comparison: pd.DataFrame) -> str:
+    """Does it help to put latents where they are needed?"""
+    told = [
+        f"{100 * r.difference:+.1f} points of test accuracy against {r.second} on {r.task_title} ({r.verdict})"
+        for r in comparison[comparison["value"] == "test_accuracy"].itertuples()
+    ]
+    return f"Latents where a k = 1 model fails: {_list(told)}."
