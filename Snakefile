@@ -19,7 +19,7 @@ def of_task(key, task):
 
 RUNS = [f"{OUT}/{task}/{model}/seed{seed}" for task in TASKS for model in of_task("models", task) for seed in of_task("seeds", task)]
 
-METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
 SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "python notebooks/support/execute.py notebooks/{notebook}.ipynb"
