@@ -26,7 +26,7 @@ def runs_of(task):
 
 RUNS = [run for task in TASKS for run in runs_of(task)]
 
-METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist")]]
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
 SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "python notebooks/support/execute.py notebooks/{notebook}.ipynb"

@@ -2,21 +2,23 @@
 
 import dataclasses
 
-from . import celeba, chest_xray, mnist
+from . import celeba, chest_xray, mnist, stick_figures
 from .common import DataError, Dataset, Split, Task, subset
 
-MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray)}  # in the order of the paper's tables
+MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}  # the paper's in the order of its tables
 TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()}
 SOURCES = ("real", "embedded")
+CORRELATED = (("celeba", "embedded"), ("stick_figures", "real"), ("stick_figures", "embedded"))  # drawn, each label for itself
 
 __all__ = ["MODULES", "SOURCES", "TASKS", "DataError", "Dataset", "Split", "Task", "load"]
 
 
-def load(task: str, source: str, *, images: int | None = None) -> Dataset:
+def load(task: str, source: str, *, images: int | None = None, correlation: float = 0.0) -> Dataset:
     """The data of a task. source: "real", or "embedded" for the stand-in that needs no network.
 
-    images: use no more than this many; of a real set in each part, of a stand-in in all. Raises DataError where the
-    data can't be had or are bad: never another set in their place.
+    images: use no more than this many; of a real set in each part, of an embedded one in all. correlation: of any two
+    labels, in [0, 1), for the drawn sets of CORRELATED, in training and validation; in test they stay independent. Raises
+    DataError where the data can't be had or are bad: never another set in their place.
     """
     if task not in TASKS:
         raise DataError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
@@ -24,9 +26,15 @@ def load(task: str, source: str, *, images: int | None = None) -> Dataset:
         raise DataError(f"there is no source {source!r}; there are: {', '.join(SOURCES)}")
     if images is not None and images < 50:
         raise DataError(f"images = {images} is too few; give 50 or more, or none for all")
+    if not 0 <= correlation < 1:
+        raise DataError(f"correlation = {correlation} is not in [0, 1)")
+    if correlation and (task, source) not in CORRELATED:
+        takers = ", ".join(f"{name} ({kind})" for name, kind in CORRELATED)
+        raise DataError(f"labels of {task} ({source}) can't be given a correlation; those of drawn images can: {takers}")
+    given = {"correlation": correlation} if correlation else {}
     if source == "embedded":
-        return MODULES[task].embedded(images)
-    data = MODULES[task].real()
+        return MODULES[task].embedded(images, **given)
+    data = MODULES[task].real(**given)
     if images is None:
         return data
     return dataclasses.replace(

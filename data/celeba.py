@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .common import DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, digest_arrays, read_images, resize
-from .drawing import Canvas, split_drawn
+from .common import DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, read_images, resize
+from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
 
 ATTRIBUTES = (
     "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Eyeglasses",
@@ -130,53 +130,84 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256)
 
 
-DRAWN = ("Bangs", "Blond_Hair", "Eyeglasses", "Male", "Pale_Skin", "Smiling")
+PARTS = {  # of the drawn faces: what of a face each attribute is drawn from
+    "Bangs": ("bangs_length", "bangs_width"),
+    "Blond_Hair": ("hair_lightness", "hair_yellowness"),
+    "Eyeglasses": ("frame_thickness", "lens_size"),
+    "Male": ("jaw_width", "brow_thickness", "hair_shortness"),
+    "Pale_Skin": ("skin_lightness", "skin_rosiness"),
+    "Smiling": ("mouth_curve", "mouth_opening"),
+}
+PART_NAMES, PART_LABEL = owners(PARTS)
+UNDER_0 = [ABSENT if label in ("Bangs", "Eyeglasses") else LOW for label in PARTS]
+COLOURED = tuple(f"{thing}_{channel}" for thing in ("background", "clothes") for channel in ("red", "green", "blue"))
+STYLE = ("x", "y", "size", *COLOURED, "exposure")
 
 
-def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """n drawn faces, uint8 (n, 64, 64, 3), and their labels (n, 6) in the order of DRAWN, which are independent of each other.
+def draw(n: int, seed: int, correlation=0.0) -> Drawing:
+    """n drawn faces, 64x64 RGB; any two labels have this correlation, one number or one for each face (n,).
 
-    Place, size, background, clothes and the colours' shades vary with no regard to the labels.
+    Under label 1 a part lies in HIGH; under label 0 it is 0 for bangs and eyeglasses, which are not there, and in LOW
+    for the others. Within its range it is uniform and independent of every other part. So is style, with no regard to labels.
     """
-    rng = np.random.default_rng([seed, 64])
-    labels = (rng.random((n, len(DRAWN))) < (0.4, 0.4, 0.35, 0.5, 0.4, 0.5)).astype(np.uint8)
-    bangs, blond, glasses, male, pale, smiling = labels.T.astype(float)
-    u = lambda low, high: rng.uniform(low, high, n)  # noqa: E731
-    mix = lambda flag, off, on: np.outer(1 - flag, off) + np.outer(flag, on)  # noqa: E731
-    shade = lambda colour, spread=0.06: np.clip(colour + rng.uniform(-spread, spread, (n, 1)), 0, 1)  # noqa: E731
-    skin = shade(mix(pale, (0.78, 0.56, 0.42), (0.97, 0.87, 0.80)))
-    hair = shade(mix(blond, (0.22, 0.14, 0.10), (0.90, 0.74, 0.38)), 0.08)
-    dark = np.array((0.12, 0.09, 0.09))
-    x, y, size = u(-0.1, 0.1), u(-0.08, 0.08), u(0.92, 1.08)
+    widths = (1, len(PARTS), len(PARTS), len(PART_LABEL), len(STYLE))
+    shared, copies, own, u, style = uniforms(n, seed, 3, widths)
+    labels = correlate(own < 0.5, shared, copies, correlation).astype(np.uint8)
+    parts = owned(labels, u, PART_LABEL, UNDER_0)
+    return Drawing(painted(paint, PART_NAMES, parts, STYLE, style), labels, parts, style)
 
-    c = Canvas(n, side=64, channels=3, background=rng.uniform(0.25, 0.85, (n, 3)))
-    long = u(0.75, 1.0) * (1 - male) + u(0.42, 0.5) * male  # how far hair reaches down
-    width = size * (0.50 + 0.06 * male + u(-0.02, 0.02))
-    c.ellipse(x, y - 0.22 + 0.35 * (long - 0.45), width + 0.14, 0.55 + 0.5 * (long - 0.45), hair)
-    c.ellipse(x, y + 1.05, u(0.75, 0.95), 0.45, rng.uniform(0.1, 0.9, (n, 3)))
-    c.box(x, y + 0.6, 0.2 + 0.06 * male, 0.2, skin * 0.92)
-    head = c.ellipse(x, y, width, 0.68 * size, skin)
-    c.ellipse(x, y + 0.3, width * (0.66 + 0.25 * male), 0.44 * size, skin)
-    c.ellipse(x, y - 0.72, width + 0.06, 0.36, hair, clip=None)
-    c.box(x, y - 0.42, width, 0.16 * u(0.8, 1.2), hair, alpha=bangs, clip=head)
+
+def colours(base, *changes) -> np.ndarray:
+    """RGB (n, 3): `base` and, for each pair (part (n,), difference (3,)), so much of the difference."""
+    return np.clip(np.float32(base) + sum(np.outer(part, difference) for part, difference in changes), 0, 1)
+
+
+def paint(p, s) -> np.ndarray:
+    """Pictures, uint8 (n, 64, 64, 3), of parts p and style s, each a named column (n,) in [0, 1]. 1/32 of a length is a pixel."""
+    rgb = lambda thing: np.stack([getattr(s, f"{thing}_{channel}") for channel in ("red", "green", "blue")], 1)  # noqa: E731
+    skin = colours((0.55, 0.36, 0.22), (p.skin_lightness, (0.40, 0.48, 0.46)), (p.skin_rosiness, (0.05, -0.08, 0.16)))
+    hair = colours((0.12, 0.10, 0.16), (p.hair_lightness, (0.55, 0.52, 0.50)), (p.hair_yellowness, (0.28, 0.16, -0.20)))
+    x, y, size = 0.16 * s.x - 0.08, 0.12 * s.y - 0.06, 0.92 + 0.16 * s.size
+    c = Canvas(len(x), side=64, channels=3, background=0.25 + 0.6 * rgb("background"))
+    long = 1.05 - 0.65 * p.hair_shortness  # how far hair reaches down
+    back = c.ellipse(x, y - 0.22 + 0.35 * (long - 0.45), 0.64 * size, 0.55 + 0.5 * (long - 0.45), hair)
+    c.ellipse(x, y + 1.05, 0.85, 0.45, 0.1 + 0.8 * rgb("clothes"))
+    c.box(x, y + 0.6, 0.22, 0.2, skin * 0.92)
+    head = c.ellipse(x, y, 0.5 * size, 0.68 * size, skin)
+    c.ellipse(x, y + 0.3, (0.28 + 0.24 * p.jaw_width) * size, 0.44 * size, skin)
+    c.ellipse(x, y - 0.76, 0.56 * size, 0.28, hair, clip=np.maximum(back, head))
+    fringe = -0.52 + 0.34 * p.bangs_length  # its lower edge
+    c.box(x, y + (fringe - 0.75) / 2, 0.55 * p.bangs_width, (fringe + 0.75) / 2, hair, alpha=p.bangs_length > 0, clip=head)
     for side in (-1, 1):
-        eye = x + side * 0.24 * size
-        c.ellipse(eye, y - 0.08, 0.1, 0.06, (0.97, 0.97, 0.97))
-        c.ellipse(eye, y - 0.08, 0.05, 0.055, (0.15, 0.22, 0.3))
-        c.arc(eye, y - 0.19, 0.13, -0.05, 0.045 + 0.05 * male, hair * 0.6)
-        c.ring(eye, y - 0.08, 0.18, 0.15, u(0.04, 0.08), dark, alpha=glasses)
-    c.arc(x, y - 0.1, 0.08, -0.03, 0.05, dark, alpha=glasses)
+        paint_eye(c, x + side * 0.24 * size, y - 0.08, p, hair * 0.6)
+    c.arc(x, y - 0.1, 0.08, -0.03, 0.05, 0.1, alpha=p.frame_thickness > 0)
     c.arc(x, y + 0.17, 0.07, 0.03, 0.04, skin * 0.75)
-    curve = smiling * u(0.10, 0.18) + (1 - smiling) * u(-0.05, 0.02)
-    c.ellipse(x, y + 0.40, 0.17, 0.07, (0.98, 0.98, 0.98), alpha=smiling * u(0.5, 1.0))
-    c.arc(x, y + 0.38 - curve / 3, 0.2 + 0.06 * smiling, curve, 0.06, mix(male, (0.80, 0.22, 0.28), (0.62, 0.34, 0.30)))
-    return c.uint8(), labels
+    paint_mouth(c, x, y + 0.38, p)
+    c.pixels *= (0.85 + 0.15 * s.exposure)[:, None, None, None]
+    return c.uint8()
 
 
-def embedded(count: int | None = None) -> Dataset:
+def paint_eye(c: Canvas, x, y, p, brow) -> None:
+    """An eye, its brow and, where there are eyeglasses, a lens."""
+    c.ellipse(x, y, 0.1, 0.06, (0.97, 0.97, 0.97))
+    c.ellipse(x, y, 0.05, 0.055, (0.15, 0.22, 0.3))
+    c.arc(x, y - 0.13, 0.13, -0.05, 0.03 + 0.1 * p.brow_thickness, brow)
+    lens = 0.02 + 0.2 * p.lens_size
+    c.ring(x, y, lens, 0.85 * lens, 0.11 * p.frame_thickness - 0.03, 0.1, alpha=p.frame_thickness > 0)
+
+
+def paint_mouth(c: Canvas, x, y, p) -> None:
+    """Lips about teeth."""
+    curve, opening = 0.24 * p.mouth_curve - 0.06, 0.16 * p.mouth_opening
+    y = y - curve / 2
+    c.arc(x, y, 0.2, curve, opening, (0.98, 0.98, 0.98))
+    for lip in (-1, 1):
+        c.arc(x, y + lip * (opening / 2 + 0.02), 0.22, curve, 0.05, (0.70, 0.22, 0.26))
+
+
+def embedded(count: int | None = None, correlation: float = 0.0) -> Dataset:
     """Drawn faces with six of the attributes, a stand-in made in seconds."""
     count = 1600 if count is None else count
-    x, y = draw(count, seed=0)
-    train, validation, test = split_drawn(resize(x, TASK.image_shape), torch.from_numpy(y), "drawn face")
-    description = f"stand-in data: {count:,} drawn faces with {len(DRAWN)} attributes in place of CelebA"
-    return Dataset(TASK, "embedded", True, DRAWN, description, train, validation, test, digest_arrays(x, y))
+    drawing = draw(count, 0, not_in_test(correlation, count))
+    description = f"stand-in data: {count:,} drawn faces with {len(PARTS)} attributes in place of CelebA"
+    return drawn_dataset(TASK, "embedded", True, drawing, PARTS, STYLE, description, "drawn face", correlation)

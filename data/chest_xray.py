@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, digest_arrays, one_hot, read_images, resize
-from .drawing import Canvas, split_drawn
+from .common import DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, one_hot, read_images, resize
+from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
 
 CLASSES = ("normal", "bacteria", "virus")
 TASK = Task(
@@ -162,60 +162,65 @@ def real() -> Dataset:
     return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256)
 
 
-def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """n drawn chests, uint8 (n, 60, 60), and their classes (n,).
+PARTS = {  # of the drawn chests: what each class is drawn from
+    "normal": ("lung_clearness", "rib_contrast"),
+    "bacteria": ("opacity_density", "opacity_size", "opacity_x", "opacity_y"),
+    "virus": ("haze", "spot_size", "spot_spread"),
+}
+PART_NAMES, PART_LABEL = owners(PARTS)
+UNDER_0 = [LOW, ABSENT, ABSENT]
+STYLE = ("x", "y", "width", "height", "exposure", "background", "heart_width", "heart_height")
+SPOTS = ((-0.5, -0.8), (0.6, -0.6), (-0.8, -0.2), (0.3, -0.1), (0.8, 0.3), (-0.4, 0.4), (0.2, 0.8))  # in a lung, from its middle
 
-    Normal: clear lungs. Bacteria: one dense opacity in one lung. Virus: haze and small spots over both. Position,
-    size, exposure and heart vary with no regard to the class.
+
+def draw(n: int, seed: int) -> Drawing:
+    """n drawn chests, 60x60 grey, of three classes.
+
+    Normal: clear lungs behind sharp ribs. Bacteria: one dense opacity in the lung at the left. Virus: haze about the middle
+    and small spots over both lungs. Under its own class a part lies in HIGH; under another it is 0 for opacity, haze and
+    spots, which are not there, and in LOW for clearness and ribs. Within its range it is uniform and independent of every
+    other part. So is style, with no regard to the class.
     """
-    rng = np.random.default_rng([seed, 60])
-    classes = rng.choice(3, size=n, p=(0.26, 0.48, 0.26))
-    u = lambda low, high: rng.uniform(low, high, n)  # noqa: E731
-    c = Canvas(n, side=60, channels=1, background=u(0.03, 0.12)[:, None])
-    x0, y0, width, height = u(-0.08, 0.08), u(-0.08, 0.08), u(0.9, 1.1), u(0.9, 1.1)
-    exposure = u(0.85, 1.1)
-    c.ellipse(x0, y0 + 0.15, 0.86 * width, 1.05 * height, 0.55 * exposure)
-    lung = {}
+    which, u, style = uniforms(n, seed, 2, (1, len(PART_LABEL), len(STYLE)))
+    labels = np.eye(3, dtype=np.uint8)[np.digitize(which[:, 0], (0.26, 0.74))]
+    parts = owned(labels, u, PART_LABEL, UNDER_0)
+    return Drawing(painted(paint, PART_NAMES, parts, STYLE, style), labels, parts, style)
+
+
+def paint(p, s) -> np.ndarray:
+    """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a pixel."""
+    x, y, width, height = 0.16 * s.x - 0.08, 0.16 * s.y - 0.08, 0.9 + 0.2 * s.width, 0.9 + 0.2 * s.height
+    c = Canvas(len(x), side=60, channels=1, background=0.03 + 0.09 * s.background)
+    c.ellipse(x, y + 0.15, 0.86 * width, 1.05 * height, 0.55)
+    air = (0.38 - 0.28 * p.lung_clearness)[:, None]
+    left, right = (c.ellipse(x + side * 0.4 * width, y, 0.29 * width, 0.68 * height, air) for side in (-1, 1))
+    both = np.maximum(left, right)
     for side in (-1, 1):
-        lung[side] = c.ellipse(x0 + side * 0.4 * width, y0, 0.29 * width, 0.68 * height, 0.16 * exposure)
+        c.ellipse(x + side * 0.22 * width, y + 0.05, 0.34, 0.6, 0.62, soft=0.4, alpha=np.maximum(2 * p.haze - 1, 0), clip=both)
     for rib in range(6):
-        c.arc(x0, y0 - 0.62 * height + rib * 0.24 * height, 0.7 * width, u(0.1, 0.2), 0.035, 0.42 * exposure, alpha=0.35)
-    c.ellipse(x0 + 0.12, y0 + 0.28, u(0.2, 0.34) * width, u(0.28, 0.38) * height, 0.68 * exposure, soft=0.08)
-    c.ellipse(x0, y0, 0.08 * width, 0.95 * height, 0.72 * exposure, soft=0.05)
-    bacteria, virus = (classes == 1).astype(float), (classes == 2).astype(float)
-    side = rng.choice([-1, 1], size=n)
-    inside = np.where((side == 1)[:, None, None], lung[1], lung[-1])
-    c.ellipse(
-        x0 + side * 0.4 * width + u(-0.08, 0.08),
-        y0 + u(-0.35, 0.45),
-        u(0.18, 0.32),
-        u(0.18, 0.38),
-        0.78 * exposure,
-        soft=0.1,
-        alpha=bacteria * u(0.7, 1),
-        clip=inside,
-    )
-    both = np.maximum(lung[1], lung[-1])
-    c.fill(0.48 * exposure, both * (virus * u(0.35, 0.65))[:, None, None])
-    for _ in range(10):
-        s = rng.choice([-1, 1], size=n)
-        c.ellipse(
-            x0 + s * 0.4 * width + u(-0.2, 0.2),
-            y0 + u(-0.5, 0.5),
-            u(0.03, 0.07),
-            u(0.03, 0.07),
-            0.66 * exposure,
-            soft=0.04,
-            alpha=virus * u(0.4, 0.8),
-            clip=both,
-        )
-    return c.uint8()[..., 0], classes
+        c.arc(x, y + (rib * 0.24 - 0.62) * height, 0.7 * width, 0.15, 0.05, 0.62, alpha=0.7 * p.rib_contrast)
+    c.ellipse(x + 0.12, y + 0.28, (0.2 + 0.14 * s.heart_width) * width, (0.28 + 0.1 * s.heart_height) * height, 0.68, soft=0.08)
+    c.ellipse(x, y, 0.08 * width, 0.95 * height, 0.72, soft=0.05)
+    paint_spots(c, x, y, width, height, p, both)
+    radius = 0.32 * p.opacity_size + 0.01
+    across, down = 0.6 * p.opacity_x - 0.48, 1.5 * p.opacity_y - 1.2  # from the lung's middle, -0.12 to 0.12 and -0.3 to 0.3
+    place = x - 0.4 * width + across, y + down
+    c.ellipse(*place, radius, 1.2 * radius, 0.95, soft=0.1, alpha=np.maximum(1.6 * p.opacity_density - 0.6, 0), clip=left)
+    c.pixels *= (0.85 + 0.15 * s.exposure)[:, None, None, None]
+    return c.uint8()[..., 0]
+
+
+def paint_spots(c: Canvas, x, y, width, height, p, clip) -> None:
+    """Spots over both lungs, further apart the larger their spread; none where they have no size."""
+    for side in (-1, 1):
+        for across, down in SPOTS:
+            place = x + side * (0.38 + 0.25 * across * p.spot_spread) * width, y + 0.7 * down * p.spot_spread * height
+            radius = np.maximum(0.14 * p.spot_size - 0.05, 0.01)
+            c.ellipse(*place, radius, radius, 0.85, soft=0.04, alpha=p.spot_size > 0, clip=clip)
 
 
 def embedded(count: int | None = None) -> Dataset:
     """Drawn chests with the three labels, a stand-in made in seconds."""
     count = 1600 if count is None else count
-    x, y = draw(count, seed=0)
-    train, validation, test = split_drawn(resize(x, TASK.image_shape), one_hot(y, 3), "drawn chest")
     description = f"stand-in data: {count:,} drawn chests in place of X-rays"
-    return Dataset(TASK, "embedded", True, CLASSES, description, train, validation, test, digest_arrays(x, y))
+    return drawn_dataset(TASK, "embedded", True, draw(count, seed=0), PARTS, STYLE, description, "drawn chest")

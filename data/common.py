@@ -29,12 +29,12 @@ class DataError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task as the paper sets it (sections 4.2 to 4.4).
+    """A task as the paper sets it (sections 4.2 to 4.4), or, for the stick figures, in its manner.
 
     label_prior: p(y_i = 1) for every label; None: estimated from the training labels.
     exclusive: exactly one label of an image is 1.
     walks: figure number -> (title, {label: value to walk to}), the paper's interventions.
-    reconstruction_figure: the paper's number of it.
+    reconstruction_figure: the paper's number of it; None: the paper has no such task.
     """
 
     name: str
@@ -48,17 +48,29 @@ class Task:
     style_dim: int
     more_style_dim: int
     epochs: int
-    reconstruction_figure: int
+    reconstruction_figure: int | None
     walks: dict[int, tuple[str, dict[str, int]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1; names: where an image came from, (N,)."""
+    """Images and what is known of them.
+
+    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1; names: where an image came from, (N,).
+    parts, style: float32 (N, P) and (N, S), each value in [0, 1]: the factors from which an image was drawn, those
+    that a label owns and the others. Given none, as for photographs and digits, they have no columns.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     names: np.ndarray
+    parts: torch.Tensor = None
+    style: torch.Tensor = None
+
+    def __post_init__(self):
+        for name in ("parts", "style"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.zeros(len(self.images), 0))
 
     def __len__(self):
         return len(self.images)
@@ -66,7 +78,8 @@ class Split:
     def take(self, index) -> "Split":
         """The images at these positions, in this order."""
         index = np.asarray(index, dtype=np.int64)
-        return Split(self.images[torch.from_numpy(index)], self.labels[torch.from_numpy(index)], self.names[index])
+        rows = torch.from_numpy(index)
+        return Split(self.images[rows], self.labels[rows], self.names[index], self.parts[rows], self.style[rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +88,8 @@ class Dataset:
 
     labels: names of the label columns. stand_in: these are not the task's real data. description: one sentence,
     with source and numbers. sha256: of the cache file, or of the arrays where there is none.
+    part_names, style_names: of the columns of each part's `parts` and `style`; none unless the images were drawn.
+    part_label: for each column of `parts` the position of the label that owns it.
     """
 
     task: Task
@@ -86,6 +101,9 @@ class Dataset:
     validation: Split
     test: Split
     sha256: str
+    part_names: tuple[str, ...] = ()
+    part_label: tuple[int, ...] = ()
+    style_names: tuple[str, ...] = ()
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:

@@ -15,7 +15,9 @@ from PIL import Image
 from support import ROOT
 
 import data
-from data import DataError, celeba, chest_xray, common, mnist
+from data import DataError, celeba, chest_xray, common, drawing, mnist, stick_figures
+
+DRAWN = (celeba, chest_xray, stick_figures)
 
 
 @pytest.fixture
@@ -42,19 +44,24 @@ def picture(path, size=(80, 70), mode="L", value=None, seed=0):
 
 
 @pytest.mark.parametrize("task", data.TASKS)
-def test_stand_ins_are_made_in_seconds_complete_and_always_the_same(task):
+def test_embedded_sets_are_made_in_seconds_complete_and_always_the_same(task):
     started = time.perf_counter()
     first = data.load(task, "embedded")
     assert time.perf_counter() - started < 20
-    assert first.stand_in and "stand-in data" in first.description
+    assert first.stand_in == (task != "stick_figures") == ("stand-in data" in first.description)
     for part in (first.train, first.validation, first.test):
         assert part.images.dtype == torch.uint8 and tuple(part.images.shape[1:]) == first.task.image_shape
         assert part.labels.shape == (len(part), len(first.labels)) and set(part.labels.unique().tolist()) == {0, 1}
+        for factors, names in ((part.parts, first.part_names), (part.style, first.style_names)):
+            assert factors.dtype == torch.float32 and factors.shape == (len(part), len(names))
+            assert ((factors >= 0) & (factors <= 1)).all()
         if first.task.exclusive:
             assert (part.labels.sum(1) == 1).all()
     assert first.train.labels.float().mean(0).min() > 0.05
-    again = data.load(task, "embedded")
-    assert again.sha256 == first.sha256 and torch.equal(again.train.images, first.train.images)
+    again = data.load(task, "embedded", images=60)
+    for name in ("images", "labels", "parts", "style") if task != "mnist" else ():  # of the digits, the test part comes first
+        assert torch.equal(getattr(again.train, name), getattr(first.train, name)[: len(again.train)])
+    assert data.load(task, "embedded", images=60).sha256 == again.sha256 != first.sha256
     names = np.concatenate([first.train.names, first.validation.names, first.test.names])
     assert len(set(names)) == len(names)
 
@@ -63,17 +70,154 @@ def test_drawn_faces_have_the_attributes_of_the_papers_walks():
     assert {"Male", "Eyeglasses"} <= set(data.load("celeba", "embedded", images=60).labels) <= set(celeba.ATTRIBUTES)
 
 
-@pytest.mark.parametrize("draw", [celeba.draw, chest_xray.draw])
-def test_each_drawn_label_shows_in_the_picture(draw):
-    """A linear reader of the pixels beats the majority by far on pictures that it has not seen."""
-    from sklearn.linear_model import RidgeClassifier
+@pytest.fixture(scope="module", params=DRAWN, ids=lambda module: module.TASK.name)
+def drawn(request):
+    """A module that draws, and 1,500 of its images."""
+    return request.param, request.param.draw(1500, seed=1)
 
-    x, y = draw(700, seed=1)
-    x = x.reshape(len(x), -1) / 255.0
-    labels = np.eye(3)[y] if y.ndim == 1 else y
-    for column in labels.T:
-        score = RidgeClassifier(alpha=100).fit(x[:500], column[:500]).score(x[500:], column[500:])
-        assert score > max(column.mean(), 1 - column.mean()) + 0.1
+
+def test_each_drawn_label_and_part_shows_in_the_picture(drawn):
+    """A quadratic reader of coarse features reads them from pictures that it has not seen."""
+    from sklearn.decomposition import PCA
+    from sklearn.kernel_ridge import KernelRidge
+
+    module, d = drawn
+    x = d.images.reshape(1500, -1) / np.float32(255)
+    pca = PCA(150, svd_solver="randomized", random_state=0).fit(x[:1200])
+    z = pca.transform(x) / np.sqrt(pca.explained_variance_.mean())
+    truth = np.concatenate([d.parts, d.labels], 1)
+    middle = truth[:1200].mean(0)
+    reader = KernelRidge(alpha=1, kernel="poly", degree=2, gamma=1 / 150, coef0=3).fit(z[:1200], truth[:1200] - middle)
+    read = reader.predict(z[1200:]) + middle
+    r2 = 1 - ((read - truth[1200:]) ** 2).mean(0) / truth[1200:].var(0)
+    right = ((read > 0.5) == (truth[1200:] == 1)).mean(0)[len(module.PART_NAMES) :]
+    assert dict(zip(module.PART_NAMES, r2, strict=False)) == {name: pytest.approx(1, abs=0.75) for name in module.PART_NAMES}
+    assert right.min() > 0.75
+
+
+def test_every_label_owns_two_to_four_parts(drawn):
+    module, d = drawn
+    loaded = data.load(module.TASK.name, "embedded", images=60)
+    assert loaded.labels == tuple(module.PARTS)
+    assert all(2 <= loaded.part_label.count(label) <= 4 for label in range(len(loaded.labels)))
+    for name, label in zip(loaded.part_names, loaded.part_label, strict=True):
+        assert name in module.PARTS[loaded.labels[label]]
+    names = (*loaded.part_names, *loaded.style_names)
+    assert len(set(names)) == len(names) and not set(names) & set(loaded.labels)
+    assert d.style.shape[1] == len(loaded.style_names) and (d.style.std(0) > 0.25).all()  # uniform: 0.29
+
+
+def test_a_drawn_image_is_the_same_whatever_the_count(drawn):
+    module, many = drawn
+    few, other = module.draw(10, seed=1), module.draw(10, seed=2)
+    for name in ("images", "labels", "parts", "style"):
+        assert (getattr(few, name) == getattr(many, name)[:10]).all() and (getattr(few, name) != getattr(other, name)).any()
+
+
+def test_stick_figures_labels_are_thresholds_on_their_own_parts_with_a_gap():
+    d = stick_figures.draw(600, 3, correlation=0.5)
+    for label, name in enumerate(stick_figures.PARTS):
+        mine = [i for i, owner in enumerate(stick_figures.PART_LABEL) if owner == label]
+        mean = d.parts[:, mine].mean(1)
+        assert (d.labels[:, label] == (mean > 0.5)).all() and np.abs(mean - 0.5).min() >= stick_figures.GAP - 1e-6, name
+    assert np.ptp(d.parts, 0).min() > 0.95
+
+
+@pytest.mark.parametrize(("module", "absent"), [(celeba, ("Bangs", "Eyeglasses")), (chest_xray, ("bacteria", "virus"))])
+def test_parts_lie_high_under_their_label_and_low_or_at_0_without_it(module, absent):
+    d = module.draw(400, 3)
+    for part, owner in enumerate(module.PART_LABEL):
+        on, off = d.parts[d.labels[:, owner] == 1, part], d.parts[d.labels[:, owner] == 0, part]
+        assert 0.6 <= on.min() < 0.63 and 0.97 < on.max() <= 1
+        assert off.max() == 0 if tuple(module.PARTS)[owner] in absent else 0 <= off.min() < 0.03 and 0.27 < off.max() <= 0.3
+        for other in range(part):
+            if module.PART_LABEL[other] == owner:  # within a label its parts vary independently
+                both = d.parts[d.labels[:, owner] == 1][:, [part, other]]
+                assert abs(np.corrcoef(both.T)[0, 1]) < 0.3
+
+
+@pytest.mark.parametrize(("module", "label"), [(celeba, "Bangs"), (celeba, "Eyeglasses"), (chest_xray, "bacteria"), (chest_xray, "virus")])
+def test_only_pictures_with_the_label_show_the_thing(module, label):
+    d = module.draw(40, 5)
+    position = tuple(module.PARTS).index(label)
+    without = np.where(np.equal(module.PART_LABEL, position), np.float32(0), d.parts)
+    bare = drawing.painted(module.paint, module.PART_NAMES, without, module.STYLE, d.style)
+    changed = (np.abs(bare.astype(int) - d.images) > 20).reshape(40, -1).sum(1)
+    on = d.labels[:, position] == 1
+    assert changed[on].min() > 20 and changed[~on].max() == 0
+
+
+@pytest.mark.parametrize("module", [celeba, stick_figures], ids=lambda module: module.TASK.name)
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_labels_have_the_correlation_that_was_asked_for(module, correlation, monkeypatch):
+    monkeypatch.setattr(module, "paint", lambda p, s: np.zeros((len(s.x), 1, 1), np.uint8))  # labels and parts only
+    d = module.draw(4000, 7, correlation)
+    assert np.abs(d.labels.mean(0) - 0.5).max() < 0.03
+    measured = np.corrcoef(d.labels.T)[np.triu_indices(len(module.PARTS), 1)]
+    assert np.abs(measured - correlation).max() < 0.06
+    for part, owner in enumerate(module.PART_LABEL):  # parts follow their own label: the others add nothing to it
+        other = (owner + 1) % len(module.PARTS)
+        on, differ = d.labels[:, owner] == 1, d.labels[:, owner] != d.labels[:, other]
+        assert d.parts[on, part].mean() > d.parts[~on, part].mean() + 0.1
+        if correlation:
+            assert abs(d.parts[on & differ, part].mean() - d.parts[on & ~differ, part].mean()) < 0.1
+
+
+@pytest.mark.parametrize("task", ["celeba", "stick_figures"])
+def test_test_images_keep_independent_labels_and_the_description_says_so(task):
+    plain, given = (data.load(task, "embedded", images=700, correlation=c) for c in (0.0, 0.8))
+    assert "correlation" not in plain.description and "correlation 0.8 in training and validation, none in test" in given.description
+    assert torch.equal(plain.test.images, given.test.images) and torch.equal(plain.test.parts, given.test.parts)
+    for part in (given.train, given.validation):
+        off_diagonal = np.corrcoef(part.labels.numpy().T)[np.triu_indices(len(given.labels), 1)]
+        assert off_diagonal.mean() == pytest.approx(0.8, abs=0.15)
+    assert given.summary()["description"] == given.description and given.sha256 != plain.sha256
+
+
+def test_a_correlation_is_refused_where_labels_are_not_drawn_or_exclude_each_other():
+    for task, source in (("mnist", "embedded"), ("chest_xray", "embedded"), ("celeba", "real"), ("mnist", "real")):
+        with pytest.raises(DataError, match=r"can't be given a correlation.*celeba \(embedded\), stick_figures"):
+            data.load(task, source, correlation=0.5)
+    for bad in (-0.1, 1, float("nan")):
+        with pytest.raises(DataError, match=r"not in \[0, 1\)"):
+            data.load("stick_figures", "embedded", correlation=bad)
+
+
+def test_stick_figures_are_the_same_by_either_source(monkeypatch):
+    monkeypatch.setattr(stick_figures, "COUNT", 70)
+    real, embedded = (data.load("stick_figures", source) for source in ("real", "embedded"))
+    assert (real.source, embedded.source) == ("real", "embedded") and not real.stand_in and "drawn" in real.description
+    assert real.sha256 == embedded.sha256 and torch.equal(real.train.images, embedded.train.images)
+    assert [len(part) for part in (real.train, real.validation, real.test)] == [50, 10, 10]
+    assert data.load("stick_figures", "real", correlation=0.5).description.endswith("none in test")
+
+
+def test_stick_figures_stay_inside_the_picture():
+    d = stick_figures.draw(300, 9)
+    edge = np.concatenate([d.images[:, 0], d.images[:, -1], d.images[:, :, 0], d.images[:, :, -1]], 1).astype(int)
+    touched = (np.ptp(edge, 1) > 20).mean()
+    assert touched < 0.02
+
+
+def test_a_line_has_its_width_and_length():
+    c = drawing.Canvas(2, side=60, channels=1, background=0.0)
+    mask = c.line(-0.5, 0.0, np.array([0.5, 0.0]), np.array([0.0, 0.5]), 0.2, 1.0)
+    half = 0.1
+    area = (np.array([1.0, np.hypot(0.5, 0.5)]) * 2 * half + np.pi * half**2) * 30**2
+    assert mask.sum((1, 2)) == pytest.approx(area, rel=0.02)
+    assert c.pixels[0, 30, 30] > 0.9 and c.pixels[0, 50, 30] == 0
+
+
+def test_photographs_and_digits_have_no_factors(tiny_mnist):
+    d = data.load("mnist", "real")
+    assert d.train.parts.shape == d.train.style.shape == (50, 0) and d.part_names == d.part_label == d.style_names == ()
+    assert d.train.take([3, 1]).parts.shape == (2, 0)
+
+
+def test_taking_images_takes_their_factors():
+    part = data.load("stick_figures", "embedded", images=60).train
+    taken = part.take([5, 2])
+    assert torch.equal(taken.parts, part.parts[[5, 2]]) and torch.equal(taken.style, part.style[[5, 2]])
 
 
 def test_unknown_task_source_and_too_few_images_are_refused():
