@@ -7,7 +7,7 @@ with open(f"notebooks/profiles/{PROFILE}.yaml") as file:
     SETTINGS = yaml.safe_load(file)
 
 TASKS = ("celeba", "mnist", "chest_xray", "stick_figures")
-EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
+EXPERIMENTS = SETTINGS["experiments"]
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 
 
@@ -98,8 +98,15 @@ CHARACTERISTICS = experiment(
     [*expand("effects_{task}", task=SEVERAL), *expand("latents_{task}", task=SEVERAL), *expand("parts_{task}", task=DRAWN)],
 )
 ALLOCATION = experiment("allocation", ["allocation.csv", "allocation_comparison.csv"], [])
-EVERY = (CLASSIFICATION, RECONSTRUCTION, INTERVENTION, OBJECTIVE, CHARACTERISTICS, ALLOCATION)
-EXPERIMENT_FILES = [path for e in EVERY for path in (*e["tables"], *e["figures"])]
+FILES = dict(
+    classification=CLASSIFICATION,
+    reconstruction=RECONSTRUCTION,
+    intervention=INTERVENTION,
+    objective=OBJECTIVE,
+    characteristics=CHARACTERISTICS,
+    allocation=ALLOCATION,
+)
+EXPERIMENT_FILES = [path for name in EXPERIMENTS for path in (*FILES[name]["tables"], *FILES[name]["figures"])]
 TRAINED = [f"{run}/{name}" for run in RUNS for name in RECORDS]
 
 

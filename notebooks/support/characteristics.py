@@ -19,7 +19,7 @@ from .runs import Run
 from .settings import ModelSpec, Profile
 from .tables import _columns, _list, _number
 
-JUDGE_STEPS = 1_000  # of 64 images
+JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 40  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most
 
 
@@ -36,7 +36,7 @@ def factor_owner(data: Dataset) -> np.ndarray:
 
 def train_judge(data: Dataset, seed: int = 0) -> core.Judge:
     """The task's judge: about JUDGE_STEPS steps on the training part."""
-    epochs = max(3, round(JUDGE_STEPS * 64 / len(data.train)))
+    epochs = min(JUDGE_EPOCHS, max(3, round(JUDGE_STEPS * 64 / len(data.train))))
     return core.fit_judge(data.train.images, data.train.labels, factors(data, data.train), epochs=epochs, seed=seed)
 
 
@@ -315,8 +315,10 @@ def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> 
 # --- figures ----------------------------------------------------------------------------------------------------
 
 
-def effect_figure(table: pd.DataFrame, data: Dataset, profile: Profile, name: str) -> None:
+def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profile, name: str) -> None:
     """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what changes."""
+    about = _about(run, data)
+    table = effects[(effects[["task", "model", "seed"]] == [about["task"], about["model"], about["seed"]]).all(axis=1)]
     table = table.assign(row=table["label"] + " " + table["latent"].astype(str), column=table["on"])
     order = {"label": 0, "part": 1, "style": 2}
     columns = table.drop_duplicates("column").sort_values("kind", key=lambda k: k.map(order), kind="stable")

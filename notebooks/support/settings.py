@@ -23,7 +23,8 @@ class SettingsError(Exception):
 class Profile:
     """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
     batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
-    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models."""
+    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models. experiments: the notebooks
+    that compare the runs."""
 
     profile: str
     source: str
@@ -32,6 +33,7 @@ class Profile:
     epochs: int | dict | None
     batch_size: int | dict | None
     images: int | dict | None
+    experiments: list
 
     @property
     def folder(self) -> Path:
@@ -53,6 +55,7 @@ class Profile:
         return [(model, seed) for model, own in seeds.items() for seed in (self.value("seeds", task) if own is None else own)]
 
 
+EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
 KEYS = tuple(field.name for field in dataclasses.fields(Profile))
 
 
@@ -82,6 +85,8 @@ def read_profile(name: str, **changes) -> Profile:
                     raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
             elif not (value is None or whole(value, 1)):
                 raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
+    if not set(values["experiments"]) <= set(EXPERIMENTS):
+        raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
     return Profile(**values)
