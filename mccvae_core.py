@@ -1263,25 +1263,34 @@ def effective_number(effects: np.ndarray) -> float:
 class Judge(nn.Module):
     """A small convolutional network that reads labels, and for drawn data the continuous factors, from a picture.
 
-    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer.
+    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer. Each pixel's place
+    is given beside its colour, for it must read places.
     """
 
     def __init__(self, image_shape, labels: int, factors: int):
         super().__init__()
-        channels = (image_shape[0], 24, 48, 64, 96)
+        channels = (image_shape[0] + 2, 24, 48, 64, 96)
         layers = [
             m
             for i, o in itertools.pairwise(channels)
             for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.BatchNorm2d(o, momentum=0.3), nn.ReLU())
         ]
         side = _image_sides(image_shape[1])[-1]
-        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * side**2, 128), nn.ReLU())
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * side**2, 128), nn.ReLU())
         self.labels, self.head = labels, nn.Linear(128, labels + factors)
+        line = torch.linspace(-1, 1, image_shape[1])
+        self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij"))[None], persistent=False)
+        self.register_buffer("mean", torch.zeros(factors))
+        self.register_buffer("sd", torch.ones(factors))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (B, *image_shape) in [0, 1] -> (B, 128)."""
+        return self.layers(torch.cat([x, self.place.expand(len(x), -1, -1, -1)], 1).contiguous(memory_format=torch.channels_last))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, *image_shape) in [0, 1] -> label logits (B, L) and factors (B, F)."""
         out = self.head(self.features(x))
-        return out[:, : self.labels], out[:, self.labels :]
+        return out[:, : self.labels], self.mean + self.sd * out[:, self.labels :]
 
     @torch.no_grad()
     def read(self, x: Tensor, batch_size: int = 512) -> tuple[Tensor, Tensor]:
@@ -1292,22 +1301,24 @@ class Judge(nn.Module):
 
 
 def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64) -> Judge:
-    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F), NaN where one says
-    nothing (the thickness of glasses that are not there). Adam with a cosine schedule; labels by cross-entropy, factors by squares."""
+    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F): Adam, its rate going up and
+    down over the `epochs`; labels by cross-entropy, factors, of unit variance, by squares."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge(tuple(images.shape[1:]), labels.shape[1], factors.shape[1]).to(memory_format=torch.channels_last)
-    adam = torch.optim.Adam(judge.parameters(), lr=2e-3, fused=True)
+    if factors.shape[1]:
+        judge.mean.copy_(factors.mean(0))
+        judge.sd.copy_(factors.std(0).clamp(min=1e-3))
+    adam = torch.optim.AdamW(judge.parameters(), weight_decay=0.02, fused=True)
     steps = epochs * math.ceil(len(images) / batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=3e-3, total_steps=steps)
     rng = np.random.default_rng([seed, 4])
     judge.train()
     for _ in range(epochs):
         for index in np.array_split(rng.permutation(len(images)), math.ceil(len(images) / batch_size)):
             logits, read = judge(to_images(images[index]))
-            known = ~factors[index].isnan()
-            squares = (read - factors[index].nan_to_num())[known] ** 2
-            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 10 * squares.sum() / max(1, known.sum())
+            squares = ((read - factors[index]) / judge.sd) ** 2
+            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 3 * squares.sum() / max(1, squares.numel())
             adam.zero_grad(set_to_none=True)
             loss.backward()
             adam.step()
@@ -1316,12 +1327,11 @@ def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, s
 
 
 def judge_scores(judge: Judge, images: Tensor, labels: Tensor, factors: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The judge's own test: accuracy of each label (L,), and R^2 of each factor (F,) over the images where it is not NaN."""
+    """The judge's own test, on uint8 images: accuracy of each label (L,) and R^2 of each factor (F,)."""
     from sklearn.metrics import r2_score
 
     p, read = judge.read(to_images(images))
-    known = ~factors.isnan()
-    r2 = [r2_score(factors[k, i], read[k, i]) if k.sum() > 1 else math.nan for i, k in enumerate(known.T)]
+    r2 = [r2_score(truth, value) for truth, value in zip(factors.T, read.T, strict=True)]
     return ((p > 0.5) == labels.bool()).float().mean(0).numpy(), np.array(r2)
 
 

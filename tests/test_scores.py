@@ -157,14 +157,14 @@ def test_a_swap_takes_the_label_and_keeps_the_others(open_model):
 
 @pytest.fixture(scope="module")
 def judged():
-    """Grey squares: label 0 is bright, label 1 lies right; factors: brightness, and the place of those that lie right."""
+    """Grey squares: label 0 is bright, label 1 lies right; factors: brightness and place."""
     rng = np.random.default_rng(0)
     bright, place = rng.uniform(0.2, 0.5, 700) + 0.5 * rng.integers(0, 2, 700), rng.integers(5, 50, 700)
     images = torch.zeros(700, 1, 60, 60)
     for i in range(700):
         images[i, 0, 20:40, place[i] : place[i] + 10] = float(bright[i])
     labels = torch.tensor(np.stack([bright > 0.6, place > 27], 1)).to(torch.uint8)
-    factors = torch.tensor(np.stack([bright, np.where(place > 27, place / 50, np.nan)], 1)).float()
+    factors = torch.tensor(np.stack([bright, place / 50], 1)).float()
     images = (images * 255).to(torch.uint8)
     judge = core.fit_judge(images[:500], labels[:500], factors[:500], epochs=10)
     return judge, images[500:], labels[500:], factors[500:]

@@ -23,10 +23,9 @@ JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 40  # of 64 images; no more than so many epoc
 PROBED = 3_000  # images that a probe is fitted on, at most
 
 
-def factors(data: Dataset, split: Split) -> torch.Tensor:
-    """(N, F): the parts, then the style of drawn images. A part is NaN where its label is 0: there it may not be in the picture."""
-    there = split.labels[:, list(data.part_label)].bool()
-    return torch.cat([torch.where(there, split.parts, torch.nan), split.style], dim=1)
+def factors(split: Split) -> torch.Tensor:
+    """(N, F): the parts, then the style of drawn images."""
+    return torch.cat([split.parts, split.style], dim=1)
 
 
 def factor_owner(data: Dataset) -> np.ndarray:
@@ -37,12 +36,17 @@ def factor_owner(data: Dataset) -> np.ndarray:
 def train_judge(data: Dataset, seed: int = 0) -> core.Judge:
     """The task's judge: about JUDGE_STEPS steps on the training part."""
     epochs = min(JUDGE_EPOCHS, max(3, round(JUDGE_STEPS * 64 / len(data.train))))
-    return core.fit_judge(data.train.images, data.train.labels, factors(data, data.train), epochs=epochs, seed=seed)
+    return core.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
 
 
 def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
-    """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²)."""
-    accuracy, r2 = core.judge_scores(judge, data.test.images, data.test.labels, factors(data, data.test))
+    """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²; of a part also
+    among the images that have its label)."""
+    accuracy, r2 = core.judge_scores(judge, data.test.images, data.test.labels, factors(data.test))
+    within = {core.STYLE: np.full(len(r2), math.nan)}
+    for label in set(data.part_label):
+        mine = data.test.take(np.flatnonzero(data.test.labels[:, label]))
+        within[label] = core.judge_scores(judge, mine.images, mine.labels, factors(mine))[1]
     rate = data.test.labels.float().mean(0).numpy()
     about = {"task_title": data.task.title, "stand_in": data.stand_in, "n": len(data.test)}
     rows = [
@@ -50,28 +54,23 @@ def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
         for name, a, p in zip(data.labels, accuracy, rate, strict=True)
     ]
     names = [*data.part_names, *data.style_names]
-    kinds = ["style" if owner == core.STYLE else "part" for owner in factor_owner(data)]
-    return pd.DataFrame(rows + [about | {"target": n, "kind": k, "r2": r} for n, k, r in zip(names, kinds, r2, strict=True)])
+    for f, (name, owner) in enumerate(zip(names, factor_owner(data), strict=True)):
+        kind = "style" if owner == core.STYLE else "part"
+        rows.append(about | {"target": name, "kind": kind, "r2": r2[f], "r2_within": within[owner][f]})
+    return pd.DataFrame(rows)
 
 
 def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """`judge_table` for showing: labels of a task in one row, its parts and style factors one by one below."""
+    """`judge_table` for showing: a row a task and kind, mean and lowest score."""
     rows = []
     for (task, kind), part in table.groupby(["task_title", "kind"], sort=False):
-        value = "accuracy" if kind == "label" else "r2"
+        value, score = ("accuracy", "accuracy") if kind == "label" else ("r2", "R²")
         worst = part.loc[part[value].idxmin()]
-        rows.append(
-            {
-                "task": task,
-                "reads": f"{len(part)} {kind}{'s' * (len(part) > 1 and kind != 'style')}",
-                "score": "accuracy" if kind == "label" else "R²",
-            }
-            | {
-                "mean": part[value].mean(),
-                "lowest": f"{worst[value]:.3f} ({worst['target'].replace('_', ' ')})",
-                "majority": part.get("majority").mean(),
-            }
-        )
+        row = {"task": task, "reads": f"{kind}: {len(part)}", "score": score, "mean": part[value].mean()}
+        row |= {"lowest": f"{worst[value]:.3f} ({worst['target'].replace('_', ' ')})"}
+        if kind != "style":
+            row |= {"majority": part["majority"].mean()} if kind == "label" else {"among images with the label": part["r2_within"].mean()}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
