@@ -739,7 +739,8 @@ def fit(
             row |= {f"{prefix}_{name}": value for name, value in _means(batches).items()}
         row["seconds"] = round(time.perf_counter() - start, 3)
         if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-            raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number; the state after epoch {epoch - 1} is kept")
+            kept = "" if checkpoint is None or epoch == 1 else f"; the state after epoch {epoch - 1} is kept"
+            raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number{kept}")
         history.append(row if measure is None else row | measure(epoch))
         if checkpoint is not None:
             save_checkpoint(checkpoint, model, optimizer, log_px, history, identity)
@@ -836,6 +837,10 @@ def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, log_px:
         f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)
     ]:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
+    shapes = {f"model.{name}": value.shape for name, value in model.state_dict().items()} | {"log_px": log_px.shape}
+    unfit = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
+    if unfit or "history" not in metadata:
+        raise CheckpointError(f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)")
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
     moments, parameters = {}, optimizer.param_groups[0]["params"]
     for name, value in tensors.items():

@@ -51,6 +51,7 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
         ("demo", {"seeds": [-1]}, "seeds must be whole numbers"),
         ("demo", {"seeds": 3}, "seeds must be whole numbers"),
         ("demo", {"colour": 1}, "differs in colour"),
+        ("demo", {"experiments": ["magic"]}, "experiments must be among"),
     ],
 )
 def test_bad_settings_are_named(name, changes, message):

@@ -1,10 +1,12 @@
 """Training, files, evaluation and interventions of the core."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import mccvae_core as core
@@ -120,6 +122,13 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_loaded(small_data, s
     with pytest.raises(core.CheckpointError, match="k 1 there, 3 here"):
         core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=path, identity={"k": 3, "s": 2})
     assert torch.equal(before, weights(model))
+    whole = safetensors.torch.load_file(path)
+    for lacking in ("log_px", "model.classifier_weight"):
+        metadata = {"identity": json.dumps({"k": 1, "s": 2}), "history": "[]"}
+        safetensors.torch.save_file({k: v for k, v in whole.items() if k != lacking}, tmp_path / "part", metadata)
+        with pytest.raises(core.CheckpointError, match=f"no whole checkpoint .{lacking}"):
+            core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=tmp_path / "part", identity={"k": 1, "s": 2})
+    assert torch.equal(before, weights(model))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(core.CheckpointError, match="can't be read"):
         core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=path, identity={"k": 1, "s": 2})
@@ -136,6 +145,8 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_checkpoint(small
     with pytest.raises(core.TrainingError, match=r"epoch 2: labelled_loss.*state after epoch 1 is kept"):
         core.fit(model, images, labels, batch_size=20, epochs=3, seed=0, checkpoint=path)
     assert path.read_bytes() == good
+    with pytest.raises(core.TrainingError, match=r"is not a finite number$"):
+        core.fit(model, images, labels, batch_size=20, epochs=3, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -186,4 +186,6 @@ def allocation(profile: Profile) -> None:
         table, comparison = tables.read_table(profile, "allocation"), tables.read_table(profile, "allocation_comparison")
         stand_in = bool(table["stand_in"].any())
         tables.display_table(characteristics.allocation_columns(table), "Ways to spend as many latents", stand_in=stand_in)
-        tables.display_table(characteristics.comparison_columns(comparison), "Differences, paired over seeds", stand_in=stand_in)
+        tables.display_table(
+            characteristics.comparison_columns(comparison), "Where needed against the other ways, paired over seeds", stand_in=stand_in
+        )
