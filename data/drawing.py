@@ -69,7 +69,7 @@ def named(names: tuple[str, ...], columns: np.ndarray) -> SimpleNamespace:
 
 def painted(paint: Callable, part_names: tuple[str, ...], parts: np.ndarray, style_names: tuple[str, ...], style: np.ndarray) -> np.ndarray:
     """The pictures that `paint` makes of parts and style by name, a few at a time, which then stay in the processor's cache."""
-    rows = [slice(start, start + 100) for start in range(0, len(parts), 100)]
+    rows = [slice(start, start + 50) for start in range(0, len(parts), 50)]
     return np.concatenate([paint(named(part_names, parts[r]), named(style_names, style[r])) for r in rows])
 
 
@@ -128,9 +128,10 @@ class Canvas:
     def line(self, x0, y0, x1, y1, width, colour):
         """Straight stroke from (x0, y0) to (x1, y1) with round ends."""
         x0, y0, x1, y1 = (self._each(v) for v in (x0, y0, x1, y1))
-        dx, dy = x1 - x0, y1 - y0
-        along = np.clip(((self.x - x0) * dx + (self.y - y0) * dy) / np.maximum(dx**2 + dy**2, 1e-12), 0, 1)
-        distance = np.hypot(self.x - x0 - along * dx, self.y - y0 - along * dy)
+        dx, dy, x, y = x1 - x0, y1 - y0, self.x - x0, self.y - y0
+        squared = np.maximum(dx**2 + dy**2, 1e-12)
+        along = np.clip(x * (dx / squared) + y * (dy / squared), 0, 1)  # how far the nearest point is, as a share of the stroke
+        distance = np.sqrt((x - along * dx) ** 2 + (y - along * dy) ** 2)
         return self._paint(distance - self._each(width) / 2, colour, None, 1.0, None)
 
     def box(self, x, y, half_width, half_height, colour, *, alpha=1.0, clip=None):
