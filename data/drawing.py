@@ -57,8 +57,8 @@ def correlate(labels: np.ndarray, shared: np.ndarray, copies: np.ndarray, correl
 
 def owned(labels: np.ndarray, u: np.ndarray, owner: tuple[int, ...], under_0: list[tuple[float, float]]) -> np.ndarray:
     """Parts (n, P) from uniform u (n, P): in HIGH where the owning label is 1, in the label's range of `under_0` where it is 0."""
-    low = np.array(under_0, dtype=np.float32)[list(owner)].T
-    start, end = np.where(labels[:, owner][..., None] == 1, np.float32(HIGH), low.T).transpose(2, 0, 1)
+    low = np.array(under_0, dtype=np.float32)[list(owner)]  # (P, 2)
+    start, end = np.moveaxis(np.where(labels[:, owner, None] == 1, np.float32(HIGH), low), -1, 0)
     return start + (end - start) * u
 
 

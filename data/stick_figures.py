@@ -59,8 +59,8 @@ def draw(n: int, seed: int, correlation=0.0) -> Drawing:
 def paint(p, s) -> np.ndarray:
     """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a pixel."""
     c = Canvas(len(s.x), side=60, channels=1, background=0.2 * s.background)
-    width, colour = 0.05 + 0.05 * s.line_width, (0.7 + 0.3 * s.brightness)[:, None]
-    tilt = np.radians(16 * s.tilt - 8)
+    width, colour = 0.05 + 0.04 * s.line_width, (0.7 + 0.3 * s.brightness)[:, None]
+    tilt = np.radians(12 * s.tilt - 6)
     ahead, down = 0.1 * s.x - 0.05, 0.12 + 0.1 * s.y - 0.05  # of the middle of the hips, about which the figure is tilted
 
     def place(x, y):
@@ -79,9 +79,9 @@ def paint(p, s) -> np.ndarray:
     for side in (-1, 1):
         hip = limb(hips, 0.05 + 0.14 * p.hips, 90 * side)
         limb(hip, 0.33 + 0.33 * p.leg, side * (3 + 30 * p.stance))
-        shoulder = limb(shoulders, 0.07 + 0.18 * p.shoulders, 90 * side)
-        raised = 15 + 60 * p.arm_raise  # never in line with the shoulders, nor the forearm with the upper arm: joints can be seen
-        elbow = limb(shoulder, 0.16 + 0.26 * p.upper_arm, side * raised)
+        shoulder = limb(shoulders, 0.1 + 0.2 * p.shoulders, 90 * side)
+        raised = 20 + 60 * p.arm_raise  # never in line with the shoulders, nor the forearm with the upper arm: joints can be seen
+        elbow = limb(shoulder, 0.14 + 0.29 * p.upper_arm, side * raised)
         hand = limb(elbow, 0.14 + 0.24 * p.forearm, side * (raised + 40 + 70 * p.elbow))
         c.ellipse(*place(*elbow), 0.075, 0.075, colour)
         c.ellipse(*place(*hand), 0.075, 0.075, colour)
