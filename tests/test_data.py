@@ -91,8 +91,8 @@ def test_each_drawn_label_and_part_shows_in_the_picture(drawn):
     read = reader.predict(z[1200:]) + middle
     r2 = 1 - ((read - truth[1200:]) ** 2).mean(0) / truth[1200:].var(0)
     right = ((read > 0.5) == (truth[1200:] == 1)).mean(0)[len(module.PART_NAMES) :]
-    assert dict(zip(module.PART_NAMES, r2, strict=False)) == {name: pytest.approx(1, abs=0.75) for name in module.PART_NAMES}
-    assert right.min() > 0.75
+    floor = 0.4 if module is stick_figures else 0.6  # limbs move, which such a reader sees less well: a convolution does
+    assert r2[: len(module.PART_NAMES)].min() > floor and right.min() > 0.75
 
 
 def test_every_label_owns_two_to_four_parts(drawn):
