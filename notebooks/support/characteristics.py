@@ -21,6 +21,7 @@ from .tables import _columns, _list, _number
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 40  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most
+COMPARED = ("part_own", "label_own", "effective_latents", "label_diagonal", "swap_taken", "sample_accuracy", "sample_kid")
 
 
 def factors(split: Split) -> torch.Tensor:
@@ -256,12 +257,12 @@ def verdict(test: dict) -> str:
     return "more" if test["low"] > 0 else "less" if test["high"] < 0 else "no difference can be told"
 
 
-def comparison_table(table: pd.DataFrame, pairs: list[tuple[str, str]], values: tuple[str, ...]) -> pd.DataFrame:
-    """`paired` of each pair of models and value on each task, with its verdict."""
+def comparison_table(table: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFrame:
+    """`paired` of each pair of models and of each of COMPARED on each task, with its verdict."""
     rows = []
     for task, part in table.groupby("task_title", sort=False):
         for first, second in pairs:
-            for value in values:
+            for value in COMPARED:
                 if value in part and (test := paired(part, value, first, second)):
                     titles = {"first": ModelSpec.parse(first).title, "second": ModelSpec.parse(second).title}
                     rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test)})
