@@ -361,7 +361,9 @@ def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> Non
             sns.lineplot(
                 part, x="epoch", y=share, hue="model_title", marker="o", errorbar=None, ax=ax, legend=share == "share_reconstruction"
             )
-            ax.set(ylabel=f"share of {title}", ylim=(0, 1), xscale="log")
+            ax.set(ylabel=f"share of {title}", ylim=(0, 1))
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:g}")
         column[0].set_title(task)
         column[0].legend(title=None, fontsize=6)
     text = "Who moves the encoder: shares of its gradient's norms over training, mean over seeds" + (f" ({STAND_IN})" if stand_in else "")
