@@ -174,10 +174,10 @@ def paint(p, s) -> np.ndarray:
     c.ellipse(x, y + 1.05, 0.85, 0.45, 0.1 + 0.8 * rgb("clothes"))
     c.box(x, y + 0.6, 0.22, 0.2, skin * 0.92)
     head = c.ellipse(x, y, 0.5 * size, 0.68 * size, skin)
-    c.ellipse(x, y + 0.3, (0.28 + 0.24 * p.jaw_width) * size, 0.44 * size, skin)
+    c.ellipse(x, y + 0.3, (0.22 + 0.32 * p.jaw_width) * size, 0.44 * size, skin)
     c.ellipse(x, y - 0.76, 0.56 * size, 0.28, hair, clip=np.maximum(back, head))
     fringe = -0.52 + 0.34 * p.bangs_length  # its lower edge
-    c.box(x, y + (fringe - 0.75) / 2, 0.55 * p.bangs_width, (fringe + 0.75) / 2, hair, alpha=p.bangs_length > 0, clip=head)
+    c.box(x, y + (fringe - 0.75) / 2, 0.7 * p.bangs_width - 0.15, (fringe + 0.75) / 2, hair, alpha=p.bangs_length > 0, clip=head)
     for side in (-1, 1):
         paint_eye(c, x + side * 0.24 * size, y - 0.08, p, hair * 0.6)
     c.arc(x, y - 0.1, 0.08, -0.03, 0.05, 0.1, alpha=p.frame_thickness > 0)
@@ -191,7 +191,7 @@ def paint_eye(c: Canvas, x, y, p, brow) -> None:
     """An eye, its brow and, where there are eyeglasses, a lens."""
     c.ellipse(x, y, 0.1, 0.06, (0.97, 0.97, 0.97))
     c.ellipse(x, y, 0.05, 0.055, (0.15, 0.22, 0.3))
-    c.arc(x, y - 0.13, 0.13, -0.05, 0.03 + 0.1 * p.brow_thickness, brow)
+    c.arc(x, y - 0.13, 0.13, -0.05, 0.02 + 0.14 * p.brow_thickness, brow)
     lens = 0.02 + 0.2 * p.lens_size
     c.ring(x, y, lens, 0.85 * lens, 0.11 * p.frame_thickness - 0.03, 0.1, alpha=p.frame_thickness > 0)
 

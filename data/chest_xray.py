@@ -198,7 +198,7 @@ def paint(p, s) -> np.ndarray:
     for side in (-1, 1):
         c.ellipse(x + side * 0.22 * width, y + 0.05, 0.34, 0.6, 0.62, soft=0.4, alpha=np.maximum(2 * p.haze - 1, 0), clip=both)
     for rib in range(6):
-        c.arc(x, y + (rib * 0.24 - 0.62) * height, 0.7 * width, 0.15, 0.05, 0.62, alpha=0.7 * p.rib_contrast)
+        c.arc(x, y + (rib * 0.24 - 0.62) * height, 0.7 * width, 0.15, 0.06, 0.66, alpha=p.rib_contrast**2)
     c.ellipse(x + 0.12, y + 0.28, (0.2 + 0.14 * s.heart_width) * width, (0.28 + 0.1 * s.heart_height) * height, 0.68, soft=0.08)
     c.ellipse(x, y, 0.08 * width, 0.95 * height, 0.72, soft=0.05)
     paint_spots(c, x, y, width, height, p, both)
