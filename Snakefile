@@ -65,7 +65,7 @@ rule train:
         notebook=f"{OUT}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
         records=[f"{OUT}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
     params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
-        settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images")},
+        settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images", "correlation")},
     threads: 1  # a run a core: two runs side by side finish sooner than one after the other on two cores (benchmarks/speed.py)
     benchmark:
         f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"

@@ -52,6 +52,7 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
         ("demo", {"seeds": 3}, "seeds must be whole numbers"),
         ("demo", {"colour": 1}, "differs in colour"),
         ("demo", {"experiments": ["magic"]}, "experiments must be among"),
+        ("demo", {"correlation": {"stick_figures": 1}}, "correlation must lie in"),
     ],
 )
 def test_bad_settings_are_named(name, changes, message):
@@ -142,6 +143,15 @@ def test_a_notebooks_parameters_change_its_profile_and_unknown_ones_are_refused(
     cells[2] = "# Parameters\nepoch = 7\nimages = 60\n"
     with pytest.raises(SettingsError, match=r"unknown parameter epoch; this notebook takes .*epochs.*model"):
         notebook_profile({"In": cells, "profile": "demo", "epoch": 7})
+
+
+def test_correlated_labels_are_drawn_as_the_profile_says():
+    profile = read_profile("correlated", images=700)
+    train, test = (
+        part.labels.float() for part in (runs.load_data(profile, "stick_figures").train, runs.load_data(profile, "stick_figures").test)
+    )
+    assert torch.corrcoef(train.T)[0, 1] > 0.8 and torch.corrcoef(test.T)[0, 1].abs() < 0.35
+    assert profile.folder.name == "correlated-by-hand" and "correlation" in runs.load_data(profile, "stick_figures").description
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------

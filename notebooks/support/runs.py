@@ -49,7 +49,8 @@ def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
 
 def load_data(profile: Profile, task: str) -> Dataset:
     """The task's data as this profile uses them."""
-    return load(task, profile.source, images=profile.value("images", TASKS[task]))
+    of_task = functools.partial(profile.value, task=TASKS[task])
+    return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0)
 
 
 def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None) -> Run:

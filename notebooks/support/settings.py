@@ -23,8 +23,8 @@ class SettingsError(Exception):
 class Profile:
     """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
     batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
-    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models. experiments: the notebooks
-    that compare the runs."""
+    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models. correlation: of a drawn
+    set's labels in training, None: none. experiments: the notebooks that compare the runs."""
 
     profile: str
     source: str
@@ -33,17 +33,18 @@ class Profile:
     epochs: int | dict | None
     batch_size: int | dict | None
     images: int | dict | None
+    correlation: float | dict | None
     experiments: list
 
     @property
     def folder(self) -> Path:
         """Where this profile's runs, tables, figures and report go; with other data or batches than its file says, a folder beside it."""
         file = read_profile(self.profile)
-        by_hand = any(getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images"))
+        by_hand = any(getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images", "correlation"))
         return ROOT / "outputs" / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
-        """seeds, epochs, batch_size or images of a task."""
+        """seeds, epochs, batch_size, images or correlation of a task."""
         value = getattr(self, key)
         value = value.get(task.name) if isinstance(value, dict) else value
         return getattr(task, key, None) if value is None else value
@@ -69,7 +70,7 @@ def read_profile(name: str, **changes) -> Profile:
         raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
     whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
     is_seeds = lambda seeds: isinstance(seeds, list) and seeds and all(whole(seed, 0) for seed in seeds)  # noqa: E731
-    for key in ("models", "seeds", "epochs", "batch_size", "images"):
+    for key in ("models", "seeds", "epochs", "batch_size", "images", "correlation"):
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
             raise SettingsError(f"{key} names the task {min(unknown)!r}; there are: {', '.join(TASKS)}")
         for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
@@ -83,6 +84,9 @@ def read_profile(name: str, **changes) -> Profile:
             elif key == "seeds":
                 if not is_seeds(value):
                     raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
+            elif key == "correlation":
+                if not (value is None or (isinstance(value, int | float) and 0 <= value < 1)):
+                    raise SettingsError(f"correlation must lie in [0, 1), not {value!r}")
             elif not (value is None or whole(value, 1)):
                 raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
     if not set(values["experiments"]) <= set(EXPERIMENTS):
