@@ -36,7 +36,7 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("nowhere", {}, "no profile 'nowhere'; there are: demo"),
+        ("nowhere", {}, "no profile 'nowhere'; there are: .*demo"),
         ("../profiles/demo", {}, "no profile"),
         ("demo", {"epochs": 0}, "epochs must be"),
         ("demo", {"epochs": True}, "epochs must be"),
