@@ -7,11 +7,13 @@ if [ -d "${MCCVAE_DATA:-}" ]; then # as seen from where the command was given
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+profiles() { (cd notebooks/profiles && printf '%s ' *.yaml | sed 's/\.yaml//g; s/ $//'); }
+
 usage() {
-  cat <<'TEXT'
-./run_all.sh [smoke|demo|quick|paper] [-- snakemake options]   train, tables, figures, report (default: demo)
-./run_all.sh test [-- pytest options]                          the tests
-./run_all.sh lab                                               JupyterLab on notebooks/
+  cat <<TEXT
+./run_all.sh [profile] [-- snakemake options]   train, tables, figures, report (default: demo); profiles: $(profiles)
+./run_all.sh test [-- pytest options]           the tests
+./run_all.sh lab                                JupyterLab on notebooks/
 TEXT
 }
 
@@ -91,7 +93,7 @@ case "$command" in
   test) set_up && exec python -m pytest "$@" ;;
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   *)
-    [ -f "notebooks/profiles/$command.yaml" ] || { usage >&2; fail "there is no profile or command '$command'"; }
+    [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
     run_profile "$command" "$@"
     ;;
 esac

@@ -261,7 +261,10 @@ def test_a_failing_notebook_is_named_with_its_own_error_and_leaves_no_new_report
     assert "Traceback" not in said and len(said.splitlines()) < 25, said
 
 
-@pytest.mark.parametrize(("command", "message"), [("nonsense", "no profile or command 'nonsense'"), ("quick", "MCCVAE_DATA")])
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("nonsense", "no profile or command 'nonsense'"), ("../profiles/smoke", "no profile or command"), ("quick", "MCCVAE_DATA")],
+)
 def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monkeypatch, command, message):
     root, environment = smoke[0], os.environ | {"MCCVAE_DATA": "no/such/folder"}
     result = subprocess.run([root / "run_all.sh", command], env=environment, capture_output=True, text=True)
