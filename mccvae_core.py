@@ -34,6 +34,7 @@ import json
 import math
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -1392,7 +1393,8 @@ def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, 
     with torch.no_grad():
         features = {name: torch.cat([judge.features(b) for b in x.split(512)]).double() for name, x in (("real", real), ("drawn", drawn))}
     scale = features["real"].std()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few
         torch.manual_seed(seed)
         kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
         kid.inception.num_features = features["real"].shape[1]
