@@ -19,7 +19,7 @@ from .runs import Run
 from .settings import ModelSpec, Profile
 from .tables import _columns, _list, _number
 
-JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 40  # of 64 images; no more than so many epochs
+JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most
 COMPARED = ("part_own", "label_own", "effective_latents", "label_diagonal", "swap_taken", "sample_accuracy", "sample_kid")
 

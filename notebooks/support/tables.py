@@ -229,7 +229,7 @@ def variant_table(data: Dataset, count: int = 5_000) -> pd.DataFrame:
     )
 
 
-def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5, count: int = 1_000) -> pd.DataFrame:
+def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5, count: int = 500) -> pd.DataFrame:
     """The official loss of `count` training images evaluated `repeats` times with other noise: how far w's mean and the loss move."""
     images, labels, rows = data.train.images[:count], data.train.labels[:count], []
     for title, model in models.items():
