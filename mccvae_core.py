@@ -1367,14 +1367,16 @@ def diagonal_share(effects: np.ndarray, row_owner: np.ndarray, column_owner: np.
 @torch.no_grad()
 def swap_scores(model: MCCVAE, z_a: Tensor, z_b: Tensor, label: int, judge: Judge) -> dict[str, float]:
     """One label's characteristics of images b put into images a, z (N, Z) each: what the judge then sees, against its
-    reading of the reconstructions of a and b.
+    reading of the reconstructions of a and b. Only pairs count whose label it reads differently: `pairs` of them.
 
-    taken: share of pictures whose label now reads as b's does. kept: share of the other labels that read as a's do.
+    taken: share of these whose label now reads as b's does. kept: share of the other labels that read as a's do. NaN
+    without such a pair, as in a model whose pictures don't show the label.
     """
     swapped, _ = swap_characteristics(model, z_a, z_b, [label])
     a, b, c = (judge.read(model.decode(z))[0] > 0.5 for z in (z_a, z_b, swapped))
-    others = [i for i in range(a.shape[1]) if i != label]
-    return {"taken": (c[:, label] == b[:, label]).float().mean().item(), "kept": (c[:, others] == a[:, others]).float().mean().item()}
+    differ, others = a[:, label] != b[:, label], [i for i in range(a.shape[1]) if i != label]
+    taken, kept = (c[:, label] == b[:, label])[differ], (c[:, others] == a[:, others])[differ]
+    return {"pairs": int(differ.sum()), "taken": taken.float().mean().item(), "kept": kept.float().mean().item()}
 
 
 def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0, subsets: int = 20) -> dict[str, float]:

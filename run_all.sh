@@ -64,6 +64,7 @@ set_up() {
 
 stand_in_note() { # the profile's source decides, not its name
   grep -q '^source: embedded' "notebooks/profiles/$1.yaml" || return 0
+  grep -qE '^(models: \[|  (celeba|mnist|chest_xray):)' "notebooks/profiles/$1.yaml" || return 0 # stick figures stand in for nothing
   echo "These are stand-in data, not the paper's: ./run_all.sh paper is the reproduction."
 }
 
@@ -77,7 +78,9 @@ run_profile() {
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
-  if [ -e "$report" ]; then
+  if [[ " $* " == *" --dry-run "* || " $* " == *" -n "* ]]; then
+    echo "A dry run: nothing was made."
+  elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
   else
     echo "No report was made: the options did not ask for one."
@@ -86,7 +89,8 @@ run_profile() {
 }
 
 command="${1:-demo}"
-[ $# -gt 0 ] && shift
+[ "$command" = "--" ] && command=demo
+[ $# -gt 0 ] && [ "$1" != "--" ] && shift
 [ "${1:-}" = "--" ] && shift
 case "$command" in
   help | -h | --help) usage ;;

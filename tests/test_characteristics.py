@@ -148,6 +148,12 @@ def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval(
 
 def test_variants_are_held_against_the_same_model_without_their_option():
     table = pd.DataFrame({"model": ["mccvae", "mccvae-rb300", "mccvae-rb300-r0.5", "mccvae-rb300-t20", "mccvae-rb9-pfull"]})
+    table["latents"] = 14
+    assert ch.as_many_latents(table) == []
+    more = pd.DataFrame(
+        {"model": ["mccvae", "ccvae_more_style", "ccvae", "ccvae-rb300-z10", "mccvae-rb300"], "latents": [14, 14, 10, 14, 14]}
+    )
+    assert ch.as_many_latents(more) == [("mccvae", "ccvae_more_style"), ("mccvae-rb300", "ccvae-rb300-z10")]
     assert ch.variants(table) == [("mccvae-rb300-r0.5", "mccvae-rb300"), ("mccvae-rb300-t20", "mccvae-rb300")]
 
 
@@ -169,7 +175,7 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
     assert len(ch.allocation_columns(table)) == 5
     comparison = ch.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 2", "all in style", "at random"}
-    assert "points of test accuracy against at random on Stick figures" in ch.allocation_finding(comparison)
+    assert "points against at random on Stick figures" in ch.allocation_finding(comparison)
     again = ch.train_allocations(profile, "stick_figures", "-rb50", 0)
     assert {way: run.folder for way, run in again.items()} == {way: run.folder for way, run in trained.items()}
 

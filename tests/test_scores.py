@@ -147,12 +147,13 @@ def test_effects_are_what_the_judge_sees_and_fall_on_what_is_moved(open_model):
 
 def test_a_swap_takes_the_label_and_keeps_the_others(open_model):
     a, b = torch.tensor([[-1.0, -1, 1, 1, 0]] * 4), torch.tensor([[1.0, 1, -1, -1, 0]] * 4)
-    assert core.swap_scores(open_model, a, b, 0, Reading()) == {"taken": 1.0, "kept": 1.0}
+    assert core.swap_scores(open_model, a, b, 0, Reading()) == {"pairs": 4, "taken": 1.0, "kept": 1.0}
     entangled = lambda z: torch.cat([z[:, :2], z[:, 2:4] - 2 * z[:, :2], z[:, 4:]], 1)  # noqa: E731 (label 1 follows label 0)
     open_model.decode = entangled
     assert core.swap_scores(open_model, a, b, 0, Reading())["kept"] == 0.0
     open_model.decode = lambda z: z * torch.tensor([0.0, 0, 1, 1, 1]) - 1  # label 0 shows nowhere
-    assert core.swap_scores(open_model, a, b, 0, Reading())["taken"] == 1.0  # what b's picture shows, not what its latents say
+    nothing = core.swap_scores(open_model, a, b, 0, Reading())
+    assert nothing["pairs"] == 0 and math.isnan(nothing["taken"]) and math.isnan(nothing["kept"])
 
 
 @pytest.fixture(scope="module")

@@ -194,10 +194,11 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
             scores = core.swap_scores(model, z[with_it[:n]], z[without[:n]], label, judge)
             taken.append(scores["taken"])
             kept.append(scores["kept"])
-            count += n
+            count += scores["pairs"]
     limit = range(min(1_000, len(data.test)))
     drawn = core.generation_scores(model, data.test.images[: len(limit)], data.test.labels[: len(limit)], judge)
-    swap = {"pairs": count, "swap_taken": float(np.mean(taken)), "swap_kept": float(np.mean(kept))}
+    mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
+    swap = {"pairs": count} | mean
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
 
 
@@ -221,8 +222,8 @@ def summary_table(found: pd.DataFrame, blocks: pd.DataFrame, effects: pd.DataFra
 def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`summary_table` for showing: mean ± sd over seeds."""
     names = {
-        "label_own": "label found", "label_others": "in other blocks", "label_style": "in style", "part_own": "parts found",
-        "part_others": "in other blocks ", "part_style": "in style ", "completeness": "completeness", "effective_latents": "effective latents",
+        "label_own": "label found", "label_others": "label in other blocks", "label_style": "label in style", "part_own": "parts found",
+        "part_others": "parts in other blocks", "part_style": "parts in style", "disentanglement": "disentanglement", "completeness": "completeness", "effective_latents": "effective latents",
         "label_diagonal": "own label's share of effects", "part_diagonal": "own parts' share", "swap_taken": "swap taken",
         "swap_kept": "swap kept", "sample_accuracy": "samples right", "sample_kid": "KID", "sample_diversity": "diversity",
     }  # fmt: skip
@@ -257,16 +258,16 @@ def verdict(test: dict) -> str:
     return "more" if test["low"] > 0 else "less" if test["high"] < 0 else "no difference can be told"
 
 
-def comparison_table(table: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFrame:
-    """`paired` of each pair of models and of each of COMPARED on each task, with its verdict."""
+def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`paired` of each pair of `as_many_latents` and `variants`, and of each of COMPARED, on each task, with its verdict."""
     rows = []
     for task, part in table.groupby("task_title", sort=False):
-        for first, second in pairs:
+        for first, second in as_many_latents(part) + variants(part):
             for value in COMPARED:
                 if value in part and (test := paired(part, value, first, second)):
                     titles = {"first": ModelSpec.parse(first).title, "second": ModelSpec.parse(second).title}
                     rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["task_title", "first", "second", "value", "difference", "low", "high", "n", "verdict"])
 
 
 def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -278,6 +279,23 @@ def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
     )
     names = {"task_title": "task", "first": "model", "second": "minus", "value": "value", "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict"}  # fmt: skip
     return _columns(shown, names)
+
+
+def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs (MCCVAE, CCVAE) with the same total of latents on every task that has both, the same estimator and label weight."""
+    totals = table.groupby("model")["latents"].agg(lambda v: tuple(sorted(set(v))))
+    specs = {name: ModelSpec.parse(name) for name in table["model"].unique()}
+    plain = lambda spec: spec == dataclasses.replace(spec, k=None, start_std=0.0, block_penalty=0.0, block_prior="diagonal")  # noqa: E731
+    return [
+        (one, two)
+        for one, a in specs.items()
+        for two, b in specs.items()
+        if a.base == "mccvae"
+        and b.base.startswith("ccvae")
+        and plain(a)
+        and totals[one] == totals[two]
+        and a.label_weight == b.label_weight
+    ]
 
 
 def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -303,7 +321,7 @@ def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> 
     sentence = "Labels are read from their own block with an area under the curve of " + _list(f"{v:.2f} on {t}" for t, v in label.items())
     effective = summary.dropna(subset="effective_latents").groupby("task_title", sort=False)["effective_latents"].mean()
     if len(effective):
-        sentence += "; of a block's latents, " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
+        sentence += "; of a block's latents (two in MCCVAE), " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
     parts = comparison[comparison["value"] == "part_own"] if len(comparison) else comparison
     if len(parts):
         sentence += "; parts found in the own block, " + _list(
@@ -424,13 +442,16 @@ def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict
     train = functools.partial(runs.train, profile, task, seed=seed, data=data)
     one = train(f"ccvae{base}")
     style = data.task.style_dim + len(data.labels)
-    needed, at_random = (".".join(map(str, k)) for k in (allocation(data, one), random_allocation(len(data.labels), seed)))
+
+    def several(k):  # two everywhere is MCCVAE itself
+        return train(f"mccvae{base}" + ("" if set(k) == {2} else "-k" + ".".join(map(str, k))))
+
     return {
         "k = 1": one,
         "k = 2": train(f"mccvae{base}"),
-        "all in style": train(f"ccvae{base}-z{style}"),
-        "where needed": train(f"mccvae{base}-k{needed}"),
-        "at random": train(f"mccvae{base}-k{at_random}"),
+        "all in style": train(f"ccvae_more_style{base}" if style == data.task.more_style_dim else f"ccvae{base}-z{style}"),
+        "where needed": several(allocation(data, one)),
+        "at random": several(random_allocation(len(data.labels), seed)),
     }
 
 
@@ -459,7 +480,7 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
         shown[value.replace("_own", " found").replace("_", " ").replace("bound", "loss, unbiased")] = [
             _number(m, digits) + (f" ± {_number(s, digits)}" if pd.notna(s) else "") for m, s in pairs
         ]
-    return shown.rename(columns={"task_title": "task", "way": "latents beyond one a label", "k": "k by label (first seed)"})
+    return shown.rename(columns={"task_title": "task", "way": "way to spend them", "k": "k by label (first seed)"})
 
 
 def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
@@ -479,7 +500,7 @@ def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
 def allocation_finding(comparison: pd.DataFrame) -> str:
     """Does it help to put latents where they are needed?"""
     told = [
-        f"{100 * r.difference:+.1f} points of test accuracy against {r.second} on {r.task_title} ({r.verdict})"
+        f"test accuracy by {100 * r.difference:+.1f} points against {r.second} on {r.task_title} ({r.verdict})"
         for r in comparison[comparison["value"] == "test_accuracy"].itertuples()
     ]
-    return f"Latents where a k = 1 model fails: {_list(told)}."
+    return f"Putting the latents where a model with one each fails changes {_list(told)}." if told else "There was nothing to compare."

@@ -84,7 +84,7 @@ def label_text(data: Dataset, y: torch.Tensor) -> str:
 def examples(data: Dataset, count: int = 8) -> list[int]:
     """Positions in the test part: classes by turns where labels exclude each other, else the first images."""
     if not data.task.exclusive:
-        return list(range(count))
+        return list(range(min(count, len(data.test))))
     classes = data.test.labels.argmax(1)
     turn = torch.stack([(classes[:i] == c).sum() for i, c in enumerate(classes)])  # how many of its class came before
     return sorted(range(len(classes)), key=lambda i: (int(turn[i]), int(classes[i])))[:count]

@@ -180,6 +180,8 @@ class ModelSpec:
         return spec
 
     def _check(self):
+        if self.rate_factor == 0:
+            raise SettingsError(f"{self.name!r}: a learning rate of 0 trains nothing")
         ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option][0])]
         if ours and self.label_weight is None:
             raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")

@@ -161,7 +161,8 @@ def trade_off_table(runs: list[Run]) -> pd.DataFrame:
 
     `chosen`: of a task's models (means over seeds) the one with the best validation accuracy, among equals the one with
     the lower validation loss; test has no say in it. `epochs_to_official` and `seconds_to_official`: when the run's validation
-    accuracy first reached the final one of the official models with the same latents and labels (mean over seeds).
+    accuracy first reached the final one of the official models with the same latents and labels, at the paper's learning
+    rate (mean over seeds).
     """
     rows = []
     for run in runs:
@@ -175,7 +176,8 @@ def trade_off_table(runs: list[Run]) -> pd.DataFrame:
     mean = table.groupby(["task", "model"])[["validation_accuracy", "validation_bound"]].mean().reset_index()
     best = mean.sort_values(["validation_accuracy", "validation_bound"], ascending=[False, True]).drop_duplicates("task")
     chosen = set(zip(best["task"], best["model"], strict=True))
-    official = table[table["estimator"] == "official"].groupby(["task", "like"])["validation_accuracy"].mean()
+    paper_rate = table["model"].map(lambda name: ModelSpec.parse(name).rate_factor == 1)
+    official = table[(table["estimator"] == "official") & paper_rate].groupby(["task", "like"])["validation_accuracy"].mean()
     reached = [_first_reaching(row.history, official.get((row.task, row.like), float("nan"))) for row in table.itertuples()]
     return table.drop(columns=["like", "history"]).assign(
         chosen=[key in chosen for key in zip(table["task"], table["model"], strict=True)],
@@ -549,13 +551,15 @@ def against_official(trade_off: pd.DataFrame) -> list[str]:
         if ours.empty:
             continue
         best = ours.iloc[0]
-        official = mean[mean["model"] == ModelSpec.parse(best["model"]).base]
-        if not official.empty:
-            there = official.iloc[0]
-            sentences.append(
-                f"{best['model_title']} has on {task} in {best['epochs']} instead of {there['epochs']} epochs {100 * (best['test_accuracy'] - there['test_accuracy']):+.1f} "
-                f"points of test accuracy and {best['test_bound'] - there['test_bound']:+,.0f} nats of test loss against {there['model_title']}"
-            )
+        spec = ModelSpec.parse(best["model"])
+        for rate in dict.fromkeys((1.0, spec.rate_factor)):  # the paper's, and the one that the -rb model has
+            official = mean[mean["model"] == ModelSpec(spec.base, k=spec.k, rate_factor=rate).name]
+            for there in official.itertuples():
+                sentences.append(
+                    f"{best['model_title']} has on {task} in {best['epochs']} instead of {there.epochs} epochs "
+                    f"{100 * (best['test_accuracy'] - there.test_accuracy):+.1f} points of test accuracy and "
+                    f"{best['test_bound'] - there.test_bound:+,.0f} nats of test loss against {there.model_title}"
+                )
     return sentences
 
 
