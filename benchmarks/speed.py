@@ -137,6 +137,8 @@ def side_by_side(name, seconds):
 
 
 def main(name="celeba", seconds="20"):
+    if name not in TASKS:
+        sys.exit(f"speed.py: there is no task {name!r}; there are: {', '.join(TASKS)}")
     task = TASKS[name]
     config, images, labels = random_data(task)
     ways = {
