@@ -384,7 +384,7 @@ def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> N
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task_title"] == task]
-        named = part.rename(columns={"model_title": "model"})
+        named = part.assign(model=part["model_title"])
         sns.scatterplot(named, x="test_bound", y="test_accuracy", hue="model", style="estimator", s=60, ax=ax)
         mean = part.groupby("model_title", sort=False)[["test_bound", "test_accuracy"]].mean()
         ax.plot(mean["test_bound"], mean["test_accuracy"], "+", color="0.2", markersize=9)
