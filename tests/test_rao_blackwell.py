@@ -181,9 +181,10 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     n = model.config.latent_dim
     encoder, classifier = slice(0, 2 * n), slice(2 * n, None)
     spread = lambda rows: rows.std(0).norm().item()  # noqa: E731
-    assert loss.std() < loss_official.std() / 50
-    assert spread(ours[:, encoder]) < spread(official[:, encoder]) / 50
-    assert spread(ours[:, classifier]) < spread(official[:, classifier]) / 50
+    # measured: 408, 88 and 702 times less; at least half of that must stay
+    assert loss.std() < loss_official.std() / 204
+    assert spread(ours[:, encoder]) < spread(official[:, encoder]) / 44
+    assert spread(ours[:, classifier]) < spread(official[:, classifier]) / 351
     parameters = [model.q_loc, model.q_raw, model.classifier_weight]
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(-brute_force(model, y, 12), parameters)])
     error = lambda rows: (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))  # noqa: E731
