@@ -17,7 +17,7 @@ from . import runs
 from .figures import _picture, caption, show
 from .runs import Run
 from .settings import ModelSpec, Profile
-from .tables import _columns, _list, _number
+from .tables import _columns, _list, _number, _pm
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most
@@ -233,7 +233,7 @@ def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
     for column, title in names.items():
         if column in table and table[column].notna().any():
             pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
-            shown[title] = [_number(m, 3) + (f" ± {_number(s, 3)}" if pd.notna(s) else "") for m, s in pairs]
+            shown[title] = [_pm(m, s, 3) for m, s in pairs]
     return shown
 
 
@@ -477,9 +477,7 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
     shown = grouped.agg(latents=("latents", "first"), k=("k", "first"), seeds=("seed", "size")).reset_index()
     for value, digits in {"test_accuracy": 3, "test_bound": 1, "test_reconstruction": 1, "label_own": 3, "part_own": 3}.items():
         pairs = zip(grouped[value].mean(), grouped[value].std(), strict=True)
-        shown[value.replace("_own", " found").replace("_", " ").replace("bound", "loss, unbiased")] = [
-            _number(m, digits) + (f" ± {_number(s, digits)}" if pd.notna(s) else "") for m, s in pairs
-        ]
+        shown[value.replace("_own", " found").replace("_", " ").replace("bound", "loss, unbiased")] = [_pm(m, s, digits) for m, s in pairs]
     return shown.rename(columns={"task_title": "task", "way": "way to spend them", "k": "k by label (first seed)"})
 
 
