@@ -143,7 +143,10 @@ def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval(
     assert ch.verdict(test) == "more" and ch.verdict(ch.paired(table, "v", "ccvae", "mccvae")) == "less"
     assert ch.paired(table, "v", "mccvae", "vae") is None
     assert "one seed" in ch.verdict(ch.paired(table[table["seed"] == 0], "v", "mccvae", "ccvae"))
-    assert ch.verdict({"n": 3, "low": -1, "high": 1}) == "no difference can be told"
+    assert test["first_mean"] == pytest.approx(0.6) and test["second_mean"] == pytest.approx(0.4966667)
+    assert ch.verdict({"n": 3, "low": -1, "high": 1}, 1) == "no difference can be told"
+    more, less = {"n": 3, "low": 0.1, "high": 1}, {"n": 3, "low": -1, "high": -0.1}
+    assert [ch.verdict(t, b) for t in (more, less) for b in (1, -1)] == ["better", "worse", "worse", "better"]
 
 
 def test_variants_are_held_against_the_same_model_without_their_option():
@@ -155,6 +158,42 @@ def test_variants_are_held_against_the_same_model_without_their_option():
     )
     assert ch.as_many_latents(more) == [("mccvae", "ccvae_more_style"), ("mccvae-rb300", "ccvae-rb300-z10")]
     assert ch.variants(table) == [("mccvae-rb300-r0.5", "mccvae-rb300"), ("mccvae-rb300-t20", "mccvae-rb300")]
+    starved = pd.DataFrame({"model": ["ccvae-rb9-x3-z6", "mccvae-rb9-x3", "mccvae-rb9-x3-z2", "ccvae-rb9-z6"], "latents": [10, 14, 10, 10]})
+    assert ch.as_many_latents(starved) == [("mccvae-rb9-x3-z2", "ccvae-rb9-x3-z6")]
+    assert ch.variants(starved) == [("mccvae-rb9-x3-z2", "mccvae-rb9-x3")]
+
+
+def test_the_finding_names_the_same_total_and_the_best_option():
+    """Made up: two seeds each, so that every number in the sentence is known."""
+    scores = {
+        "mccvae-rb9": (0.10, 1.2, 14),
+        "ccvae-rb9-z10": (0.20, math.nan, 14),
+        "mccvae-rb9-z2": (0.30, 1.8, 10),
+        "mccvae-rb9-t2": (0.05, 1.9, 14),
+    }
+    rows = [
+        {
+            "task_title": "T",
+            "model": model,
+            "seed": seed,
+            "latents": latents,
+            "label_own": 0.9,
+            "part_own": own + 0.01 * seed,
+            "effective_latents": eff,
+        }
+        for model, (own, eff, latents) in scores.items()
+        for seed in (0, 1)
+    ]
+    summary = pd.DataFrame(rows)
+    sentence = ch.characteristics_finding(summary, ch.comparison_table(summary))
+    assert "MCCVAE, rb9 0.105 against 0.205 of CCVAE, rb9, z10 on T (n = 2, worse)" in sentence
+    assert (
+        "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), at 1.80 against 1.20 effective latents"
+        in sentence
+    )
+    assert "0.90 on T; of a block's latents (two in MCCVAE), 1.63 on T do the work" in sentence
+    shown = ch.comparison_columns(ch.comparison_table(summary))
+    assert set(shown["score"]) == {"parts found", "effective latents", "label found"} and shown["the model's"][0] == "0.105"
 
 
 def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():
@@ -165,7 +204,7 @@ def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():
 
 
 def test_allocation_spends_the_same_total_in_every_way(profile):
-    trained = ch.train_allocations(profile, "stick_figures", "-rb50", 0)
+    trained = ch.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     d = runs.load_data(profile, "stick_figures")
     latents = {way: sum(run.record["characteristics"]) + run.record["style_dim"] for way, run in trained.items()}
     assert latents.pop("k = 1") == len(d.labels) + 6 and set(latents.values()) == {2 * len(d.labels) + 6}
@@ -176,7 +215,7 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
     comparison = ch.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 2", "all in style", "at random"}
     assert "points against at random on Stick figures" in ch.allocation_finding(comparison)
-    again = ch.train_allocations(profile, "stick_figures", "-rb50", 0)
+    again = ch.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     assert {way: run.folder for way, run in again.items()} == {way: run.folder for way, run in trained.items()}
 
 

@@ -52,6 +52,9 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
         ("demo", {"seeds": 3}, "seeds must be whole numbers"),
         ("demo", {"colour": 1}, "differs in colour"),
         ("demo", {"experiments": ["magic"]}, "experiments must be among"),
+        ("demo", {"allocation": []}, "allocation must name the tasks"),
+        ("demo", {"allocation": ["cifar"]}, "allocation must name the tasks"),
+        ("correlated", {"allocation": ["stick_figures"]}, "and none without it"),
         ("demo", {"correlation": {"stick_figures": 1}}, "correlation must lie in"),
     ],
 )
@@ -64,6 +67,7 @@ def test_a_model_name_is_read_and_written_back():
     for name in (
         *ModelSpec.BASES,
         "mccvae-k3",
+        "mccvae-rb1000000-x1234567",
         "mccvae-rb100",
         "ccvae-rb0-k2-f0.2",
         "mccvae-rb2.5",

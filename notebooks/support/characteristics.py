@@ -1,7 +1,6 @@
 """What a label's latents hold: tables and figures of the notebooks `characteristics` and `allocation`."""
 
 import dataclasses
-import functools
 import math
 
 import matplotlib.pyplot as plt
@@ -21,7 +20,32 @@ from .tables import _columns, _list, _number, _pm
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most
-COMPARED = ("part_own", "label_own", "effective_latents", "label_diagonal", "swap_taken", "sample_accuracy", "sample_kid")
+SCORES = {  # of a run: name for people, and which way is better: 1 more, -1 less, 0 neither
+    "label_own": ("label found", 1),
+    "label_others": ("label in other blocks", -1),
+    "label_style": ("label in style", -1),
+    "part_own": ("parts found", 1),
+    "part_others": ("parts in other blocks", -1),
+    "part_style": ("parts in style", -1),
+    "disentanglement": ("disentanglement", 1),
+    "completeness": ("completeness", 1),
+    "effective_latents": ("effective latents", 0),
+    "label_diagonal": ("own label's share of effects", 1),
+    "part_diagonal": ("own parts' share of effects", 1),
+    "swap_taken": ("swap taken", 1),
+    "swap_kept": ("swap kept", 1),
+    "sample_accuracy": ("samples right", 1),
+    "sample_kid": ("KID", -1),
+    "sample_diversity": ("diversity", 0),
+    "test_accuracy": ("test accuracy", 1),
+    "test_bound": ("test loss, unbiased", -1),
+    "test_reconstruction": ("test reconstruction", -1),
+}
+NATS = ("test_bound", "test_reconstruction")
+COMPARED = (
+    "part_own", "effective_latents", "label_own", "label_style", "label_diagonal", "swap_taken", "sample_accuracy", "sample_kid",
+    "test_accuracy", "test_bound",
+)  # fmt: skip
 
 
 def factors(split: Split) -> torch.Tensor:
@@ -183,7 +207,8 @@ def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200) -> pd.DataFrame:
-    """Swaps of one label's characteristics between test images that differ in it, and samples for the test part's label vectors."""
+    """Swaps of one label's characteristics between test images that differ in it, and samples for the test part's label vectors;
+    beside them what the model costs, its test accuracy and loss."""
     model = run.model()
     z = torch.from_numpy(codes(model, data.test.images))
     taken, kept, count = [], [], 0
@@ -198,8 +223,18 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
     limit = range(min(1_000, len(data.test)))
     drawn = core.generation_scores(model, data.test.images[: len(limit)], data.test.labels[: len(limit)], judge)
     mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
-    swap = {"pairs": count} | mean
+    swap = {"pairs": count} | mean | _test_scores(run)
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
+
+
+def _test_scores(run: Run) -> dict[str, float]:
+    """Accuracy per label, and loss and reconstruction by rao-blackwell, nats per image, on the test part."""
+    test = run.metrics["test"]
+    return {
+        "test_accuracy": test["accuracy"],
+        "test_bound": test["bound"]["loss_alpha0"],
+        "test_reconstruction": test["bound"]["reconstruction"],
+    }
 
 
 # --- summaries and comparison -----------------------------------------------------------------------------------
@@ -221,41 +256,45 @@ def summary_table(found: pd.DataFrame, blocks: pd.DataFrame, effects: pd.DataFra
 
 def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`summary_table` for showing: mean ± sd over seeds."""
-    names = {
-        "label_own": "label found", "label_others": "label in other blocks", "label_style": "label in style", "part_own": "parts found",
-        "part_others": "parts in other blocks", "part_style": "parts in style", "disentanglement": "disentanglement", "completeness": "completeness", "effective_latents": "effective latents",
-        "label_diagonal": "own label's share of effects", "part_diagonal": "own parts' share", "swap_taken": "swap taken",
-        "swap_kept": "swap kept", "sample_accuracy": "samples right", "sample_kid": "KID", "sample_diversity": "diversity",
-    }  # fmt: skip
     keys = {"task_title": "task", "model_title": "model", "latents": "latents"}
     grouped = table.groupby(list(keys), sort=False)
     shown = grouped.size().rename("seeds").reset_index().rename(columns=keys)
-    for column, title in names.items():
-        if column in table and table[column].notna().any():
-            pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
-            shown[title] = [_pm(m, s, 3) for m, s in pairs]
+    return _scores_shown(shown, grouped, [column for column in SCORES if column in table and table[column].notna().any()])
+
+
+def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFrame:
+    """`shown` with mean ± sd over seeds of some of SCORES, by their names for people."""
+    for column in columns:
+        pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
+        shown[SCORES[column][0]] = [_pm(m, s, 1 if column in NATS else 3) for m, s in pairs]
     return shown
 
 
 def paired(table: pd.DataFrame, value: str, first: str, second: str) -> dict | None:
-    """Difference first − second of a value over the seeds that both models have: mean, 95 % interval (Student), n; None without a pair."""
+    """Difference first − second of a value over the seeds that both models have: both means, their difference, its 95 % interval
+    (Student), n; None without a pair."""
     from scipy import stats
 
     pivot = table.pivot_table(index="seed", columns="model", values=value)
     if not {first, second} <= set(pivot.columns):
         return None
-    d = (pivot[first] - pivot[second]).dropna()
-    if d.empty:
+    pivot = pivot[[first, second]].dropna()
+    if pivot.empty:
         return None
+    d = pivot[first] - pivot[second]
     half = stats.t.ppf(0.975, len(d) - 1) * d.std() / math.sqrt(len(d)) if len(d) > 1 else math.nan
-    return {"difference": d.mean(), "low": d.mean() - half, "high": d.mean() + half, "n": len(d)}
+    means = {"first_mean": pivot[first].mean(), "second_mean": pivot[second].mean()}
+    return means | {"difference": d.mean(), "low": d.mean() - half, "high": d.mean() + half, "n": len(d)}
 
 
-def verdict(test: dict) -> str:
-    """In words: more, less, or not to be told."""
+def verdict(test: dict, better: int = 0) -> str:
+    """In words: better or worse, where a score has a better side (SCORES), else more or less; or not to be told."""
     if test["n"] < 2:
         return "can't be told from one seed"
-    return "more" if test["low"] > 0 else "less" if test["high"] < 0 else "no difference can be told"
+    sign = 1 if test["low"] > 0 else -1 if test["high"] < 0 else 0
+    if not sign:
+        return "no difference can be told"
+    return {1: "better", -1: "worse", 0: {1: "more", -1: "less"}[sign]}[sign * better]
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -266,45 +305,48 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             for value in COMPARED:
                 if value in part and (test := paired(part, value, first, second)):
                     titles = {"first": ModelSpec.parse(first).title, "second": ModelSpec.parse(second).title}
-                    rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test)})
-    return pd.DataFrame(rows, columns=["task_title", "first", "second", "value", "difference", "low", "high", "n", "verdict"])
+                    rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test, SCORES[value][1])})
+    columns = ["task_title", "first", "second", "value", "first_mean", "second_mean", "difference", "low", "high", "n", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`comparison_table` for showing."""
+    digits = [1 if value in NATS else 3 for value in table["value"]]
     shown = table.assign(
-        value=table["value"].str.replace("_", " "),
-        interval=[f"{_number(r.low, 3)} to {_number(r.high, 3)}" for r in table.itertuples()],
-        difference=table["difference"].map(lambda v: _number(v, 3)),
+        value=[SCORES[value][0] for value in table["value"]],
+        interval=[f"{_number(r.low, d)} to {_number(r.high, d)}" for r, d in zip(table.itertuples(), digits, strict=True)],
+        **{name: [_number(v, d) for v, d in zip(table[name], digits, strict=True)] for name in ("first_mean", "second_mean", "difference")},
     )
-    names = {"task_title": "task", "first": "model", "second": "minus", "value": "value", "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict"}  # fmt: skip
+    names = {
+        "task_title": "task", "first": "model", "second": "against", "value": "score", "first_mean": "the model's", "second_mean": "the other's",
+        "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict",
+    }  # fmt: skip
     return _columns(shown, names)
 
 
 def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (MCCVAE, CCVAE) with the same total of latents on every task that has both, the same estimator and label weight."""
+    """Pairs (MCCVAE, CCVAE) that differ in where they have their latents and not in how many, on every task that has both."""
     totals = table.groupby("model")["latents"].agg(lambda v: tuple(sorted(set(v))))
     specs = {name: ModelSpec.parse(name) for name in table["model"].unique()}
-    plain = lambda spec: spec == dataclasses.replace(spec, k=None, start_std=0.0, block_penalty=0.0, block_prior="diagonal")  # noqa: E731
     return [
         (one, two)
         for one, a in specs.items()
         for two, b in specs.items()
         if a.base == "mccvae"
         and b.base.startswith("ccvae")
-        and plain(a)
+        and b == dataclasses.replace(a, base=b.base, k=b.k, style_dim=b.style_dim)
         and totals[one] == totals[two]
-        and a.label_weight == b.label_weight
     ]
 
 
 def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block against the same model without it."""
+    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block, or other style, against the same model without it."""
     pairs = []
     for name in table["model"].unique():
         spec = ModelSpec.parse(name)
-        plain = dataclasses.replace(spec, start_std=0.0, block_penalty=0.0, block_prior="diagonal")
-        if spec != plain and plain.name in set(table["model"]):
+        plain = dataclasses.replace(spec, start_std=0.0, block_penalty=0.0, block_prior="diagonal", style_dim=None)
+        if spec.base == "mccvae" and spec != plain and plain.name in set(table["model"]):
             pairs.append((name, plain.name))
     return pairs
 
@@ -316,18 +358,30 @@ def label_to_show(data: Dataset) -> int:
 
 
 def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    """Labels and parts found, effective latents, and whether several latents find more."""
+    """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best variant adds."""
     label = summary.groupby("task_title", sort=False)["label_own"].mean()
     sentence = "Labels are read from their own block with an area under the curve of " + _list(f"{v:.2f} on {t}" for t, v in label.items())
     effective = summary.dropna(subset="effective_latents").groupby("task_title", sort=False)["effective_latents"].mean()
     if len(effective):
         sentence += "; of a block's latents (two in MCCVAE), " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
-    parts = comparison[comparison["value"] == "part_own"] if len(comparison) else comparison
-    if len(parts):
-        sentence += "; parts found in the own block, " + _list(
-            f"{r.first} minus {r.second} on {r.task_title}: {r.difference:+.3f} (R², n = {r.n}, {r.verdict})" for r in parts.itertuples()
-        )
+    parts = comparison[comparison["value"] == "part_own"]
+    against = parts[parts["second"].str.startswith("CCVAE")]
+    if len(against):
+        sentence += "; parts found in the own block (R²), " + _list(_change(r) for r in against.itertuples())
+    options = parts[parts["second"].str.startswith("MCCVAE")]
+    for task, mine in options.groupby("task_title", sort=False):
+        best = mine.loc[mine["first_mean"].idxmax()]
+        sentence += f"; of the options for a block the most parts on {task} are found by {_change(best)}"
+        at_work = comparison[(comparison[["task_title", "first", "value"]] == [task, best["first"], "effective_latents"]).all(axis=1)]
+        sentence += "".join(f", at {r.first_mean:.2f} against {r.second_mean:.2f} effective latents" for r in at_work.itertuples())
     return sentence + "."
+
+
+def _change(row) -> str:
+    """A row of `comparison_table` in words."""
+    return (
+        f"{row.first} {row.first_mean:.3f} against {row.second_mean:.3f} of {row.second} on {row.task_title} (n = {row.n}, {row.verdict})"
+    )
 
 
 # --- figures ----------------------------------------------------------------------------------------------------
@@ -439,17 +493,20 @@ def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict
     base: options that all share, such as "-rb300"; "" for the official estimator.
     """
     data = runs.load_data(profile, task)
-    train = functools.partial(runs.train, profile, task, seed=seed, data=data)
-    one = train(f"ccvae{base}")
-    style = data.task.style_dim + len(data.labels)
+
+    def train(base_model, **changes):
+        spec = dataclasses.replace(ModelSpec.parse(f"{base_model}{base}"), **changes)
+        return runs.train(profile, task, spec.name, seed, data)
 
     def several(k):  # two everywhere is MCCVAE itself
-        return train(f"mccvae{base}" + ("" if set(k) == {2} else "-k" + ".".join(map(str, k))))
+        return train("mccvae", k=None if set(k) == {2} else k)
 
+    one = train("ccvae")
+    style = data.task.style_dim + len(data.labels)
     return {
         "k = 1": one,
-        "k = 2": train(f"mccvae{base}"),
-        "all in style": train(f"ccvae_more_style{base}" if style == data.task.more_style_dim else f"ccvae{base}-z{style}"),
+        "k = 2": train("mccvae"),
+        "all in style": train("ccvae_more_style") if style == data.task.more_style_dim else train("ccvae", style_dim=style),
         "where needed": several(allocation(data, one)),
         "at random": several(random_allocation(len(data.labels), seed)),
     }
@@ -461,13 +518,8 @@ def allocation_table(data: Dataset, trained: dict[str, Run]) -> pd.DataFrame:
     for way, run in trained.items():
         found = found_table(data, run)
         boosted = found[found["probe"] == "boosted"].groupby("kind")["own"].mean()
-        test = run.metrics["test"]
-        rows.append(
-            _about(run, data)
-            | {"way": way, "k": " ".join(map(str, run.record["characteristics"])), "test_accuracy": test["accuracy"]}
-            | {"test_bound": test["bound"]["loss_alpha0"], "test_reconstruction": test["bound"]["reconstruction"]}
-            | {"label_own": boosted["label"], "part_own": boosted.get("part", math.nan)}
-        )
+        about = _about(run, data) | {"way": way, "k": " ".join(map(str, run.record["characteristics"]))}
+        rows.append(about | _test_scores(run) | {"label_own": boosted["label"], "part_own": boosted.get("part", math.nan)})
     return pd.DataFrame(rows)
 
 
@@ -475,9 +527,7 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`allocation_table` for showing: mean ± sd over seeds, and the k of the first seed."""
     grouped = table.groupby(["task_title", "way"], sort=False)
     shown = grouped.agg(latents=("latents", "first"), k=("k", "first"), seeds=("seed", "size")).reset_index()
-    for value, digits in {"test_accuracy": 3, "test_bound": 1, "test_reconstruction": 1, "label_own": 3, "part_own": 3}.items():
-        pairs = zip(grouped[value].mean(), grouped[value].std(), strict=True)
-        shown[value.replace("_own", " found").replace("_", " ").replace("bound", "loss, unbiased")] = [_pm(m, s, digits) for m, s in pairs]
+    shown = _scores_shown(shown, grouped, ["test_accuracy", "test_bound", "test_reconstruction", "label_own", "part_own"])
     return shown.rename(columns={"task_title": "task", "way": "way to spend them", "k": "k by label (first seed)"})
 
 
@@ -489,9 +539,8 @@ def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
             for value in ("test_accuracy", "test_bound", "part_own"):
                 test = paired(part, value, "where needed", way)
                 if test:
-                    rows.append(
-                        {"task_title": task, "first": "where needed", "second": way, "value": value} | test | {"verdict": verdict(test)}
-                    )
+                    about = {"task_title": task, "first": "where needed", "second": way, "value": value}
+                    rows.append(about | test | {"verdict": verdict(test, SCORES[value][1])})
     return pd.DataFrame(rows)
 
 

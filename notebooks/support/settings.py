@@ -24,7 +24,8 @@ class Profile:
     """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
     batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
     `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models. correlation: of a drawn
-    set's labels in training, None: none. experiments: the notebooks that compare the runs."""
+    set's labels in training, None: none. experiments: the notebooks that compare the runs; allocation: the tasks on which
+    that experiment trains its models."""
 
     profile: str
     source: str
@@ -35,6 +36,7 @@ class Profile:
     images: int | dict | None
     correlation: float | dict | None
     experiments: list
+    allocation: list
 
     @property
     def folder(self) -> Path:
@@ -91,6 +93,10 @@ def read_profile(name: str, **changes) -> Profile:
                 raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
     if not set(values["experiments"]) <= set(EXPERIMENTS):
         raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
+    if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != ("allocation" in values["experiments"]):
+        raise SettingsError(
+            f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, and none without it, not {values['allocation']!r}"
+        )
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
     return Profile(**values)
@@ -168,9 +174,9 @@ class ModelSpec:
         options = "".join(rf"(?:-{option}(?P<{field}>{pattern}))?" for option, (field, pattern, *_) in OPTIONS.items())
         match = re.fullmatch(rf"(?P<base>[a-z_]+){options}", name)
         if not match or match["base"] not in cls.BASES:
-            known = ", ".join(f"-{option}<{about}>" for option, (*_, about) in OPTIONS.items())
+            known = "\n".join(f"  -{option}: {about}" for option, (*_, about) in OPTIONS.items())
             raise SettingsError(
-                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, each with {known} behind it, only where wanted, in this order"
+                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, and behind it, only where wanted and in this order,\n{known}"
             )
         values = {field: read(match[field]) for field, _, read, _ in OPTIONS.values() if match[field] is not None}
         spec = cls(match["base"], **values)
@@ -199,7 +205,9 @@ class ModelSpec:
         for option, (field, *_) in OPTIONS.items():
             if self._differs(field):
                 value = getattr(self, field)
-                parts.append(f"{option}{'.'.join(map(str, value)) if field == 'k' else value if isinstance(value, str) else f'{value:g}'}")
+                parts.append(
+                    f"{option}{'.'.join(map(str, value)) if field == 'k' else value if isinstance(value, str) else f'{value:.12g}'}"
+                )
         return "-".join(parts)
 
     @property
