@@ -3,7 +3,7 @@
 import dataclasses
 
 from . import celeba, chest_xray, mnist, stick_figures
-from .common import DataError, Dataset, Split, Task, subset
+from .common import DataError, Dataset, Split, Task
 
 MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}  # the paper's in the order of its tables
 TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()}
@@ -40,5 +40,5 @@ def load(task: str, source: str, *, images: int | None = None, correlation: floa
     return dataclasses.replace(
         data,
         description=f"{data.description}; no more than {images:,} images of each part were used",
-        **{part: subset(getattr(data, part), images) for part in ("train", "validation", "test")},
+        **{part: getattr(data, part).some(images) for part in ("train", "validation", "test")},
     )

@@ -81,6 +81,13 @@ class Split:
         rows = torch.from_numpy(index)
         return Split(self.images[rows], self.labels[rows], self.names[index], self.parts[rows], self.style[rows])
 
+    def some(self, limit: int | None) -> "Split":
+        """At most `limit` images, a random draw that is always the same one; None: all. The first ones may be of one class:
+        a set can be sorted."""
+        if limit is None or limit >= len(self):
+            return self
+        return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:limit]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -273,10 +280,3 @@ def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: i
 def one_hot(classes: np.ndarray, count: int) -> torch.Tensor:
     """Class numbers (N,) -> uint8 (N, count)."""
     return torch.from_numpy(np.eye(count, dtype=np.uint8)[classes])
-
-
-def subset(split: Split, limit: int | None) -> Split:
-    """At most `limit` images, a random draw that is always the same one; None: all."""
-    if limit is None or limit >= len(split):
-        return split
-    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:limit]))

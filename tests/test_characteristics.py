@@ -1,6 +1,7 @@
 """What the notebooks `characteristics` and `allocation` show: tables from models and from made-up numbers."""
 
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -64,9 +65,12 @@ def known_codes(monkeypatch):
     def put(d):
         first = [[p for p, owner in enumerate(d.part_label) if owner == label][:2] for label in range(len(d.labels))]
 
+        drawn_from = {
+            x.numpy().tobytes(): p.numpy() for s in (d.train, d.validation, d.test) for x, p in zip(s.images, s.parts, strict=True)
+        }
+
         def codes(model, images):
-            split = next(s for s in (d.train, d.validation, d.test) if torch.equal(s.images[: len(images)], images))
-            parts = split.parts[: len(images)].numpy()
+            parts = np.stack([drawn_from[image.numpy().tobytes()] for image in images])
             noise = np.random.default_rng(len(images)).normal(size=(len(images), model.config.style_dim))
             return np.concatenate([parts[:, [p for pair in first for p in pair]] - 0.5, noise], axis=1).astype(np.float32)
 
@@ -111,6 +115,21 @@ def test_blocks_effects_and_exchange_have_a_row_for_each_thing(figures, profile,
     assert len(effects) == 8 * (len(figures.labels) + len(figures.part_names) + len(figures.style_names))
     shares = ch.diagonal_shares(effects).set_index("kind")
     assert shares.loc["label", "diagonal_share"] == pytest.approx(1 / 4, abs=1e-6) and shares.loc["label", "chance"] == pytest.approx(1 / 4)
+
+
+def test_runs_are_scored_side_by_side_and_joined_in_their_order(profile, monkeypatch):
+    def scores(data, run, judge):  # in another process, with the run's own model, the task's data and judge
+        z = core.predict(run.model(), data.test.images)
+        return {"found": pd.DataFrame([{"model": run.spec.name, "mean": z.mean().item(), "pid": os.getpid(), "judge": judge}])}
+
+    monkeypatch.setattr(ch, "scores", scores)
+    trained = [runs.train(profile, "stick_figures", model, 0) for model in ("mccvae", "ccvae")]
+    d = runs.load_data(profile, "stick_figures")
+    table = ch.score_all(trained, {"stick_figures": d}, {"stick_figures": "the judge"})["found"]
+    assert list(table["model"]) == [run.spec.name for run in trained] and set(table["judge"]) == {"the judge"}
+    assert os.getpid() not in set(table["pid"])
+    for run, mean in zip(trained, table["mean"], strict=True):
+        assert core.predict(run.model(), d.test.images).mean().item() == pytest.approx(mean, rel=1e-4)
 
 
 def test_a_summary_has_a_row_a_run_and_shows_mean_and_spread():

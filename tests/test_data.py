@@ -220,6 +220,16 @@ def test_taking_images_takes_their_factors():
     assert torch.equal(taken.parts, part.parts[[5, 2]]) and torch.equal(taken.style, part.style[[5, 2]])
 
 
+def test_some_images_of_a_sorted_set_are_of_all_classes_and_always_the_same():
+    n = 300
+    labels = torch.eye(3, dtype=torch.uint8).repeat_interleave(n // 3, 0)
+    part = data.Split(torch.arange(n).reshape(n, 1, 1, 1), labels, np.arange(n))
+    some = part.some(30)
+    assert len(some) == len(set(some.names)) == 30 and some.labels.sum(0).min() >= 4
+    assert (np.sort(some.names) == some.names).all() and (part.some(30).names == some.names).all()
+    assert part.some(None) is part and part.some(n) is part
+
+
 def test_unknown_task_source_and_too_few_images_are_refused():
     for arguments, message in ((("cifar", "real"), "no task"), (("mnist", "fake"), "no source"), (("mnist", "embedded"), "too few")):
         with pytest.raises(DataError, match=message):

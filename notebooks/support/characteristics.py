@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 
+import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,7 +21,8 @@ from .settings import ModelSpec, Profile
 from .tables import _columns, _list, _number, _pm
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
-PROBED = 3_000  # images that a probe is fitted on, at most
+PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
+STARTS = 64  # test images from which single latents are moved
 SCORES = {  # of a run: name for people, and which way is better: 1 more, -1 less, 0 neither
     "label_own": ("label found", 1),
     "label_others": ("label in other blocks", -1),
@@ -119,9 +122,9 @@ def _about(run: Run, data: Dataset) -> dict:
 
 
 def found_table(data: Dataset, run: Run) -> pd.DataFrame:
-    """`mccvae_core.found` of every label (AUC, all test images) and part (R², images whose label is 1, so that knowing the label
+    """`mccvae_core.found` of every label (AUC) and part (R², images whose label is 1, so that knowing the label
     alone scores 0): a row a target and probe."""
-    model, parts = run.model(), {"train": data.train.take(range(min(len(data.train), PROBED))), "test": data.test}
+    model, parts = run.model(), {"train": data.train.some(PROBED), "test": data.test.some(PROBED)}
     z, owners, rows = {name: codes(model, part.images) for name, part in parts.items()}, core.latent_owners(model), []
     targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
     targets += [(name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))]
@@ -135,12 +138,13 @@ def found_table(data: Dataset, run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = 64) -> pd.DataFrame:
+def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = STARTS) -> pd.DataFrame:
     """A row a label: disentanglement and completeness within its block (`mccvae_core.block_dci`, drawn data), and the effective number
     of latents by the judge's reading of the label and by pixels, when each latent alone goes over its range."""
     model = run.model()
-    z_train, z_test = (codes(model, part.images) for part in (data.train.take(range(min(len(data.train), PROBED))), data.test))
-    z, rows = torch.from_numpy(z_test[:starts]), []
+    parts = data.train.some(PROBED), data.test.some(PROBED)
+    z_train, z_test = (codes(model, part.images) for part in parts)
+    z, rows = torch.from_numpy(codes(model, data.test.some(starts).images)), []
     singles = [[j] for j in range(model.config.characteristic_dim)]
     on_labels, _ = core.effect_matrix(model, z, singles, judge)
     pixels = [pixel_change(model, z, j) for j in range(model.config.characteristic_dim)]
@@ -148,11 +152,10 @@ def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = 64) ->
         block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
         dci = (math.nan, math.nan)
         if mine:
-            train, test = (part.labels[:, label].bool().numpy() for part in (data.train.take(range(len(z_train))), data.test))
-            importance = core.block_importance(
-                (z_train[train][:, block], data.train.parts[: len(z_train)].numpy()[train][:, mine]),
-                (z_test[test][:, block], data.test.parts.numpy()[test][:, mine]),
-            )
+            with_it = [part.labels[:, label].bool().numpy() for part in parts]
+            values = [part.parts.numpy()[mask][:, mine] for part, mask in zip(parts, with_it, strict=True)]
+            train, test = ((z[mask][:, block], v) for z, mask, v in zip((z_train, z_test), with_it, values, strict=True))
+            importance = core.block_importance(train, test)
             dci = core.block_dci(importance)
         effective = {
             "effective_latents": core.effective_number(on_labels[block, label]),
@@ -172,10 +175,10 @@ def pixel_change(model: core.MCCVAE, z: torch.Tensor, latent: int) -> float:
     return (last - first).abs().mean().item()
 
 
-def effect_table(data: Dataset, run: Run, judge: core.Judge, starts: int = 64) -> pd.DataFrame:
+def effect_table(data: Dataset, run: Run, judge: core.Judge, starts: int = STARTS) -> pd.DataFrame:
     """The matrix of effects: a row a characteristic and a thing that the judge reads; see `mccvae_core.effect_matrix`."""
     model = run.model()
-    z = torch.from_numpy(codes(model, data.test.images[:starts]))
+    z = torch.from_numpy(codes(model, data.test.some(starts).images))
     count, owner = model.config.characteristic_dim, core.latent_owners(model)
     on_labels, on_factors = core.effect_matrix(model, z, [[j] for j in range(count)], judge)
     number = {j: 1 + core.block_of(model, owner[j]).index(j) for j in range(count)}
@@ -220,11 +223,33 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
             taken.append(scores["taken"])
             kept.append(scores["kept"])
             count += scores["pairs"]
-    limit = range(min(1_000, len(data.test)))
-    drawn = core.generation_scores(model, data.test.images[: len(limit)], data.test.labels[: len(limit)], judge)
+    some = data.test.some(1_000)
+    drawn = core.generation_scores(model, some.images, some.labels, judge)
     mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
     swap = {"pairs": count} | mean | _test_scores(run)
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
+
+
+def scores(data: Dataset, run: Run, judge: core.Judge) -> dict[str, pd.DataFrame]:
+    """All four tables of a run."""
+    torch.set_num_threads(1)  # runs are scored side by side
+    return {
+        "found": found_table(data, run),
+        "blocks": block_table(data, run, judge),
+        "effects": effect_table(data, run, judge),
+        "exchange": exchange_table(data, run, judge),
+    }
+
+
+def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
+    """`scores` of all runs, a process a core, joined in the order of the runs; data and judges by task."""
+    used = {
+        task: dataclasses.replace(d, train=d.train.some(PROBED), validation=d.validation.some(1), test=d.test.some(PROBED))
+        for task, d in data.items()
+    }
+    jobs = (joblib.delayed(scores)(used[run.record["task"]], run, judges[run.record["task"]]) for run in trained)
+    tables = joblib.Parallel(n_jobs=min(len(trained), os.cpu_count() or 1))(jobs)
+    return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
 
 
 def _test_scores(run: Run) -> dict[str, float]:

@@ -160,7 +160,7 @@ def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> No
     if data.task.exclusive:
         wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
     else:
-        others = data.test.labels[:count].float()
+        others = data.test.some(count).labels.float()
         wanted = {}
         walked = [label for _, towards in data.task.walks.values() for label in towards]
         for label, value in itertools.product(walked or data.labels, (0.0, 1.0)):

@@ -129,7 +129,8 @@ def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str
         "validation_accuracy": core.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)["accuracy"]
     }
     if epoch == epochs or epoch & (epoch - 1) == 0:
-        row |= {f"gradient_{name}": norm for name, norm in core.gradient_norms(model, images[:32], labels[:32]).items()}
+        some = data.validation.some(32)
+        row |= {f"gradient_{name}": norm for name, norm in core.gradient_norms(model, some.images, some.labels).items()}
     return row
 
 

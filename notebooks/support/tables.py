@@ -92,7 +92,7 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
     for number, (what, towards) in data.task.walks.items():
         goal = {data.labels.index(label): value for label, value in towards.items()}
         fits = torch.stack([data.test.labels[:, label] != value for label, value in goal.items()]).all(0)
-        images = data.test.images[fits][:count]
+        images = data.test.take(torch.nonzero(fits).flatten()).some(count).images
         for name, (model, within) in walk_rows(models).items():
             device = next(model.parameters()).device
             with torch.no_grad():
@@ -110,9 +110,9 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
 
 def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count: int = 32) -> pd.DataFrame:
     """`mccvae_core.gradient_audit` of each model on `count` test images: a row a model, estimator and part of the network."""
-    rows = []
+    rows, some = [], data.test.some(count)
     for title, model in models.items():
-        audit = core.gradient_audit(model, data.test.images[:count], data.test.labels[:count], draws=draws)
+        audit = core.gradient_audit(model, some.images, some.labels, draws=draws)
         about = {
             "task": data.task.name,
             "task_title": data.task.title,
@@ -213,7 +213,7 @@ def floor_table(data: Dataset, runs: list[Run]) -> pd.DataFrame:
 
 def variant_table(data: Dataset, count: int = 5_000) -> pd.DataFrame:
     """Floors of two sigmoids on other treatments of the same grey images: could one of them explain a published loss?"""
-    images = data.train.images[:count]
+    images = data.train.some(count).images
     larger = F.interpolate(images.float(), scale_factor=64 / 60, mode="bilinear", antialias=True).round().clamp(0, 255)
     variants = {
         "as everywhere here": images,
@@ -233,7 +233,8 @@ def variant_table(data: Dataset, count: int = 5_000) -> pd.DataFrame:
 
 def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5, count: int = 500) -> pd.DataFrame:
     """The official loss of `count` training images evaluated `repeats` times with other noise: how far w's mean and the loss move."""
-    images, labels, rows = data.train.images[:count], data.train.labels[:count], []
+    rows, some = [], data.train.some(count)
+    images, labels = some.images, some.labels
     for title, model in models.items():
         terms = pd.DataFrame([core.evaluate_loss(model, images, labels, "official", seed=seed) for seed in range(repeats)])
         exact = core.evaluate_loss(model, images, labels, "rao-blackwell")["loss_alpha0"]
