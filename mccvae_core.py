@@ -29,6 +29,7 @@ Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = 
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import math
@@ -50,6 +51,7 @@ ESTIMATORS = ("official", "rao-blackwell")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
 NODES = 32  # of the Gauss-Hermite quadrature over a label's logit
+CHECKPOINT_SECONDS = 60  # between checkpoints within an epoch
 MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
 
 
@@ -350,7 +352,8 @@ class LossTerms:
         loss_alpha0 = sum(mean[name] for name in adding) - sum(mean[name] for name in subtracting)
         block_correlation = zero.sum() if block_correlation is None else block_correlation
         loss = loss_alpha0 - label_weight * mean["log_qyx"] + block_penalty * block_correlation
-        ess = w.sum() ** 2 / (w**2).sum()
+        share = w / w.max().clamp(min=torch.finfo(w.dtype).tiny)  # squares of a small w would be 0
+        ess = share.sum() ** 2 / (share**2).sum().clamp(min=1e-12)
         kept = {"block_correlation": block_correlation, "mean_weight": w.mean(), "ess": ess, "log_px": log_px}
         return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, **kept)
 
@@ -629,6 +632,10 @@ class CheckpointError(Exception):
     """A checkpoint or weights file is broken or belongs to another configuration; the message names file and reason."""
 
 
+class BrokenCheckpointError(CheckpointError):
+    """The file is not what was written."""
+
+
 def choose_device() -> torch.device:
     """CUDA where there, else Apple's MPS, else the CPU."""
     if torch.cuda.is_available():
@@ -676,6 +683,24 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
     return [(index, turn == 0) for pair in turns for turn, index in enumerate(pair) if index is not None]
 
 
+@dataclasses.dataclass
+class TrainingState:
+    """All that a training needs to go on, bit for bit as if it had not been interrupted.
+
+    log_px (N,): running log p(x|z) of each image, the control variates; NaN before its first turn. noise: the generator of the
+    epoch under way. history: a row for each epoch that is done. batches: (labelled, images, LossTerms.values()) of those of the
+    epoch under way that are done. seconds: that these took.
+    """
+
+    model: VAE
+    optimizer: torch.optim.Adam
+    log_px: Tensor
+    noise: torch.Generator
+    history: list[dict] = dataclasses.field(default_factory=list)
+    batches: list[tuple[bool, int, Tensor]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+
 def fit(
     model: VAE,
     images: Tensor,
@@ -698,13 +723,13 @@ def fit(
     """Train in place with Adam and return the history, a dict for each epoch.
 
     images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1. A `checkpoint` file is written
-    after each epoch and, where it exists, resumed from: batches and noise are functions of (seed, epoch), so the
-    result is the same. `identity` goes into it; a checkpoint with another one is refused. A row holds
-    `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that epoch's
-    images, `seconds`, and what `measure(epoch)` returns, a dict, when asked after the epoch; at last comes `on_epoch(row)`.
+    after each epoch, and within a long one every CHECKPOINT_SECONDS; where it exists, training goes on from it, and ends in
+    the same weights and history as one that was never interrupted. `identity` goes into it; a checkpoint with another one is
+    refused. A row holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that
+    epoch's images, `seconds`, and what `measure(epoch)` returns, a dict, when asked after the epoch; at last comes `on_epoch(row)`.
 
     Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite (the
-    checkpoint of the epoch before stays), CheckpointError for a checkpoint that is broken or another run's.
+    last checkpoint stays), CheckpointError for a checkpoint that is broken or another run's.
     """
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != model.config.image_shape:
         raise ValueError(
@@ -716,38 +741,53 @@ def fit(
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    log_px = torch.full((len(images),), torch.nan, device=device)  # running log p(x|z) of each image: control variates
-    history = [] if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint, model, optimizer, log_px, identity)
+    state = TrainingState(model, optimizer, torch.full((len(images),), torch.nan, device=device), torch.Generator(device))
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, state, identity)
     subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)
-    labels = labels.float()
-    for epoch in range(len(history) + 1, epochs + 1):
-        start = time.perf_counter()
-        noise = torch.Generator(device).manual_seed(int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1))
-        sums = {True: [], False: []}
-        for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch):
-            index = torch.from_numpy(index)
-            y, before = labels[index].to(device), log_px[index.to(device)]
-            if not labelled and isinstance(model, MCCVAE):
-                y = torch.full_like(y, torch.nan)
-            terms = model_loss(model, to_images(images[index], device), y, estimator, label_weight, before, block_penalty, generator=noise)
-            optimizer.zero_grad(set_to_none=True)
-            terms.loss.backward()
-            optimizer.step()
-            log_px[index.to(device)] = torch.where(before.isnan(), terms.log_px, (before + terms.log_px) / 2)
-            sums[labelled or not isinstance(model, MCCVAE)].append((len(index), terms.values()))
+    loss = functools.partial(model_loss, estimator=estimator, label_weight=label_weight, block_penalty=block_penalty)
+    labels, saved = labels.float(), time.monotonic()
+    for epoch in range(len(state.history) + 1, epochs + 1):
+        if not state.batches:
+            state.noise.manual_seed(int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1))
+        start = time.perf_counter() - state.seconds
+        for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch)[len(state.batches) :]:
+            _train_batch(state, images, labels, torch.from_numpy(index), labelled, loss)
+            state.seconds = time.perf_counter() - start
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, state, identity)
+                saved = time.monotonic()
         row = {"epoch": epoch}
-        for prefix, batches in (("labelled", sums[True]), ("unlabelled", sums[False])):
-            row |= {f"{prefix}_{name}": value for name, value in _means(batches).items()}
-        row["seconds"] = round(time.perf_counter() - start, 3)
-        if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-            kept = "" if checkpoint is None or epoch == 1 else f"; the state after epoch {epoch - 1} is kept"
-            raise TrainingError(f"epoch {epoch}: {', '.join(bad)} is not a finite number{kept}")
-        history.append(row if measure is None else row | measure(epoch))
+        for prefix, kind in (("labelled", True), ("unlabelled", False)):
+            means = _means([(n, values) for is_labelled, n, values in state.batches if is_labelled == kind])
+            row |= {f"{prefix}_{name}": value for name, value in means.items()}
+        row["seconds"] = round(state.seconds, 3)
+        state.history.append(row if measure is None else row | measure(epoch))
+        state.batches, state.seconds = [], 0.0
         if checkpoint is not None:
-            save_checkpoint(checkpoint, model, optimizer, log_px, history, identity)
+            save_checkpoint(checkpoint, state, identity)
+            saved = time.monotonic()
         if on_epoch is not None:
-            on_epoch(history[-1])
-    return history
+            on_epoch(state.history[-1])
+    return state.history
+
+
+def _train_batch(state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, loss) -> None:
+    """A step of Adam on the images at `index` (B,). Raises TrainingError, the weights as they were, where the loss is not finite."""
+    device, with_labels = state.log_px.device, isinstance(state.model, MCCVAE)
+    y, before = labels[index].to(device), state.log_px[index.to(device)]
+    if not labelled and with_labels:
+        y = torch.full_like(y, torch.nan)
+    terms = loss(state.model, to_images(images[index], device), y, control_variate=before, generator=state.noise)
+    if not terms.loss.isfinite():
+        bad = [name for name, value in zip(LOSS_TERMS, terms.values().tolist(), strict=True) if not math.isfinite(value)]
+        where = f"epoch {len(state.history) + 1}, batch {len(state.batches) + 1}"
+        raise TrainingError(f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept")
+    state.optimizer.zero_grad(set_to_none=True)
+    terms.loss.backward()
+    state.optimizer.step()
+    state.log_px[index.to(device)] = torch.where(before.isnan(), terms.log_px, (before + terms.log_px) / 2)
+    state.batches.append((labelled or not with_labels, len(index), terms.values()))
 
 
 def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
@@ -761,7 +801,8 @@ def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
     table = torch.stack([values for _, values in batches]).cpu().double()
     means = dict(zip(LOSS_TERMS, (size @ table / size.sum()).tolist(), strict=True))
     sum_w = size * table[:, LOSS_TERMS.index("mean_weight")]
-    means["ess"] = (sum_w.sum() ** 2 / (sum_w**2 / table[:, LOSS_TERMS.index("ess")]).sum()).item()
+    squares = sum_w**2 / table[:, LOSS_TERMS.index("ess")].clamp(min=1e-12)
+    means["ess"] = (sum_w.sum() ** 2 / squares.sum().clamp(min=1e-300)).item()
     return means
 
 
@@ -793,66 +834,126 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """sha256 over names, types, shapes and bytes of the tensors, and over the other metadata."""
+    h = hashlib.sha256(json.dumps({k: v for k, v in metadata.items() if k != "sha256"}, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        h.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        h.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return h.hexdigest()
+
+
+def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    tensors = _plain(tensors)
+    write_atomically(path, safetensors.torch.save(tensors, metadata | {"sha256": _checksum(tensors, metadata)}))
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise BrokenCheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
+    if metadata.get("sha256") != _checksum(tensors, metadata):
+        raise BrokenCheckpointError(f"{path} is damaged: its checksum is not that of its content; delete it and run again")
+    return tensors, metadata
 
 
 def save_model(path: Path, model: VAE) -> None:
     """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
-    metadata = {"kind": type(model).__name__, "config": json.dumps(dataclasses.asdict(model.config))}
-    write_atomically(path, safetensors.torch.save(_plain(model.state_dict()), metadata))
+    _write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": json.dumps(dataclasses.asdict(model.config))})
 
 
 def load_model(path: Path) -> VAE:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
     tensors, metadata = _read_safetensors(Path(path))
     try:
-        model = build_model(metadata["kind"], ModelConfig(**json.loads(metadata["config"])), seed=0)
+        config = ModelConfig(**json.loads(metadata["config"]))
+        if tensors["encoder.loc.bias"].shape != (config.latent_dim,):  # before anything of that size is made
+            raise ValueError(f"it has not the {config.latent_dim} latents of its config")
+        model = build_model(metadata["kind"], config, seed=0)
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} holds no model of this project ({error})") from None
     return model.eval()
 
 
-def save_checkpoint(
-    path: Path, model: VAE, optimizer: torch.optim.Adam, log_px: Tensor, history: list[dict], identity: dict | None
-) -> None:
-    """Everything that training needs to go on: weights, Adam's moments, control variates, the history, and whose it is."""
-    state = optimizer.state_dict()["state"]
-    moments = {f"adam.{i}.{name}": value for i, moment in state.items() for name, value in moment.items()}
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    metadata = {"history": json.dumps(history), "identity": json.dumps(identity, sort_keys=True)}
-    write_atomically(path, safetensors.torch.save(_plain({**weights, **moments, "log_px": log_px}), metadata))
+def _one_before(path: Path) -> Path:
+    return path.with_stem(f"{path.stem}.before")
 
 
-def load_checkpoint(path: Path, model: VAE, optimizer: torch.optim.Adam, log_px: Tensor, identity: dict | None) -> list[dict]:
-    """Restore model, optimizer and control variates in place and return the history. Raises CheckpointError, having changed nothing, where
-    the file is broken or its identity differs (the differences are named)."""
+def save_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> None:
+    """The whole state and whose it is. The checkpoint that was there is kept beside it, in case that this one gets broken.
+
+    Raises TrainingError, having written nothing, where weights are not finite."""
+    if bad := [name for name, value in state.model.state_dict().items() if not value.isfinite().all()]:
+        raise TrainingError(f"epoch {len(state.history)}: the weights {bad[0]} are not finite numbers; the last checkpoint is kept")
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    for i, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
+    tensors |= {"log_px": state.log_px, "noise": state.noise.get_state()}
+    if state.batches:
+        labelled, sizes, values = zip(*state.batches, strict=True)
+        tensors |= {"batches.labelled": torch.tensor(labelled), "batches.size": torch.tensor(sizes), "batches.values": torch.stack(values)}
+    about = {"history": state.history, "identity": identity, "seconds": state.seconds}
+    if path.exists():
+        os.replace(path, _one_before(path))
+    _write_safetensors(path, tensors, {name: json.dumps(value, sort_keys=True) for name, value in about.items()})
+
+
+def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> None:
+    """Restore the state in place from a checkpoint, or where that is broken from the one before it, with a warning; nothing without either.
+
+    Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs (the
+    differences are named)."""
+    broken = []
+    for candidate in filter(Path.exists, (path, _one_before(path))):
+        try:
+            _restore(candidate, state, identity)
+        except BrokenCheckpointError as error:
+            broken.append(str(error))
+        else:
+            if broken:
+                warnings.warn(f"{broken[0]}. Training goes on from the one before it, {candidate.name}", stacklevel=2)
+            return
+    if broken:
+        raise BrokenCheckpointError("; ".join(broken))
+
+
+def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
     tensors, metadata = _read_safetensors(path)
-    theirs, ours = json.loads(metadata.get("identity", "null")) or {}, json.loads(json.dumps(identity)) or {}
-    if different := [
-        f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)
-    ]:
+    try:
+        about = {name: json.loads(metadata[name]) for name in ("history", "identity", "seconds")}
+        theirs, ours = about["identity"] or {}, json.loads(json.dumps(identity)) or {}
+        different = [f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
+        moments = {}
+        for name in [name for name in tensors if name.startswith("adam.")]:
+            _, i, key = name.split(".")
+            moments.setdefault(int(i), {})[key] = tensors[name]
+        parts = [tensors.get(f"batches.{name}", torch.empty(0)) for name in ("labelled", "size", "values")]
+        batches = [(bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)]
+        torch.Generator(state.noise.device).set_state(tensors["noise"])  # fails here rather than half way
+        whole = all(isinstance(row, dict) for row in about["history"]) and float(about["seconds"]) >= 0
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise BrokenCheckpointError(f"{path} is no whole checkpoint ({error} is missing or does not fit)") from None
+    if different:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
-    shapes = {f"model.{name}": value.shape for name, value in model.state_dict().items()} | {"log_px": log_px.shape}
-    unfit = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
-    if unfit or "history" not in metadata:
-        raise CheckpointError(f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)")
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    moments, parameters = {}, optimizer.param_groups[0]["params"]
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            if value.ndim:  # in the parameter's own memory format, which the fused Adam takes for granted
-                value = torch.empty_like(parameters[int(index)]).copy_(value)
-            moments.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    log_px.copy_(tensors["log_px"])
-    return json.loads(metadata["history"])
+    parameters = state.optimizer.param_groups[0]["params"]
+    wanted = {f"model.{name}": value.shape for name, value in state.model.state_dict().items()}
+    wanted["log_px"] = state.log_px.shape
+    for i, moment in moments.items():
+        shape = parameters[i].shape if 0 <= i < len(parameters) else None
+        wanted |= {f"adam.{i}.{key}": shape if key.startswith("exp_avg") else () for key in {*moment, "step", "exp_avg", "exp_avg_sq"}}
+    unfit = [name for name, shape in wanted.items() if name not in tensors or shape is None or tensors[name].shape != shape]
+    if unfit or not whole or any(values.shape != (len(LOSS_TERMS),) for *_, values in batches):
+        raise BrokenCheckpointError(f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)")
+    for i, moment in moments.items():  # in the parameter's own memory format, which the fused Adam takes for granted
+        moments[i] = {key: torch.empty_like(parameters[i]).copy_(value) if value.ndim else value for key, value in moment.items()}
+    state.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    state.log_px.copy_(tensors["log_px"])
+    state.noise.set_state(tensors["noise"])
+    state.history, state.batches, state.seconds = about["history"], batches, about["seconds"]
 
 
 # ---------------------------------------------------------------------------------------------------------

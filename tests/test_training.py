@@ -1,12 +1,10 @@
 """Training, files, evaluation and interventions of the core."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 import mccvae_core as core
@@ -122,16 +120,82 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_loaded(small_data, s
     with pytest.raises(core.CheckpointError, match="k 1 there, 3 here"):
         core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=path, identity={"k": 3, "s": 2})
     assert torch.equal(before, weights(model))
-    whole = safetensors.torch.load_file(path)
-    for lacking in ("log_px", "model.classifier_weight"):
-        metadata = {"identity": json.dumps({"k": 1, "s": 2}), "history": "[]"}
-        safetensors.torch.save_file({k: v for k, v in whole.items() if k != lacking}, tmp_path / "part", metadata)
-        with pytest.raises(core.CheckpointError, match=f"no whole checkpoint .{lacking}"):
-            core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=tmp_path / "part", identity={"k": 1, "s": 2})
+    whole, metadata = core._read_safetensors(path)
+    part = tmp_path / "part"
+    for lacking in ("log_px", "noise", "model.classifier_weight", "adam.0.exp_avg_sq"):
+        core._write_safetensors(part, {k: v for k, v in whole.items() if k != lacking}, metadata)
+        with pytest.raises(core.CheckpointError, match=f"no whole checkpoint .'?{lacking}"):
+            core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=part, identity={"k": 1, "s": 2})
+    for changed in (
+        {"log_px": whole["log_px"][1:]},
+        {"noise": whole["noise"] * 0 + 255},
+        {"adam.x.step": torch.zeros(())},
+        {"adam.999.step": torch.zeros(())},
+    ):
+        core._write_safetensors(part, whole | changed, metadata)
+        with pytest.raises(core.CheckpointError, match="no whole checkpoint"):
+            core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=part, identity={"k": 1, "s": 2})
+    for changed in ({"history": "[1]"}, {"history": "{"}, {"seconds": "null"}, {"identity": "3"}):
+        core._write_safetensors(part, whole, metadata | changed)
+        with pytest.raises(core.CheckpointError, match="no whole checkpoint"):
+            core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=part, identity={"k": 1, "s": 2})
     assert torch.equal(before, weights(model))
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(core.CheckpointError, match="can't be read"):
-        core.fit(model, images, labels, batch_size=20, epochs=2, seed=0, checkpoint=path, identity={"k": 1, "s": 2})
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a bit changed", "empty", "gone"])
+def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(small_data, small_config, tmp_path, damage):
+    images, labels = small_data
+    path = tmp_path / "checkpoint.safetensors"
+    whole, options = start(small_config), {"batch_size": 20, "seed": 0}
+    core.fit(whole, images, labels, epochs=3, **options)
+    core.fit(start(small_config), images, labels, epochs=2, checkpoint=path, **options)
+    content = bytearray(path.read_bytes())
+    if damage == "a bit changed":
+        content[-1000] ^= 1
+    path.write_bytes({"truncated": content[: len(content) // 2], "empty": b""}.get(damage, content))
+    resumed = start(small_config, seed=9)
+    if damage == "gone":
+        path.unlink()
+        core.fit(resumed, images, labels, epochs=3, checkpoint=path, **options)
+    else:
+        with pytest.warns(UserWarning, match=r"checkpoint\.safetensors (can't be read|is damaged).* goes on from the one before it"):
+            core.fit(resumed, images, labels, epochs=3, checkpoint=path, **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    for file in tmp_path.glob("checkpoint*"):
+        file.write_bytes(b"nothing")
+    with pytest.raises(core.CheckpointError, match=r"checkpoint\.safetensors can't be read.*checkpoint\.before\.safetensors can't be read"):
+        core.fit(resumed, images, labels, epochs=4, checkpoint=path, **options)
+
+
+@pytest.mark.parametrize(("estimator", "fraction"), [("official", 0.3), ("rao-blackwell", 1.0)])
+def test_a_long_epoch_goes_on_from_within(small_data, small_config, tmp_path, monkeypatch, estimator, fraction):
+    images, labels = small_data
+    path = tmp_path / "checkpoint.safetensors"
+    options = {"batch_size": 16, "epochs": 2, "seed": 4, "estimator": estimator, "labelled_fraction": fraction, "identity": {"a": 1}}
+    whole = start(small_config)
+    history = core.fit(whole, images, labels, **options)
+    monkeypatch.setattr(core, "CHECKPOINT_SECONDS", -1)  # after every batch
+    batches, step = [], core._train_batch
+
+    def stop_at(count):
+        def batch(*arguments):
+            if len(batches) == count:
+                raise KeyboardInterrupt
+            batches.append(step(*arguments))
+
+        return batch
+
+    for count, seed in ((2, {}), (3, {"seed": 7}), (6, {"seed": 8})):  # within the first epoch, again, and within a later one
+        monkeypatch.setattr(core, "_train_batch", stop_at(count))
+        with pytest.raises(KeyboardInterrupt):
+            core.fit(start(small_config, **seed), images, labels, checkpoint=path, **options)
+    monkeypatch.setattr(core, "_train_batch", stop_at(None))
+    resumed = start(small_config, seed=99)
+    again = core.fit(resumed, images, labels, checkpoint=path, **options)
+    assert len(batches) == 2 * len(core.epoch_batches(len(images), 16, None, 0, 1))  # none was done twice
+    assert torch.equal(weights(whole), weights(resumed))
+    strip = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert strip(history) == strip(again) and all(row["seconds"] > 0 for row in again)
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_checkpoint(small_data, small_config, tmp_path):
@@ -142,11 +206,32 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_checkpoint(small
     good = path.read_bytes()
 
     model.log_px = lambda x, z: core.VAE.log_px(model, x, z) * math.nan
-    with pytest.raises(core.TrainingError, match=r"epoch 2: labelled_loss.*state after epoch 1 is kept"):
+    with pytest.raises(core.TrainingError, match=r"epoch 2, batch 1: loss, loss_alpha0, reconstruction.*checkpoint.* is kept"):
         core.fit(model, images, labels, batch_size=20, epochs=3, seed=0, checkpoint=path)
+    assert path.read_bytes() == good and all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(small_data, small_config, tmp_path):
+    images, labels = small_data
+    path = tmp_path / "checkpoint.safetensors"
+    model = start(small_config)
+    core.fit(model, images, labels, batch_size=20, epochs=1, seed=0, checkpoint=path)
+    good = path.read_bytes()
+    state = core.TrainingState(model, torch.optim.Adam(model.parameters()), torch.zeros(len(images)), torch.Generator())
+    model.encoder.loc.bias.data[0] = math.inf
+    with pytest.raises(core.TrainingError, match=r"encoder\.loc\.bias are not finite"):
+        core.save_checkpoint(path, state, None)
     assert path.read_bytes() == good
-    with pytest.raises(core.TrainingError, match=r"is not a finite number$"):
-        core.fit(model, images, labels, batch_size=20, epochs=3, seed=0)
+
+
+def test_a_batch_whose_weights_vanish_counts_for_no_images():
+    w = torch.zeros(3)
+    empty = core.LossTerms.of(reconstruction=torch.ones(3), weight=w)
+    small = core.LossTerms.of(reconstruction=torch.ones(2), weight=torch.tensor([1e-30, 1e-30]))
+    assert empty.ess == 0 and small.ess == pytest.approx(2)
+    assert core._means([(3, empty.values())])["ess"] == 0 and core._means([(2, small.values()), (3, empty.values())])[
+        "ess"
+    ] == pytest.approx(2)
 
 
 @pytest.mark.parametrize(
