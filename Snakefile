@@ -29,7 +29,7 @@ RUNS = [run for task in TASKS for run in runs_of(task)]
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
 SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "style.mplstyle", "paper.yaml")]
-EXECUTE = "python notebooks/support/execute.py notebooks/{notebook}.ipynb"
+EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
 wildcard_constraints:
@@ -71,7 +71,7 @@ rule train:
         f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
     shell:
         f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
-        " && rm -f $(dirname {output.notebook})/checkpoint.safetensors"
+        " && rm -f $(dirname {output.notebook})/checkpoint*"
 
 
 def experiment(name, tables, figures):

@@ -812,7 +812,9 @@ def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one."""
+    """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one.
+
+    Raises OSError, naming the file, where the disk is full or not to be written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -822,6 +824,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and is as it was before") from None
     finally:
         part.unlink(missing_ok=True)
     if os.name == "posix":
@@ -834,41 +838,46 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """sha256 over names, types, shapes and bytes of the tensors, and over the other metadata."""
-    h = hashlib.sha256(json.dumps({k: v for k, v in metadata.items() if k != "sha256"}, sort_keys=True).encode())
+def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
+    """sha256 over names, types, shapes and bytes of the tensors, and over the metadata."""
+    h = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         h.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         h.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return h.hexdigest()
 
 
-def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
+    """Tensors and metadata, anything that JSON can hold; under one key, since safetensors writes several in random order, with their checksum."""
     tensors = _plain(tensors)
-    write_atomically(path, safetensors.torch.save(tensors, metadata | {"sha256": _checksum(tensors, metadata)}))
+    about = json.dumps({"metadata": metadata, "sha256": _checksum(tensors, metadata)})
+    write_atomically(path, safetensors.torch.save(tensors, {"about": about}))
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
-            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            about = json.loads((file.metadata() or {}).get("about", "null"))
+        metadata, checksum = about["metadata"], about["sha256"]
+        damaged = checksum != _checksum(tensors, metadata)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise BrokenCheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
-    if metadata.get("sha256") != _checksum(tensors, metadata):
+    if damaged:
         raise BrokenCheckpointError(f"{path} is damaged: its checksum is not that of its content; delete it and run again")
     return tensors, metadata
 
 
 def save_model(path: Path, model: VAE) -> None:
     """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
-    _write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": json.dumps(dataclasses.asdict(model.config))})
+    _write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": dataclasses.asdict(model.config)})
 
 
 def load_model(path: Path) -> VAE:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
     tensors, metadata = _read_safetensors(Path(path))
     try:
-        config = ModelConfig(**json.loads(metadata["config"]))
+        config = ModelConfig(**metadata["config"])
         if tensors["encoder.loc.bias"].shape != (config.latent_dim,):  # before anything of that size is made
             raise ValueError(f"it has not the {config.latent_dim} latents of its config")
         model = build_model(metadata["kind"], config, seed=0)
@@ -878,7 +887,8 @@ def load_model(path: Path) -> VAE:
     return model.eval()
 
 
-def _one_before(path: Path) -> Path:
+def one_before(path: Path) -> Path:
+    """Where `save_checkpoint` keeps the checkpoint before that at `path`."""
     return path.with_stem(f"{path.stem}.before")
 
 
@@ -895,10 +905,9 @@ def save_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
     if state.batches:
         labelled, sizes, values = zip(*state.batches, strict=True)
         tensors |= {"batches.labelled": torch.tensor(labelled), "batches.size": torch.tensor(sizes), "batches.values": torch.stack(values)}
-    about = {"history": state.history, "identity": identity, "seconds": state.seconds}
     if path.exists():
-        os.replace(path, _one_before(path))
-    _write_safetensors(path, tensors, {name: json.dumps(value, sort_keys=True) for name, value in about.items()})
+        os.replace(path, one_before(path))
+    _write_safetensors(path, tensors, {"history": state.history, "identity": identity, "seconds": state.seconds})
 
 
 def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> None:
@@ -907,7 +916,7 @@ def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
     Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs (the
     differences are named)."""
     broken = []
-    for candidate in filter(Path.exists, (path, _one_before(path))):
+    for candidate in filter(Path.exists, (path, one_before(path))):
         try:
             _restore(candidate, state, identity)
         except BrokenCheckpointError as error:
@@ -923,8 +932,8 @@ def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
 def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
     tensors, metadata = _read_safetensors(path)
     try:
-        about = {name: json.loads(metadata[name]) for name in ("history", "identity", "seconds")}
-        theirs, ours = about["identity"] or {}, json.loads(json.dumps(identity)) or {}
+        history, seconds = metadata["history"], metadata["seconds"]
+        theirs, ours = metadata["identity"] or {}, json.loads(json.dumps(identity)) or {}
         different = [f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
         moments = {}
         for name in [name for name in tensors if name.startswith("adam.")]:
@@ -933,7 +942,7 @@ def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
         parts = [tensors.get(f"batches.{name}", torch.empty(0)) for name in ("labelled", "size", "values")]
         batches = [(bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)]
         torch.Generator(state.noise.device).set_state(tensors["noise"])  # fails here rather than half way
-        whole = all(isinstance(row, dict) for row in about["history"]) and float(about["seconds"]) >= 0
+        whole = all(isinstance(row, dict) for row in history) and float(seconds) >= 0
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise BrokenCheckpointError(f"{path} is no whole checkpoint ({error} is missing or does not fit)") from None
     if different:
@@ -953,7 +962,7 @@ def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
     state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
     state.log_px.copy_(tensors["log_px"])
     state.noise.set_state(tensors["noise"])
-    state.history, state.batches, state.seconds = about["history"], batches, about["seconds"]
+    state.history, state.batches, state.seconds = history, batches, seconds
 
 
 # ---------------------------------------------------------------------------------------------------------

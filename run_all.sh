@@ -74,8 +74,15 @@ run_profile() {
   stand_in_note "$profile"
   set_up
   local report="outputs/$profile/report.html"
-  if ! snakemake --snakefile Snakefile --config "profile=$profile" --cores all --rerun-incomplete --quiet all "$@"; then
+  local status=0 interrupted=""
+  trap 'interrupted=1' INT TERM # Snakemake, which gets the signal too, stops its jobs first
+  python notebooks/support/graph.py "$profile" "$@" || status=$?
+  trap - INT TERM
+  if [ "$status" != 0 ]; then
+    [ "$status" = 3 ] && exit 1 # it has said why
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
+    [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit 130
+    [ "$status" = 2 ] && fail "Snakemake did not understand the options after --; its message is above."
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
   if [[ " $* " == *" --dry-run "* || " $* " == *" -n "* ]]; then

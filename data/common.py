@@ -4,10 +4,15 @@ A data set goes one way: the publisher's files -> a cache, one `.npz` of uint8 a
 uint8 images at the task's size. Every fault raises `DataError`, whose message names the file and what to do.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
+import math
 import os
+import platform
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +25,60 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "data" / "cache"
+LOCK = ".lock"
 RAW_SIDE = 64  # of chest X-rays and faces in the cache
 
 
 class DataError(Exception):
     """Data can't be used; the message names the file and what to do."""
+
+
+class HeldError(Exception):
+    """Another process works in a folder; the message names both."""
+
+
+def take(folder: Path, wait: float):
+    """The lock of a folder, an open file: whoever has it is the only process that works there, and half-written files that a dead one
+    left are swept. The system itself lets go when the process ends, however it ends.
+
+    Raises HeldError, naming the holder, after `wait` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, give_up = folder / LOCK, time.monotonic() + wait
+    while (file := _try_lock(path)) is None:
+        if time.monotonic() > give_up:
+            who = path.read_text(errors="replace")[:200] if path.exists() else ""
+            raise HeldError(f"{folder} is in use by {who or 'another process'}; wait until it is done, or stop it")
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    file.flush()
+    for part in folder.glob(".*.part*"):
+        part.unlink(missing_ok=True)
+    return file
+
+
+def _try_lock(path: Path):
+    file = open(path, "a+")  # noqa: SIM115 (open as long as the lock is held)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the holder before has just removed it
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
+
+
+@contextlib.contextmanager
+def hold(folder: Path, wait: float = 10.0):
+    """`take` the folder's lock for the time of a with block, after which the lock's file is gone."""
+    file = take(folder, wait)
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        file.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,8 +292,14 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
         if (folder / name).exists():
             path = folder / name
     if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        write_npz(path, build(CACHE))
+        try:
+            with hold(CACHE, wait=math.inf):  # another process may be making it
+                if not path.exists():
+                    write_npz(path, build(CACHE))
+        except OSError as error:
+            raise DataError(
+                f"{path} can't be made ({error}); what was there is kept: make room or get the right to write, and run again"
+            ) from None
     return read_npz(path, keys), digest(path)
 
 

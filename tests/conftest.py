@@ -72,3 +72,13 @@ def small_data():
 @pytest.fixture
 def small_config():
     return core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="try each fault as often as the README says, not only a few times")
+
+
+@pytest.fixture
+def often(request):
+    """often(few, many): how many times to try, by default or with --long."""
+    return lambda few, many: many if request.config.getoption("--long") else few

@@ -2,12 +2,16 @@
 
 What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one
 fails, the notebook up to there stays beside it as <OUTPUT>.unfinished.ipynb, a few lines say which notebook and what error, and
-the exit status is 1. A kernel that was lost is started once more.
+the exit status is 1. A kernel that was lost is started once more. Interrupted (Ctrl-C) or terminated it stops its kernel and
+exits with 130 or 143; so it does when the process of the environment variable GRAPH_PID is gone, so that nothing is left of a graph that was killed.
 """
 
 import os
+import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import papermill
@@ -43,6 +47,29 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
     os.replace(unfinished, output)
 
 
+def stop_with(pid: int) -> None:
+    """Terminate this process when another one is gone."""
+
+    def watch():
+        while _alive(pid):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def terminated(*_) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main(arguments: list[str]) -> int:
     notebook, output = (Path(os.path.relpath(path, ROOT)) for path in arguments[:2])
     os.chdir(ROOT)  # so that the paths that papermill puts into the notebook are relative
@@ -58,6 +85,10 @@ def main(arguments: list[str]) -> int:
             why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
         except (DeadKernelError, RuntimeError) as error:
             why = f"the kernel did not run: {error}"
+        except OSError as error:
+            why = f"{error}"
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
     print(
         f"\nFAILED: {notebook} {about}\n  {why}\n  the notebook up to there: {output.with_suffix('.unfinished.ipynb')}",
         file=sys.stderr,
@@ -67,4 +98,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, terminated)
+    if "GRAPH_PID" in os.environ:
+        stop_with(int(os.environ["GRAPH_PID"]))
     sys.exit(main(sys.argv[1:]))

@@ -16,13 +16,19 @@ import torch
 
 import mccvae_core as core
 from data import TASKS, Dataset, load
+from data.common import hold
 
 from . import ROOT
 from .settings import ModelSpec, Profile, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
 PARTS = ("train", "validation", "test")
-CHECKPOINT = "checkpoint.safetensors"
+RECORD = ("task", "model", "seed", "epochs", "characteristics", "style_dim", "batch_size", "data", "code", "versions", "device", "seconds")
+CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
+
+
+class RunError(Exception):
+    """A run's folder can't be used; the message says which and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +74,35 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(),
     }  # fmt: skip
     folder = run_folder(profile, task, spec.name, seed)
-    if (folder / "run.json").exists():
-        run = read_run(folder)
-        if {key: run.record.get(key) for key in identity} == identity:
-            print(f"{task} {spec.name} seed {seed}: already trained, read from its folder")
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+    with hold(folder):
+        if run := _finished(folder, identity):
+            print(f"{_label(identity)}: already trained, read from its folder")
+            for checkpoint in folder.glob("checkpoint*"):
+                checkpoint.unlink()
             return run
-    return _train(folder, spec, data, identity)
+        return _train(folder, spec, data, identity)
+
+
+def _label(identity: dict) -> str:
+    return f"{identity['task']} {identity['model']} seed {identity['seed']}"
+
+
+def _finished(folder: Path, identity: dict) -> Run | None:
+    """The run in a folder, if it is whole and has this identity."""
+    try:
+        run = read_run(folder)
+        same = {key: run.record.get(key) for key in identity} == identity
+        return run if same and isinstance(run.model(), core.VAE) else None
+    except (RunError, core.CheckpointError) as error:
+        if (folder / "run.json").exists():
+            print(f"{_label(identity)}: trained again, since {error}")
+        return None
 
 
 def _train(folder, spec, data, identity):
     device, seed, epochs = core.choose_device(), identity["seed"], identity["epochs"]
     checkpoint = folder / CHECKPOINT
-    label = f"{identity['task']} {spec.name} seed {seed}"
+    label = _label(identity)
 
     def attempt():
         model = core.build_model(spec.kind, spec.config(data), seed)
@@ -96,8 +118,12 @@ def _train(folder, spec, data, identity):
     try:
         model, history = attempt()
     except core.CheckpointError as error:
-        print(f"{label}: starting afresh: {error}")
-        checkpoint.unlink()
+        aside = checkpoint.with_stem(f"{checkpoint.stem}.aside")
+        print(f"{label}: starting afresh, with the old checkpoint set aside as {aside.name}: {error}")
+        newest, *older = filter(Path.exists, (checkpoint, core.one_before(checkpoint)))
+        os.replace(newest, aside)
+        for file in older:
+            file.unlink()
         model, history = attempt()
     parts = {part: getattr(data, part) for part in PARTS}
     metrics = {
@@ -139,9 +165,28 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run."""
-    record, metrics = (json.loads((folder / name).read_text()) for name in ("run.json", "metrics.json"))
-    return Run(folder, record, metrics, pd.read_csv(folder / "history.csv"))
+    """The records of a finished run. Raises RunError where one is missing or broken."""
+    values = {}
+    for name, read in (("run.json", _read_json), ("metrics.json", _read_json), ("history.csv", pd.read_csv)):
+        try:
+            values[name] = read(folder / name)
+        except (OSError, ValueError, RecursionError) as error:  # pandas' parser errors are ValueErrors
+            raise RunError(f"{folder / name} can't be read ({error}); delete that folder and train the run again") from None
+    record, metrics, history = values.values()
+    lacking = [key for key in RECORD if key not in record] + [
+        f"scores of {part}" for part in PARTS if not isinstance(metrics.get(part), dict)
+    ]
+    lacking += [] if {"epoch", "seconds"} <= set(history.columns) else ["epochs"]
+    if lacking:
+        raise RunError(f"{folder} holds no whole record of a run, {', '.join(lacking)} is missing; delete it and train the run again")
+    return Run(folder, record, metrics, history)
+
+
+def _read_json(path: Path) -> dict:
+    value = json.loads(path.read_bytes())
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
 
 
 def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:

@@ -1,0 +1,44 @@
+"""`python notebooks/support/graph.py PROFILE [snakemake options]`: become Snakemake on a profile's graph, alone on its outputs.
+
+The lock of outputs/<profile> goes with this process: killed in whatever way, it is free again, and what was half-written is
+swept when the next one takes it. Exits with 3, saying why, where the profile or its outputs can't be used.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
+
+from data.common import HeldError, take  # noqa: E402
+from support.settings import SettingsError, read_profile  # noqa: E402
+
+SWEPT = ("tables", "figures", "notebooks")
+
+
+def main(arguments: list[str]) -> None:
+    """Does not return."""
+    name, *options = arguments
+    os.chdir(ROOT)
+    try:
+        folder = read_profile(name).folder
+        lock = take(folder, wait=1)
+        for part in (part for sub in SWEPT for part in (folder / sub).glob(".*.part*")):
+            part.unlink(missing_ok=True)
+    except (SettingsError, HeldError) as error:
+        sys.exit(_stop(str(error)))
+    except OSError as error:
+        sys.exit(_stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again"))
+    os.set_inheritable(lock.fileno(), True)
+    command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--cores", "all", "--nolock", "--rerun-incomplete"]
+    os.execvp(command[0], [*command, "--quiet", "all", *options])
+
+
+def _stop(why: str) -> int:
+    print(f"run_all.sh: {why}", file=sys.stderr)
+    return 3
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,299 @@
+"""Kills, broken files, full disks and hostile files: nothing is lost, nothing hangs, and one line says what happened.
+
+CI tries each a few times; `./run_all.sh test -- --long tests/test_faults.py` as often as the README's table says.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import ROOT, runs, settings
+from support.settings import read_profile
+
+import mccvae_core as core
+from data.common import HeldError, hold
+
+TRAINING = """
+    import json, os, random, signal, sys, time
+    import torch
+    import mccvae_core as core
+    torch.set_num_threads(1)
+    core.CHECKPOINT_SECONDS = 0.3
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (160, 1, 60, 60), generator=rng).to(torch.uint8)
+    labels = torch.nn.functional.one_hot(torch.arange(160) % 2, 2).to(torch.uint8)
+
+    def train(folder):
+        model = core.build_model("MCCVAE", core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5), 0)
+        history = core.fit(model, images, labels, batch_size=16, epochs=4, seed=1, estimator="rao-blackwell", label_weight=9.0,
+                           labelled_fraction=0.5, checkpoint=folder / "c.safetensors", identity={"a": 1})
+        core.save_model(folder / "m.safetensors", model)
+        return json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in history])
+"""
+KILLS = """
+    folder, kills = core.Path(sys.argv[1]), int(sys.argv[2])
+
+    def start():
+        pid = os.fork()  # torch is imported once
+        if not pid:
+            (folder / "history").write_text(train(folder))
+            os._exit(0)
+        return pid
+
+    def outcome():
+        return (folder / "history").read_text(), (folder / "m.safetensors").read_bytes()
+
+    started = time.monotonic()
+    assert os.waitpid(start(), 0)[1] == 0
+    seconds, wanted, rng, done, trainings = time.monotonic() - started, outcome(), random.Random(0), 0, 0
+    while done < kills:
+        for file in folder.iterdir():
+            file.unlink()
+        status = None
+        while status != 0:
+            pid, until = start(), time.monotonic() + rng.uniform(0.02, 0.6) * seconds
+            status = None
+            while status is None:
+                there, code = os.waitpid(pid, os.WNOHANG)
+                if there:
+                    status = code
+                elif time.monotonic() > until:
+                    os.kill(pid, signal.SIGKILL)
+                    done, status = done + 1, os.waitpid(pid, 0)[1]
+                time.sleep(0.002)
+            assert status in (0, signal.SIGKILL), status
+        trainings += 1
+        assert outcome() == wanted
+    print(done, trainings)
+"""
+
+
+def python(code: str, *arguments, **options):
+    """A process of its own that runs code, with this project's modules."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'notebooks'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_training_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, often):
+    said, errors = python(textwrap.dedent(TRAINING) + textwrap.dedent(KILLS), tmp_path, often(6, 60)).communicate()
+    kills, trainings = map(int, said.split()) if said else pytest.fail(errors)
+    assert kills >= often(6, 60) and trainings >= 1
+
+
+def test_a_folder_has_one_holder_who_is_named_and_a_killed_one_holds_nothing(tmp_path):
+    code = "import sys, time; from pathlib import Path; from data.common import hold\nwith hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    process = python(code, tmp_path)
+    assert process.stdout.readline() == "held\n"
+    (tmp_path / ".weights.1.part").write_text("half")
+    with pytest.raises(HeldError, match=rf"is in use by process {process.pid} on .* since 20"), hold(tmp_path, wait=0.3):
+        pass
+    assert (tmp_path / ".weights.1.part").exists()
+    process.kill()
+    process.communicate()
+    with hold(tmp_path, wait=0.3):
+        assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
+    return read_profile("smoke", images=70, epochs=1)
+
+
+def test_every_broken_file_of_a_run_is_named_and_the_run_made_again(profile, capsys, often):
+    run = runs.train(profile, "stick_figures", "mccvae", 0)
+    files = {p.name: p.read_bytes() for p in run.folder.iterdir()}
+    assert set(files) == {"checkpoint.safetensors", "model.safetensors", "history.csv", "metrics.json", "run.json"}
+    for name in ("run.json", "metrics.json", "model.safetensors", "history.csv"):
+        offsets = np.linspace(0, len(files[name]) - (2 if name != "history.csv" else 200), often(2, 20)).astype(int)
+        for offset in offsets:
+            for file, content in files.items():
+                (run.folder / file).write_bytes(content)
+            (run.folder / name).write_bytes(files[name][:offset])
+            capsys.readouterr()
+            again = runs.train(profile, "stick_figures", "mccvae", 0)  # its checkpoint is there: evaluated again, not trained
+            assert "trained again" in capsys.readouterr().out, (name, offset)
+            assert again.metrics == run.metrics and (run.folder / "model.safetensors").read_bytes() == files["model.safetensors"]
+
+
+def test_a_truncated_checkpoint_is_never_taken_for_whole(profile, often):
+    run = runs.train(profile, "stick_figures", "mccvae", 0)
+    path = run.folder / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    model = run.model()
+    state = core.TrainingState(model, torch.optim.Adam(model.parameters()), torch.zeros(50), torch.Generator())
+    rng = random.Random(1)
+    for offset in np.linspace(0, len(whole) - 1, often(5, 20)).astype(int):
+        path.write_bytes(whole[:offset])
+        with pytest.raises(core.CheckpointError, match="checkpoint"):
+            core.load_checkpoint(path, state, None)
+        flipped = bytearray(whole)
+        flipped[rng.randrange(8, len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(core.CheckpointError, match="checkpoint"):
+            core.load_checkpoint(path, state, None)
+
+
+def test_a_checkpoint_of_other_settings_is_named_set_aside_and_not_loaded(profile, capsys):
+    run = runs.train(profile, "stick_figures", "mccvae-e1", 0)
+    aside, record = run.folder / "checkpoint.aside.safetensors", run.folder / "run.json"
+    old = (run.folder / "checkpoint.safetensors").read_bytes()
+    record.unlink()
+    changed = read_profile("smoke", images=70, epochs=1, batch_size=16)
+    runs.train(changed, "stick_figures", "mccvae-e1", 0)
+    said = capsys.readouterr().out
+    assert "batch_size 32 there, 16 here" in said and "set aside as checkpoint.aside.safetensors" in said
+    assert aside.read_bytes() == old
+
+
+def limited(size):
+    """Files of this process can't grow over `size` bytes: what a full disk does in the middle of a write."""
+
+    def set_limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return set_limit
+
+
+def test_a_disk_that_fills_up_under_a_checkpoint_keeps_the_last_and_names_the_file(tmp_path):
+    train = textwrap.dedent(TRAINING) + "\nprint(train(core.Path(sys.argv[1])))"
+    process = python(train, tmp_path)
+    while not (tmp_path / "c.before.safetensors").exists():
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    process = python(train, tmp_path, preexec_fn=limited(100_000))
+    _, said = process.communicate()
+    assert process.returncode == 1 and "c.safetensors was not written, and is as it was before" in said.splitlines()[-1]
+    left = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
+    assert "c.before.safetensors" in left and left <= {"c.safetensors", "c.before.safetensors"}
+    process = python(train, tmp_path)
+    assert process.communicate()[0] and process.returncode == 0
+
+
+def test_a_full_disk_leaves_no_half_of_any_table_or_figure(tmp_path):
+    code = """
+        import sys; from pathlib import Path; import mccvae_core as core
+        try:
+            core.write_atomically(Path(sys.argv[1]) / "table.csv", b"x" * 10_000)
+        except OSError as error:
+            print(error)
+    """
+    (tmp_path / "table.csv").write_bytes(b"old")
+    process = python(code, tmp_path, preexec_fn=limited(4_096))
+    said, _ = process.communicate()
+    assert "File too large" in said and "table.csv was not written" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"] and (tmp_path / "table.csv").read_bytes() == b"old"
+
+
+# --- the graph --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the working tree with a profile of two short trainings."""
+    root = tmp_path_factory.mktemp("faults") / "clone"
+    left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
+    shutil.copytree(ROOT, root, ignore=left_out)
+    profile = (root / "notebooks/profiles/smoke.yaml").read_text().replace("smoke", "brief").replace("epochs: 2", "epochs: 12")
+    profile = profile.replace("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [ccvae, mccvae]}")
+    (root / "notebooks/profiles/brief.yaml").write_text(profile)
+    return root
+
+
+TARGETS = [f"outputs/brief/stick_figures/{model}/seed0/train.ipynb" for model in ("ccvae", "mccvae")]
+
+
+def graph(clone, **options):
+    command = [clone / "run_all.sh", "brief", "--", *TARGETS, "--quiet", "all"]
+    environment = os.environ | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **options
+    )
+
+
+def until(process, text):
+    """What a process prints, up to the line that has the text."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(said)
+
+
+def results(clone):
+    def strip(path):
+        record = json.loads(path.read_text())
+        return {k: v for k, v in record.items() if k != "seconds"}
+
+    folders = [(clone / target).parent for target in TARGETS]
+    return [(strip(f / "run.json"), strip(f / "metrics.json"), (f / "model.safetensors").read_bytes()) for f in folders]
+
+
+def processes_of(clone):
+    """Processes that work in the clone, but for none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(clone) in os.readlink(path / "cwd"):
+                found.append(path.name)
+        except OSError:
+            pass
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for what is left of a graph in /proc")
+def test_a_graph_killed_or_interrupted_goes_on_where_it_stood(clone, often):
+    process = graph(clone)
+    said = until(process, "epoch 3/12")
+    second = graph(clone)  # two at once
+    assert "is in use by process" in second.communicate()[0] and second.returncode == 1
+    rng, wanted, kills = random.Random(2), None, 0
+    while True:
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        wanted = wanted or results(clone)
+        assert results(clone) == wanted
+        assert {p.name for p in (clone / TARGETS[0]).parent.iterdir()} == {
+            "train.ipynb",
+            "model.safetensors",
+            "history.csv",
+            "metrics.json",
+            "run.json",
+        }
+        if kills >= often(2, 10):
+            return
+        shutil.rmtree(clone / "outputs/brief/stick_figures")
+        process = graph(clone)
+        until(process, f"epoch {rng.randint(1, 9)}/12")
+        os.kill(snakemake_of(clone), signal.SIGKILL) if kills % 2 == 0 else os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[0]
+        assert process.returncode == (1 if kills % 2 == 0 else 130), said
+        gone = time.monotonic() + 30
+        while processes_of(clone) and time.monotonic() < gone:
+            time.sleep(0.2)
+        assert not processes_of(clone)
+        kills += 1
+        process = graph(clone)
+        if kills % 2 == 0:
+            until(process, "epoch")
+
+
+def snakemake_of(clone):
+    """The holder of the profile's outputs."""
+    return int((clone / "outputs/brief/.lock").read_text().split()[1])
