@@ -3,12 +3,13 @@
 Real: through torchvision, or from files that you put into data/cache/celeba. Embedded stand-in: drawn faces.
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .common import DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, read_images, resize
+from .common import UNREADABLE, DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, read_images, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
 
 ATTRIBUTES = (
@@ -72,36 +73,33 @@ def check_files(folder: Path, md5: dict[str, str] = FILES) -> None:
 
 def read_attributes(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     """File names, values (N, attributes) in {0, 1} and attribute names of list_attr_celeba.txt. Raises DataError where it is not that."""
-    lines = path.read_text().splitlines()
     try:
+        lines = path.read_text().splitlines()
         names = lines[1].split()
         rows = [line.split() for line in lines[2 : 2 + int(lines[0])]]
         values = np.array([row[1:] for row in rows], dtype=np.int8)
         if len(rows) != int(lines[0]) or values.shape[1:] != (len(names),) or not np.isin(values, (-1, 1)).all():
             raise ValueError("rows, columns or values are not as its header says")
-    except (IndexError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is not CelebA's attribute list ({error}); get it again.\n{BY_HAND}") from None
     return [row[0] for row in rows], (values == 1).astype(np.uint8), names
 
 
 def read_folder(folder: Path) -> dict[str, np.ndarray]:
-    """Arrays from CelebA's own files: every image of the attribute list, read from the archive's unpacked folder."""
+    """Arrays from CelebA's own files: every image of the attribute list, read out of the archive."""
     names, attr, attr_names = read_attributes(folder / "list_attr_celeba.txt")
     try:
         partition = dict(line.split() for line in (folder / "list_eval_partition.txt").read_text().splitlines() if line)
         split = np.array([int(partition[name]) for name in names], dtype=np.uint8)
-    except (KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{folder / 'list_eval_partition.txt'} does not give a part for every image ({error}); get it again.\n{BY_HAND}"
         ) from None
-    images = folder / "img_align_celeba"
-    if not images.is_dir():
-        with checked_zip(folder / "img_align_celeba.zip", BY_HAND) as archive:
-            wanted = [f"img_align_celeba/{name}" for name in names]
-            if missing := set(wanted) - set(archive.namelist()):
-                raise DataError(f"{folder / 'img_align_celeba.zip'} lacks {min(missing)}; get it again.\n{BY_HAND}")
-            archive.extractall(folder, wanted)
-    x = read_images([images / name for name in names], "RGB", modes=("RGB",), size=(178, 218))
+    with checked_zip(folder / "img_align_celeba.zip", BY_HAND) as archive:
+        wanted = [f"img_align_celeba/{name}" for name in names]
+        if missing := set(wanted) - set(archive.namelist()):
+            raise DataError(f"{folder / 'img_align_celeba.zip'} lacks {min(missing)}; get it again.\n{BY_HAND}")
+        x = read_images([zipfile.Path(archive, name) for name in wanted], "RGB", modes=("RGB",), size=(178, 218))
     return {"x": x, "attr": attr, "attr_names": np.array(attr_names), "names": np.array(names), "split": split}
 
 

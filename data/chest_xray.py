@@ -5,12 +5,11 @@ Real: through kagglehub, or from the publisher's archive put into data/cache. Em
 
 import hashlib
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from .common import DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, one_hot, read_images, resize
+from .common import UNREADABLE, DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, one_hot, read_images, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -33,6 +32,7 @@ KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 ARCHIVE = "ChestXRay2017.zip"
 PAGE = "https://data.mendeley.com/datasets/rscbjbr9sj/2"
 COUNTS = {"train": 5216, "test": 624}
+MAX_FILE = 64 << 20  # bytes of one unpacked picture
 VALIDATION_SHARE = 0.1
 KEYS = tuple(f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y", "names"))
 
@@ -66,8 +66,10 @@ def extract(archive: Path, target: Path, again: str) -> Path:
             goal = part.joinpath(*path.parts[1:])
             goal.parent.mkdir(parents=True, exist_ok=True)
             try:
+                if member.file_size > MAX_FILE:
+                    raise ValueError(f"{member.file_size:,} bytes, more than any X-ray has")
                 goal.write_bytes(file.read(member))
-            except zipfile.BadZipFile as error:
+            except UNREADABLE as error:
                 raise DataError(f"{archive} is damaged at {member.filename} ({error}); delete it. {again}") from None
     if not part.exists():
         raise DataError(f"{archive} holds no chest_xray/*.jpeg; it is another archive: delete it. {again}")

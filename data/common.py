@@ -11,9 +11,12 @@ import hashlib
 import math
 import os
 import platform
+import shutil
+import struct
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +29,14 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "data" / "cache"
 LOCK = ".lock"
+MAX_PIXELS = 50_000_000  # of a picture; a larger one is refused before it is decoded
+MAX_BYTES = 4 << 30  # of a cache, unpacked; all of CelebA has 2.5 GB
 RAW_SIDE = 64  # of chest X-rays and faces in the cache
+
+
+# what the readers of other libraries raise for a file that is not what it should be
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, ArithmeticError, MemoryError,
+              RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
 
 
 class DataError(Exception):
@@ -54,7 +64,7 @@ def take(folder: Path, wait: float):
     file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
     file.flush()
     for part in folder.glob(".*.part*"):
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
     return file
 
 
@@ -215,14 +225,16 @@ def resize(images: np.ndarray, image_shape: tuple[int, int, int], chunk: int = 4
     return out
 
 
-def read_image(path: Path, mode: str, *, modes: tuple[str, ...], size: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(path: Path | zipfile.Path, mode: str, *, modes: tuple[str, ...], size: tuple[int, int] | None = None) -> np.ndarray:
     """One picture, turned to `mode` and resized to 64x64 (whole picture, bilinear, antialiased).
 
     Raises DataError where it can't be read, its mode is not among `modes`, or it has not the `size` (width, height)
     that the publisher's files have (None: any size from 64x64).
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path} has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; replace it by a smaller one")
             if image.mode not in modes:
                 raise DataError(f"{path} has mode {image.mode}, where {' or '.join(modes)} is expected; convert or replace it")
             if size is not None and image.size != size:
@@ -234,11 +246,11 @@ def read_image(path: Path, mode: str, *, modes: tuple[str, ...], size: tuple[int
                     f"{path} is {image.width}x{image.height} pixels, smaller than {RAW_SIDE}x{RAW_SIDE}; get the original file again"
                 )
             return np.asarray(image.convert(mode).resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read as an image ({error}); delete it and get it again") from None
 
 
-def read_images(paths: list[Path], mode: str, **checks) -> np.ndarray:
+def read_images(paths: list[Path | zipfile.Path], mode: str, **checks) -> np.ndarray:
     """`read_image` of many files, side by side, with progress on a terminal; (N, 64, 64[, 3])."""
     from tqdm import tqdm
 
@@ -255,7 +267,7 @@ def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
         raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}") from None
 
 
@@ -319,11 +331,14 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
     mend = "delete it and run again, and it is made anew"
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
+                raise DataError(f"{path} would unpack to {size:,} bytes, more than any cache has; {mend}")
         with np.load(path, allow_pickle=False) as file:
             if missing := [key for key in keys if key not in file.files]:
                 raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
             return {key: file[key] for key in keys}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read as npz ({error}); {mend}") from None
 
 

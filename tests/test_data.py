@@ -588,13 +588,36 @@ def test_a_malformed_attribute_list_is_named(tmp_path, text, message):
         celeba.read_attributes(tmp_path / "list_attr_celeba.txt")
 
 
-def test_a_celeba_picture_of_another_size_is_named(tiny_celeba):
+def test_a_celeba_picture_of_another_size_is_named_and_nothing_is_unpacked(tiny_celeba):
     folder, _ = tiny_celeba
-    picture(folder / "img_align_celeba" / "000001.jpg", (100, 100), "RGB")
-    for i in range(2, 61):
-        picture(folder / "img_align_celeba" / f"{i:06d}.jpg", (178, 218), "RGB")
-    with pytest.raises(DataError, match=r"000001\.jpg is 100x100 pixels, where 178x218"):
-        data.load("celeba", "real")
+    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+        for i in range(1, 61):
+            picture(folder.parent / "tmp.jpg", (178, 218) if i > 1 else (100, 100), "RGB")
+            archive.write(folder.parent / "tmp.jpg", f"img_align_celeba/{i:06d}.jpg")
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip/img_align_celeba/000001\.jpg is 100x100 pixels, where 178x218"):
+        celeba.read_folder(folder)
+    assert {p.name for p in folder.iterdir()} == set(celeba.FILES)
+
+
+def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("L", (8_000, 8_000)).save(tmp_path / "huge.png")
+    started = time.perf_counter()
+    with pytest.raises(DataError, match=r"huge\.png has 8000x8000 pixels, more than 50,000,000"):
+        common.read_image(tmp_path / "huge.png", "L", modes=("L",))
+    assert time.perf_counter() - started < 0.1
+
+
+def test_an_archive_that_unpacks_to_absurd_sizes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "MAX_BYTES", 1_000_000)
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(2_000_000, np.uint8))
+    with pytest.raises(DataError, match=r"bomb\.npz would unpack to 2,000,[0-9]+ bytes"):
+        common.read_npz(tmp_path / "bomb.npz", ("x",))
+    monkeypatch.setattr(chest_xray, "MAX_FILE", 1_000)
+    with zipfile.ZipFile(tmp_path / "chest.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("chest_xray/train/NORMAL/a.jpeg", b"0" * 100_000)
+    with pytest.raises(DataError, match=r"a\.jpeg \(100,000 bytes, more than any X-ray"):
+        chest_xray.extract(tmp_path / "chest.zip", tmp_path / "chest_xray", "again")
+    assert not (tmp_path / "chest_xray").exists()
 
 
 def test_the_command_line_stops_with_one_message_and_no_traceback(tmp_path):

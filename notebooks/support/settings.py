@@ -67,7 +67,10 @@ def read_profile(name: str, **changes) -> Profile:
     path = PROFILES / f"{name}.yaml"
     if not re.fullmatch(r"\w+", name) or not path.exists():
         raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(sorted(p.stem for p in PROFILES.glob('*.yaml')))}")
-    values = yaml.safe_load(path.read_text()) | changes
+    try:
+        values = yaml.safe_load(path.read_text()) | changes
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{path.name} can't be read as settings ({error})") from None
     if set(values) != set(KEYS):
         raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
     whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
