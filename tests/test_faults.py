@@ -205,21 +205,21 @@ def test_a_full_disk_leaves_no_half_of_any_table_or_figure(tmp_path):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A copy of the working tree with a profile of two short trainings."""
+    """A copy of the working tree with a profile of one short training."""
     root = tmp_path_factory.mktemp("faults") / "clone"
     left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
     shutil.copytree(ROOT, root, ignore=left_out)
     profile = (root / "notebooks/profiles/smoke.yaml").read_text().replace("smoke", "brief").replace("epochs: 2", "epochs: 12")
-    profile = profile.replace("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [ccvae, mccvae]}")
+    profile = profile.replace("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [mccvae]}")
     (root / "notebooks/profiles/brief.yaml").write_text(profile)
     return root
 
 
-TARGETS = [f"outputs/brief/stick_figures/{model}/seed0/train.ipynb" for model in ("ccvae", "mccvae")]
+TARGETS = ["outputs/brief/stick_figures/mccvae/seed0/train.ipynb"]
 
 
 def graph(clone, **options):
-    command = [clone / "run_all.sh", "brief", "--", *TARGETS, "--quiet", "all"]
+    command = [clone / "run_all.sh", "brief", "--", *TARGETS]
     environment = os.environ | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **options

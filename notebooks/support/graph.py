@@ -31,8 +31,10 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         sys.exit(_stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again"))
     os.set_inheritable(lock.fileno(), True)
-    command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--cores", "all", "--nolock", "--rerun-incomplete"]
-    os.execvp(command[0], [*command, "--quiet", "all", *options])
+    command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--cores", "all", "--quiet", "all", "--nolock"]
+    os.execvp(
+        command[0], [*command, "--rerun-incomplete", *options]
+    )  # targets may come first in options, so nothing that takes several values last
 
 
 def _stop(why: str) -> int:
