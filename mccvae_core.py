@@ -637,10 +637,15 @@ class BrokenCheckpointError(CheckpointError):
 
 
 def choose_device() -> torch.device:
-    """CUDA where there, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device that MCCVAE_DEVICE names ("cpu", "cuda", "cuda:1", "mps"); without it CUDA where there, else Apple's MPS, else the CPU.
+
+    Raises ValueError, naming those that are there, for one that is not: never another in its place."""
+    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    wanted = os.environ.get("MCCVAE_DEVICE") or there[0]
+    name = "cuda:0" if wanted == "cuda" else wanted
+    if name not in there:
+        raise ValueError(f"MCCVAE_DEVICE asks for {wanted!r}, which is not on this machine; there are: {', '.join(there)}")
+    return torch.device(name)
 
 
 def to_images(images: Tensor, device: torch.device | str = "cpu") -> Tensor:
@@ -665,7 +670,7 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
     """An epoch: ceil(n / batch_size) pairs (indices, labelled), labelled and unlabelled by turns (section 4).
 
     `subset` None: all images are labelled, and one random order of them is cut into batches. Otherwise labelled
-    batches cycle through random orders of the subset and unlabelled ones through the rest. A function of
+    batches cycle through random orders of the subset and unlabelled ones through the rest, at least one of each. A function of
     (seed, epoch) alone, so that a resumed training sees the same batches.
     """
     rng = np.random.default_rng([seed, 2, epoch])
@@ -673,7 +678,7 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
     if subset is None:
         order = rng.permutation(n)
         return [(order[i * batch_size : (i + 1) * batch_size], i % 2 == 0) for i in range(count)]
-    rest = np.setdiff1d(np.arange(n), subset)
+    rest, count = np.setdiff1d(np.arange(n), subset), max(count, 2)
 
     def cycle(pool, batches):
         rounds = math.ceil(batches * batch_size / len(pool))

@@ -178,10 +178,15 @@ class Dataset:
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:
-        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part."""
+        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part. Raises DataError where that is 0 or 1."""
         if self.task.label_prior is not None:
             return self.task.label_prior
-        return tuple(self.train.labels.float().mean(0).tolist())
+        rates = self.train.labels.float().mean(0).tolist()
+        if constant := [f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)]:
+            raise DataError(
+                f"the label {constant[0]} on every training image, so there is nothing to learn of it; leave it out or add images"
+            )
+        return tuple(rates)
 
     def summary(self) -> dict:
         """For a run's record; no path in it."""

@@ -1,5 +1,6 @@
 """Loaders on small fixtures in the publishers' own formats, and every kind of bad input."""
 
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -212,6 +213,16 @@ def test_photographs_and_digits_have_no_factors(tiny_mnist):
     d = data.load("mnist", "real")
     assert d.train.parts.shape == d.train.style.shape == (50, 0) and d.part_names == d.part_label == d.style_names == ()
     assert d.train.take([3, 1]).parts.shape == (2, 0)
+
+
+def test_a_label_that_never_changes_is_named():
+    d = data.load("chest_xray", "embedded", images=70)
+    assert len(d.label_prior) == 3
+    labels = d.train.labels.clone()
+    labels[:, 2] = 0
+    changed = data.Split(d.train.images, labels, d.train.names)
+    with pytest.raises(DataError, match=r"the label virus = 0 on every training image"):
+        dataclasses.replace(d, train=changed).label_prior  # noqa: B018
 
 
 def test_taking_images_takes_their_factors():

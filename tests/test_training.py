@@ -249,6 +249,30 @@ def test_data_that_do_not_fit_the_model_are_refused(small_data, small_config, im
         core.fit(start(small_config), images(small_data[0]), labels(small_data[1]), batch_size=20, epochs=1, seed=0)
 
 
+@pytest.mark.parametrize(("labels", "fraction"), [([[1, 0], [0, 1]], 1.0), ([[1, 0], [0, 1]], 0.5), ([[1, 0], [1, 0]], 1.0)])
+@pytest.mark.parametrize("estimator", core.ESTIMATORS)
+def test_one_image_a_class_a_constant_label_and_a_batch_larger_than_the_data_train(small_data, small_config, labels, fraction, estimator):
+    images, labels = small_data[0][:2], torch.tensor(labels, dtype=torch.uint8)
+    model = start(small_config)
+    options = {"batch_size": 64, "epochs": 2, "seed": 0, "estimator": estimator, "labelled_fraction": fraction}
+    history = core.fit(model, images, labels, block_penalty=0.0 if estimator == "official" else 2.0, **options)
+    assert len(history) == 2 and all(math.isfinite(value) for row in history for value in row.values())
+    scores = core.evaluate(model, images, labels, exclusive=True, estimator=estimator)
+    assert scores["n"] == 2 and math.isfinite(scores["loss"]["loss_alpha0"])
+
+
+def test_a_device_that_is_asked_for_and_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert core.choose_device() == torch.device("cuda:0")
+    for wanted, device in (("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")):
+        monkeypatch.setenv("MCCVAE_DEVICE", wanted)
+        assert core.choose_device() == torch.device(device)
+    for wanted in ("cuda:2", "tpu", "cuda:x"):
+        monkeypatch.setenv("MCCVAE_DEVICE", wanted)
+        with pytest.raises(ValueError, match=rf"asks for '{wanted}', which is not on this machine; there are: cuda:0, cuda:1, .*cpu"):
+            core.choose_device()
+
+
 def test_epoch_means_weigh_images_not_batches():
     def terms(value, weight):
         n = len(weight)
