@@ -1,6 +1,7 @@
 """Whatever bytes lie in a cache, an archive or a run's folder: each case ends in a result or in an error of our own."""
 
 import contextlib
+import hashlib
 import io
 import json
 import zipfile
@@ -146,11 +147,12 @@ def run(folder):
     path = folder / "run" / "checkpoint.safetensors"
     core.fit(model, images, labels, batch_size=4, epochs=1, seed=0, checkpoint=path, identity={"a": 1})
     core.save_model(folder / "run" / "model.safetensors", model)
-    record = {key: 0 for key in runs.RECORD}
     scores = {part: {"n": 4, "accuracy": 0.5, "loss": {"loss_alpha0": 1.0}} for part in runs.PARTS}
-    put(folder / "run" / "run.json", json.dumps(record).encode())
-    put(folder / "run" / "metrics.json", json.dumps(scores).encode())
-    put(folder / "run" / "history.csv", b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n")
+    contents = {"metrics.json": json.dumps(scores).encode(), "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n"}
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    contents["run.json"] = json.dumps({key: 0 for key in runs.RECORD} | {"sha256": checksums}).encode()
+    for name, content in contents.items():
+        put(folder / "run" / name, content)
     return {p.name: p.read_bytes() for p in path.parent.iterdir()}
 
 

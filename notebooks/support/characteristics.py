@@ -366,11 +366,14 @@ def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block, or other style, against the same model without it."""
+    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block, or other style, against the same model
+    without it, and one without such an option but of the estimator rao-blackwell against the official one."""
     pairs = []
     for name in table["model"].unique():
         spec = ModelSpec.parse(name)
         plain = dataclasses.replace(spec, start_std=0.0, block_penalty=0.0, block_prior="diagonal", style_dim=None)
+        if spec == plain:
+            plain = dataclasses.replace(spec, label_weight=None, rate_factor=1.0)
         if spec.base == "mccvae" and spec != plain and plain.name in set(table["model"]):
             pairs.append((name, plain.name))
     return pairs

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -23,7 +24,21 @@ from .settings import ModelSpec, Profile, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
 PARTS = ("train", "validation", "test")
-RECORD = ("task", "model", "seed", "epochs", "characteristics", "style_dim", "batch_size", "data", "code", "versions", "device", "seconds")
+RECORD = (
+    "task",
+    "model",
+    "seed",
+    "epochs",
+    "characteristics",
+    "style_dim",
+    "batch_size",
+    "data",
+    "code",
+    "versions",
+    "device",
+    "seconds",
+    "sha256",
+)
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
 
 
@@ -132,15 +147,17 @@ def _train(folder, spec, data, identity):
         )
         for name, part in parts.items()
     }
+    core.save_model(folder / "model.safetensors", model)
+    contents = {"history.csv": pd.DataFrame(history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
     record = identity | {
         "versions": versions(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "seconds": round(sum(row["seconds"] for row in history), 1),
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
-    core.save_model(folder / "model.safetensors", model)
-    core.write_atomically(folder / "history.csv", pd.DataFrame(history).to_csv(index=False).encode())
-    core.write_atomically(folder / "metrics.json", _json(metrics))
+    for name, content in contents.items():
+        core.write_atomically(folder / name, content)
     core.write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
     return read_run(folder)  # the checkpoint stays until the whole notebook has run: what fails after it costs no training
 
@@ -165,28 +182,18 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run. Raises RunError where one is missing or broken."""
-    values = {}
-    for name, read in (("run.json", _read_json), ("metrics.json", _read_json), ("history.csv", pd.read_csv)):
-        try:
-            values[name] = read(folder / name)
-        except (OSError, ValueError, RecursionError) as error:  # pandas' parser errors are ValueErrors
-            raise RunError(f"{folder / name} can't be read ({error}); delete that folder and train the run again") from None
-    record, metrics, history = values.values()
-    lacking = [key for key in RECORD if key not in record] + [
-        f"scores of {part}" for part in PARTS if not isinstance(metrics.get(part), dict)
-    ]
-    lacking += [] if {"epoch", "seconds"} <= set(history.columns) else ["epochs"]
-    if lacking:
-        raise RunError(f"{folder} holds no whole record of a run, {', '.join(lacking)} is missing; delete it and train the run again")
-    return Run(folder, record, metrics, history)
-
-
-def _read_json(path: Path) -> dict:
-    value = json.loads(path.read_bytes())
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
+    """The records of a finished run. Raises RunError where one is missing or not what was written."""
+    try:
+        record = json.loads((folder / "run.json").read_bytes())
+        if lacking := [key for key in RECORD if key not in record]:
+            raise ValueError(f"run.json lacks {', '.join(lacking)}")
+        contents = {name: (folder / name).read_bytes() for name in ("metrics.json", "history.csv")}
+        for name, content in contents.items():
+            if record["sha256"][name] != hashlib.sha256(content).hexdigest():
+                raise ValueError(f"{name} is not what was written, its checksum differs")
+        return Run(folder, record, json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"])))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RunError(f"{folder} holds no whole record of a run ({error}); delete it and train the run again") from None
 
 
 def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
