@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 import mccvae_core as core
 from data import Dataset, Split
@@ -248,7 +249,10 @@ def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, co
         for task, d in data.items()
     }
     jobs = (joblib.delayed(scores)(used[run.record["task"]], run, judges[run.record["task"]]) for run in trained)
-    tables = joblib.Parallel(n_jobs=min(len(trained), os.cpu_count() or 1))(jobs)
+    try:
+        tables = joblib.Parallel(n_jobs=min(len(trained), os.cpu_count() or 1), max_nbytes=None)(jobs)
+    finally:  # else its processes outlive this one for a while
+        get_reusable_executor().shutdown(wait=True)
     return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
 
 
