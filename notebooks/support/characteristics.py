@@ -2,15 +2,12 @@
 
 import dataclasses
 import math
-import os
 
-import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from joblib.externals.loky import get_reusable_executor
 
 import mccvae_core as core
 from data import Dataset, Split
@@ -233,7 +230,6 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
 
 def scores(data: Dataset, run: Run, judge: core.Judge) -> dict[str, pd.DataFrame]:
     """All four tables of a run."""
-    torch.set_num_threads(1)  # runs are scored side by side
     return {
         "found": found_table(data, run),
         "blocks": block_table(data, run, judge),
@@ -243,16 +239,8 @@ def scores(data: Dataset, run: Run, judge: core.Judge) -> dict[str, pd.DataFrame
 
 
 def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
-    """`scores` of all runs, a process a core, joined in the order of the runs; data and judges by task."""
-    used = {
-        task: dataclasses.replace(d, train=d.train.some(PROBED), validation=d.validation.some(1), test=d.test.some(PROBED))
-        for task, d in data.items()
-    }
-    jobs = (joblib.delayed(scores)(used[run.record["task"]], run, judges[run.record["task"]]) for run in trained)
-    try:
-        tables = joblib.Parallel(n_jobs=min(len(trained), os.cpu_count() or 1), max_nbytes=None)(jobs)
-    finally:  # else its processes outlive this one for a while
-        get_reusable_executor().shutdown(wait=True)
+    """`scores` of all runs, joined in their order; data and judges by task."""
+    tables = [scores(data[run.record["task"]], run, judges[run.record["task"]]) for run in trained]
     return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
 
 
