@@ -929,6 +929,7 @@ def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
         else:
             if broken:
                 warnings.warn(f"{broken[0]}. Training goes on from the one before it, {candidate.name}", stacklevel=2)
+                path.unlink()  # it must not take the place of the good one when the next is written
             return
     if broken:
         raise BrokenCheckpointError("; ".join(broken))
