@@ -1,5 +1,11 @@
-# The graph: which notebook makes which file from which. Nothing computes here. Run it by ./run_all.sh [profile].
+# The graph: which notebook makes which file from which, and what a cluster is asked for. Nothing computes here. Run it by ./run_all.sh [profile].
+import functools
+import sys
+
 import yaml
+
+sys.path.insert(0, "notebooks")
+from support import cluster
 
 PROFILE = config.get("profile", "demo")
 OUT = f"outputs/{PROFILE}"
@@ -11,10 +17,7 @@ EXPERIMENTS = SETTINGS["experiments"]
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 
 
-def of_task(key, task):
-    """A setting of a task: one for all, or its own."""
-    value = SETTINGS[key]
-    return value.get(task) if isinstance(value, dict) else value
+of_task = functools.partial(cluster.of_task, SETTINGS)
 
 
 def runs_of(task):
@@ -25,6 +28,11 @@ def runs_of(task):
 
 
 RUNS = [run for task in TASKS for run in runs_of(task)]
+USED = [task for task in TASKS if runs_of(task)]
+ASKED = dict(  # of a cluster, for a notebook that reads every run
+    mem_mb=lambda wildcards, attempt: cluster.asked_mb(SETTINGS, USED, attempt),
+    runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS)), attempt),
+)
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
@@ -41,6 +49,13 @@ wildcard_constraints:
 rule report:
     input:
         f"{OUT}/report.html",
+
+
+localrules:  # short, or in need of a network: never jobs of a cluster
+    report,
+    data,
+    page,
+    finish,
 
 
 # Get and check a data set once, before anything trains on it.
@@ -66,6 +81,13 @@ rule train:
         records=[f"{OUT}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
     params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
         settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images", "correlation")},
+    group:  # the seeds of a model: on a cluster several make a job (graph.py says how many)
+        lambda wildcards: f"{wildcards.task}-{wildcards.model}"
+    resources:
+        mem_mb=lambda wildcards, attempt: cluster.asked_mb(SETTINGS, [wildcards.task], attempt),
+        runtime=lambda wildcards, attempt: cluster.asked_minutes(
+            cluster.training_minutes(SETTINGS, wildcards.task, wildcards.model), attempt
+        ),
     threads: 1  # a run a core: two runs side by side finish sooner than one after the other on two cores (benchmarks/speed.py)
     benchmark:
         f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
@@ -117,6 +139,8 @@ rule classification:
         "notebooks/classification.ipynb",
     output:
         **CLASSIFICATION,
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/classification.tsv"
     shell:
@@ -130,6 +154,8 @@ rule reconstruction:
         "notebooks/reconstruction.ipynb",
     output:
         **RECONSTRUCTION,
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/reconstruction.tsv"
     shell:
@@ -143,6 +169,8 @@ rule intervention:
         "notebooks/intervention.ipynb",
     output:
         **INTERVENTION,
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/intervention.tsv"
     shell:
@@ -156,6 +184,8 @@ rule objective:
         "notebooks/objective.ipynb",
     output:
         **OBJECTIVE,
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/objective.tsv"
     shell:
@@ -169,6 +199,8 @@ rule characteristics:
         "notebooks/characteristics.ipynb",
     output:
         **CHARACTERISTICS,
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/characteristics.tsv"
     shell:
@@ -183,6 +215,9 @@ rule allocation:
         "notebooks/allocation.ipynb",
     output:
         **ALLOCATION,
+    resources:
+        mem_mb=ASKED["mem_mb"],
+        runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS), trains=True), attempt),
     benchmark:
         f"{OUT}/benchmarks/allocation.tsv"
     shell:
@@ -197,6 +232,8 @@ rule report_notebook:
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
+    resources:
+        **ASKED,
     benchmark:
         f"{OUT}/benchmarks/report.tsv"
     shell:

@@ -5,6 +5,7 @@ swept when the next one takes it. Exits with 3, saying why, where the profile or
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
 from data.common import HeldError, take  # noqa: E402
+from support import cluster  # noqa: E402
 from support.settings import SettingsError, read_profile  # noqa: E402
 
 SWEPT = ("tables", "figures", "notebooks")
@@ -22,7 +24,8 @@ def main(arguments: list[str]) -> None:
     name, *options = arguments
     os.chdir(ROOT)
     try:
-        folder = read_profile(name).folder
+        profile = read_profile(name)
+        folder = profile.folder
         lock = take(folder, wait=1)
         for part in (part for sub in SWEPT for part in (folder / sub).glob(".*.part*")):
             part.unlink(missing_ok=True)
@@ -31,10 +34,21 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         sys.exit(_stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again"))
     os.set_inheritable(lock.fileno(), True)
-    command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--cores", "all", "--quiet", "all", "--nolock"]
-    os.execvp(
-        command[0], [*command, "--rerun-incomplete", *options]
-    )  # targets may come first in options, so nothing that takes several values last
+    given = {option.split("=")[0] for option in options}
+    clustered, dry = given & {"--profile", "--workflow-profile", "--executor", "-e"}, given & {"--dry-run", "-n"}
+    command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--nolock", "--quiet", "rules" if dry else "all"]
+    command += cluster.options(profile) if clustered else ["--cores", "all"]
+    command += ["--rerun-incomplete", *options]  # targets may come first in options, so nothing that takes several values last
+    if clustered and dry:
+        sys.exit(_plan(command))
+    os.execvp(command[0], command)
+
+
+def _plan(command: list[str]) -> int:
+    """Shows what a dry run would ask of a cluster; its exit status."""
+    done = subprocess.run([part for part in command if part not in ("--quiet", "rules")], capture_output=True, text=True)
+    print(cluster.plan(done.stdout + done.stderr) if done.returncode == 0 else done.stderr)
+    return done.returncode
 
 
 def _stop(why: str) -> int:
