@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support import cluster, settings
 
 ROOT = Path(__file__).resolve().parents[1]
