@@ -243,14 +243,13 @@ rule report_notebook:
 # A notebook as one self-contained page.
 rule page:
     input:
+        "notebooks/support/page.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
         template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "style.css")),
     output:
         f"{OUT}/notebooks/{{name}}.html",
     shell:
-        "jupyter nbconvert --log-level WARN --to html --template report"
-        " --TemplateExporter.extra_template_basedirs=notebooks/templates"
-        " --output-dir $(dirname {output}) --output {wildcards.name}.html {input.notebook}"
+        "python notebooks/support/page.py {input.notebook} {output}"
 
 
 # The report comes last: where it stands, everything that it links to stands too.

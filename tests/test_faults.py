@@ -15,6 +15,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -200,6 +201,17 @@ def test_a_full_disk_leaves_no_half_of_any_table_or_figure(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"] and (tmp_path / "table.csv").read_bytes() == b"old"
 
 
+def test_a_full_disk_leaves_no_half_page_and_says_so_in_a_line(tmp_path):
+    notebook, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("word " * 2_000)]), notebook)
+    for size, status in ((1_000, 1), (10_000_000, 0)):
+        command = [sys.executable, ROOT / "notebooks/support/page.py", notebook, page]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited(size))
+        assert done.returncode == status and page.exists() == (status == 0), done.stderr
+        assert not status or (f"{page} was not written" in done.stderr and "Traceback" not in done.stderr)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.ipynb", "a.html"} and "word word" in page.read_text()
+
+
 # --- the graph --------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +268,13 @@ def processes_of(clone):
         except OSError:
             pass
     return found
+
+
+def test_outputs_that_can_not_be_written_stop_the_graph_in_a_line(clone):
+    (clone / "outputs").symlink_to("/sys/kernel")  # not to be written, by root neither
+    said = (process := graph(clone)).communicate()[0]
+    (clone / "outputs").unlink()
+    assert process.returncode == 1 and "can't be written" in said and "Traceback" not in said, said
 
 
 def test_a_graph_killed_or_interrupted_goes_on_where_it_stood(clone, often):
