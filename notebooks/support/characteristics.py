@@ -552,10 +552,10 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
-    """`where needed` against every other way with the same total, paired over seeds."""
+    """`where needed` against every other way, paired over seeds."""
     rows = []
     for task, part in table.assign(model=table["way"]).groupby("task_title", sort=False):
-        for way in ("k = 2", "all in style", "at random"):
+        for way in ("k = 1", "k = 2", "all in style", "at random"):
             for value in ("test_accuracy", "test_bound", "part_own"):
                 test = paired(part, value, "where needed", way)
                 if test:
@@ -565,9 +565,20 @@ def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def allocation_finding(comparison: pd.DataFrame) -> str:
-    """Does it help to put latents where they are needed?"""
-    told = [
-        f"test accuracy by {100 * r.difference:+.1f} points against {r.second} on {r.task_title} ({r.verdict})"
-        for r in comparison[comparison["value"] == "test_accuracy"].itertuples()
+    """Does it help to put latents where they are needed? Only differences that can be told are named."""
+    if comparison.empty:
+        return "There was nothing to compare."
+    if comparison["n"].max() < 2:
+        return "From one seed it can't be told whether latents help where a model with one each fails."
+    told = comparison[comparison["verdict"].isin(["better", "worse"])]
+    named = [
+        f"{r.verdict} than “{r.second}” on {r.task_title} in {SCORES[r.value][0]} ({_mean(r.value, r.first_mean)} against {_mean(r.value, r.second_mean)})"
+        for r in told.itertuples()
     ]
-    return f"Putting the latents where a model with one each fails changes {_list(told)}." if told else "There was nothing to compare."
+    what = _list(named) if named else "neither better nor worse than any other way"
+    seeds = _list(f"{n}" for n in sorted(set(comparison["n"])))
+    return f"Latents put where a model with one each fails are {what}; {len(told)} of {len(comparison)} differences can be told, over {seeds} paired seeds."
+
+
+def _mean(value: str, mean: float) -> str:
+    return _number(mean, 1 if value in NATS else 3)
