@@ -229,9 +229,11 @@ rule report_notebook:
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
         "notebooks/support/report.py",
+        "notebooks/support/claims.py",
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
+        claims=f"{OUT}/tables/claims.csv",
     resources:
         **ASKED,
     benchmark:

@@ -114,7 +114,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
         *("table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv"),
         *("objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"),
         *("judge.csv", "found.csv", "blocks.csv", "effects.csv", "exchange.csv", "characteristics.csv", "comparison.csv"),
-        *("allocation.csv", "allocation_comparison.csv"),
+        *("allocation.csv", "allocation_comparison.csv", "claims.csv"),
     }
     for number in range(6, 13):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
@@ -196,7 +196,14 @@ def test_the_report_has_every_table_figure_and_section(smoke):
     for number in range(6, 13):
         mine = [image["alt"] for image in page.images if image["alt"].startswith(f"Figure {number}.")]
         assert len(mine) == 1 and "stand-in data" in mine[0]
-    for section in ("What was asked", "Findings", "Data and settings", "Deviations from the paper", "Provenance"):
+    for section in (
+        "Claims and verdicts",
+        "Findings",
+        "What the verdicts rest on",
+        "Data and settings",
+        "Deviations from the paper",
+        "Provenance",
+    ):
         assert f">{section}<" in text
     for number in ("0.92", "0.78", "9,676", "2,385"):  # the paper's, beside ours
         assert f"<td>{number}</td>" in text

@@ -1,0 +1,181 @@
+"""The paper's claims, each with its test, its margin and its verdict on every task: written down before the runs that decide them.
+
+A comparison is a mean difference, paired over seeds, with its 95 % interval (Student); a level is a mean with such an interval.
+`better`: holds if the interval lies above 0; does not hold if it lies below the margin, the least difference that would matter.
+`alike`: holds if the interval lies within ± margin; does not hold if it lies outside.
+`reaches`: holds if the interval lies above -margin; does not hold if it lies below.
+`level`: holds if the interval lies beyond the bound, on the claim's side; does not hold if it lies on the other.
+Else it can't be told. All scores are turned so that more is what the claim says. Of the claims, those on the prior p(y), on
+conditional VAEs and on where the walk to a disease changes the picture have no test here yet.
+"""
+
+import dataclasses
+import math
+
+import pandas as pd
+
+from data import TASKS
+
+from . import tables
+from .characteristics import as_many_latents, paired
+from .runs import Run
+from .settings import Profile
+
+STYLE = "as many in style"
+VERDICTS = ("holds", "does not hold", "can't be told")
+ACCURACY, LOSS, SHARE = 0.01, 0.001, 0.05  # a point; a thousandth of the second model's loss; of all effects
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """number: of the claim; some have several tests. says: it, in our words. kind: see above. score: a column of `run_scores`,
+    with - before it where less is what the claim says. first, second: models; -e4x: with four times the task's epochs; second
+    None: none, STYLE: the one with as many latents, put into style. margin: or a level's bound; of a loss as a share of it."""
+
+    number: int
+    says: str
+    section: str
+    kind: str
+    score: str
+    first: str
+    second: str | None
+    margin: float
+
+
+CLAIMS = (
+    Claim(1, "CCVAE classifies training images better than MCCVAE", "4.5", "better", "train_accuracy", "ccvae", "mccvae", ACCURACY),
+    Claim(1, "CCVAE classifies test images better than MCCVAE", "4.5", "better", "test_accuracy", "ccvae", "mccvae", ACCURACY),
+    Claim(2, "Reconstruction moves MCCVAE's encoder more than CCVAE's", "4.5", "better", "share_reconstruction", "mccvae", "ccvae", 0.01),
+    Claim(2, "After four times the epochs MCCVAE classifies as well", "4.5", "reaches", "test_accuracy", "mccvae-e4x", "ccvae-e4x", ACCURACY),
+    Claim(3, "More style latents lower CCVAE's training loss", "4.6", "better", "-train_loss", "ccvae_more_style", "ccvae", LOSS),
+    Claim(3, "More style latents make no difference to interventions", "4.7", "alike", "label_diagonal", "ccvae_more_style", "ccvae", SHARE),
+    Claim(4, "MCCVAE's training loss is lower than CCVAE's", "4.6", "better", "-train_loss", "mccvae", "ccvae", LOSS),
+    Claim(4, "… also by the unbiased loss", "4.6", "better", "-train_bound", "mccvae", "ccvae", LOSS),
+    Claim(4, "… also than with as many latents in style", "4.6", "better", "-train_bound", "mccvae", STYLE, LOSS),
+    Claim(4, "… and it comes from reconstruction", "4.6", "better", "-train_reconstruction", "mccvae", "ccvae", LOSS),
+    Claim(5, "MCCVAE reconstructs test images better than CCVAE", "4.6", "better", "-test_reconstruction", "mccvae", "ccvae", LOSS),
+    Claim(6, "A label's latents change that label alone (CCVAE)", "4.7", "level", "label_diagonal", "ccvae", None, 0.8),
+    Claim(6, "A label's latents change that label alone (MCCVAE)", "4.7", "level", "label_diagonal", "mccvae", None, 0.8),
+    Claim(6, "Every model changes the attribute easily: swapped latents take the label along", "4.7", "level", "swap_taken", "mccvae", None, 0.8),
+    Claim(7, "The two latents of a label take different parts of it", "3, 4.7", "level", "disentanglement", "mccvae", None, 0.5),
+    Claim(8, "One of the two does almost all the work", "4.7", "level", "-effective_latents", "mccvae", None, -1.2),
+)  # fmt: skip
+NEEDED = Claim(10, "Latents help where labels are confused", "5", "better", "test_accuracy", "where needed", "k = 2", ACCURACY)
+LOSSES = ("train_loss", "train_bound", "train_reconstruction", "test_reconstruction")
+
+
+def run_scores(profile: Profile, runs: list[Run]) -> pd.DataFrame:
+    """A row a run: accuracies and losses of its records, its encoder's shares, and its row of the experiment characteristics."""
+    rows = []
+    for run in runs:
+        if run.spec.kind == "MCCVAE":
+            train, test = run.metrics["train"], run.metrics["test"]
+            row = {"task": run.record["task"], "model": run.spec.name, "seed": run.record["seed"]}
+            row |= {"latents": sum(run.record["characteristics"]) + run.record["style_dim"]}
+            row |= {"train_accuracy": train["accuracy"], "test_accuracy": test["accuracy"], "train_loss": train["loss"]["loss_alpha0"]}
+            row |= {"train_bound": train["bound"]["loss_alpha0"], "train_reconstruction": train["bound"]["reconstruction"]}
+            rows.append(row | {"test_reconstruction": test["bound"]["reconstruction"]})
+    frame = pd.DataFrame(rows)
+    shares = tables.encoder_table(runs)
+    if len(shares):
+        last = shares.sort_values("epoch").drop_duplicates(["task", "model", "seed"], keep="last")
+        frame = frame.merge(last[["task", "model", "seed", "share_reconstruction"]], how="left")
+    if "characteristics" in profile.experiments:
+        scores = tables.read_table(profile, "characteristics")
+        scores = scores.assign(task=scores["task_title"].map({task.title: name for name, task in TASKS.items()}))
+        wanted = ["label_diagonal", "swap_taken", "disentanglement", "effective_latents"]
+        frame = frame.merge(scores[["task", "model", "seed", *[name for name in wanted if name in scores]]], how="left")
+    return frame
+
+
+def judge(claim: Claim, scores: pd.DataFrame) -> dict | None:
+    """The claim's test on one task's `run_scores`: value (of the claim's side), its interval, n, verdict; None where it can't be tried."""
+    name = claim.score.lstrip("-")
+    sign = -1 if claim.score.startswith("-") else 1
+    first, second = (_model(model, scores) for model in (claim.first, claim.second))
+    if name not in scores or (claim.second and not second):
+        return None
+    if second is None:
+        level = scores.loc[scores["model"] == first, ["seed", name]].dropna()
+        zero = level.assign(model="zero", **{name: 0.0})
+        test = paired(pd.concat([level.assign(model="level"), zero]), name, "level", "zero") if len(level) else None
+    else:
+        test = paired(scores, name, first, second)
+    if test is None:
+        return None
+    low, high = sorted((sign * test["low"], sign * test["high"])) if test["n"] > 1 else (math.nan, math.nan)
+    margin = claim.margin * abs(test["second_mean"]) if name in LOSSES else claim.margin
+    found = {
+        "measured": f"{first} − {second}" if second else first,
+        "value": sign * test["difference"],
+        "low": low,
+        "high": high,
+        "margin": margin,
+        "n": test["n"],
+    }
+    return found | {"verdict": verdict(claim.kind, low, high, margin)}
+
+
+def _model(name: str | None, scores: pd.DataFrame) -> str | None:
+    """The name of a run's folder for one of CLAIMS."""
+    if name == STYLE:
+        return next((style for several, style in as_many_latents(scores) if several == "mccvae"), None)
+    return name and name.replace("-e4x", f"-e{4 * TASKS[scores['task'].iloc[0]].epochs}") if len(scores) else None
+
+
+def verdict(kind: str, low: float, high: float, margin: float) -> str:
+    """Of an interval; one with NaN, from a single seed, tells nothing."""
+    holds, fails = {
+        "better": (low > 0 and high >= margin, high < margin),
+        "alike": (-margin <= low and high <= margin, low > margin or high < -margin),
+        "reaches": (low > -margin, high < -margin),
+        "level": (low > margin, high < margin),
+    }[kind]
+    return VERDICTS[0] if holds else VERDICTS[1] if fails else VERDICTS[2]
+
+
+def claims_table(profile: Profile, runs: list[Run]) -> pd.DataFrame:
+    """A row a test and task."""
+    scores, rows = run_scores(profile, runs), []
+    for claim in CLAIMS:
+        for task in TASKS.values():
+            if found := judge(claim, scores[scores["task"] == task.name]):
+                rows.append(dataclasses.asdict(claim) | {"task_title": task.title} | found)
+    if "allocation" in profile.experiments:
+        table = tables.read_table(profile, "allocation_comparison")
+        for row in table[(table["second"] == "k = 2") & (table["value"] == "test_accuracy")].itertuples():
+            found = {"value": row.difference, "low": row.low, "high": row.high, "margin": ACCURACY, "n": row.n}
+            found |= {"measured": f"{row.first} − {row.second}", "verdict": verdict("better", row.low, row.high, ACCURACY)}
+            rows.append(dataclasses.asdict(NEEDED) | {"task_title": row.task_title} | found)
+    return pd.DataFrame(rows)
+
+
+def verdict_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`claims_table` for showing: a row a test, a column a task."""
+    asked = pd.DataFrame([dataclasses.asdict(claim) for claim in (*CLAIMS, NEEDED)])[["number", "says", "section"]]
+    wide = table.pivot(index=["number", "says"], columns="task_title", values="verdict").reset_index()
+    tasks = [task.title for task in TASKS.values() if task.title in wide]
+    shown = asked.merge(wide, how="left")[["number", "says", "section", *tasks]].fillna("not tried")
+    return shown.rename(columns={"number": "", "says": "the paper claims", "section": "where"})
+
+
+def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """For showing: what each verdict rests on."""
+    digits = [1 if score.lstrip("-") in LOSSES else 3 for score in table["score"]]
+    number = lambda name: [tables._number(v, d) for v, d in zip(table[name], digits, strict=True)]  # noqa: E731
+    return pd.DataFrame(
+        {
+            "": table["number"],
+            "the paper claims": table["says"],
+            "task": table["task_title"],
+            "score": [score.lstrip("-").replace("_", " ") for score in table["score"]],
+            "measured": [
+                f"{a} − {b}" if b else a for a, b in zip(table["first"], table["second"].where(table["second"].notna(), None), strict=True)
+            ],
+            "in the claim's direction": number("value"),
+            "95 % interval": [f"{a} to {b}" for a, b in zip(number("low"), number("high"), strict=True)],
+            "margin": number("margin"),
+            "seeds": table["n"],
+            "verdict": table["verdict"],
+        }
+    )

@@ -1,0 +1,90 @@
+"""Verdicts on the paper's claims: on intervals by hand, and on runs whose truth is planted."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import claims
+from support.claims import CLAIMS, NEEDED, STYLE, Claim, judge, verdict
+from support.settings import ModelSpec
+
+from data import TASKS
+
+HOLDS, FAILS, OPEN = claims.VERDICTS
+NO = math.nan
+
+
+@pytest.mark.parametrize(
+    "kind, low, high, wanted",
+    [
+        *[("better", 0.2, 0.9, HOLDS), ("better", 0.01, 0.09, FAILS), ("better", -0.5, 0.09, FAILS), ("better", -0.1, 0.5, OPEN)],
+        *[("alike", -0.09, 0.1, HOLDS), ("alike", 0.11, 0.3, FAILS), ("alike", -0.3, -0.11, FAILS), ("alike", -0.2, 0.05, OPEN)],
+        *[("reaches", -0.09, 0.4, HOLDS), ("reaches", -0.4, -0.11, FAILS), ("reaches", -0.4, 0.4, OPEN)],
+        *[("level", 0.11, 0.3, HOLDS), ("level", -1.0, 0.09, FAILS), ("level", 0.05, 0.3, OPEN)],
+        *[(kind, NO, NO, OPEN) for kind in ("better", "alike", "reaches", "level")],
+    ],
+)
+def test_a_verdict_is_where_the_interval_lies(kind, low, high, wanted):
+    assert verdict(kind, low, high, margin=0.1) == wanted
+
+
+def runs(**means):
+    """Five seeds of each model of a task, the scores' means as given, seeds alike over models."""
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(size=5), rng.normal(size=(len(means), 5))
+    return pd.DataFrame(
+        {"task": "mnist", "model": model, "seed": seed, "latents": latents, "score": mean + common[seed] + 0.001 * own[i, seed]}
+        for i, (model, (mean, latents)) in enumerate(means.items())
+        for seed in range(5)
+    )
+
+
+def claim(kind="better", first="mccvae", second="ccvae", score="score", margin=0.1):
+    return Claim(0, "", "", kind, score, first, second, margin)
+
+
+def test_comparisons_are_paired_and_turned_in_the_claims_direction():
+    table = runs(ccvae=(1.0, 20), mccvae=(2.0, 30))
+    found = judge(claim(), table)
+    assert found["verdict"] == HOLDS and found["value"] == pytest.approx(1, abs=0.01) and found["n"] == 5
+    assert found["high"] - found["low"] < 0.02  # the seeds' common part, sd 1, is gone
+    assert found["measured"] == "mccvae − ccvae"
+    assert judge(claim(score="-score"), table)["verdict"] == FAILS and judge(claim(score="-score"), table)["value"] < 0
+    assert judge(claim(first="ccvae", second="mccvae", score="-score"), table)["verdict"] == HOLDS
+    assert judge(claim(), table[table["seed"] == 0])["verdict"] == OPEN
+    assert judge(claim(second="ccvae_more_style"), table) is None and judge(claim(score="other"), table) is None
+
+
+def test_levels_are_means_over_seeds():
+    table = runs(mccvae=(2.0, 30)).assign(score=[1.9, 1.95, 1.85, 1.9, 1.9])
+    assert judge(claim("level", second=None, score="-score", margin=-1.2), table)["verdict"] == FAILS
+    assert judge(claim("level", second=None, score="-score", margin=-2.2), table)["verdict"] == HOLDS
+    found = judge(claim("level", second=None, score="score", margin=1.9), table)
+    assert found["verdict"] == OPEN and found["value"] == pytest.approx(1.9) and found["measured"] == "mccvae"
+
+
+def test_as_many_latents_in_style_and_four_times_the_epochs_are_found_by_name():
+    long = 4 * TASKS["mnist"].epochs
+    table = runs(
+        **{"ccvae": (1.0, 20), "ccvae-z20": (2.0, 30), "mccvae": (3.0, 30), f"mccvae-e{long}": (0.95, 30), f"ccvae-e{long}": (1.0, 20)}
+    )
+    assert judge(claim(second=STYLE), table)["measured"] == "mccvae − ccvae-z20"
+    assert judge(claim(second=STYLE), table[table["model"] != "ccvae-z20"]) is None
+    late = judge(claim("reaches", "mccvae-e4x", "ccvae-e4x"), table)
+    assert late["verdict"] == HOLDS and late["value"] == pytest.approx(-0.05, abs=0.01)
+
+
+def test_the_margin_of_a_loss_is_a_share_of_it():
+    table = runs(ccvae=(2_000.0, 20), mccvae=(1_998.5, 30)).rename(columns={"score": "train_loss"})
+    found = judge(claim(score="-train_loss", margin=0.001), table)
+    assert found["margin"] == pytest.approx(2, abs=0.01) and found["verdict"] == FAILS  # 1.5 nats lower, which is too little to matter
+
+
+def test_every_claim_names_scores_and_models_that_there_are():
+    for one in (*CLAIMS, NEEDED):
+        assert one.kind in ("better", "alike", "reaches", "level") and dataclasses.astuple(one)
+        for model in (one.first, one.second):
+            if one is not NEEDED and model and model != STYLE:
+                assert ModelSpec.parse(model.replace("-e4x", "-e8")).kind == "MCCVAE"
