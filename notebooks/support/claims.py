@@ -5,7 +5,7 @@ A comparison is a mean difference, paired over seeds, with its 95 % interval (St
 `alike`: holds if the interval lies within ± margin; does not hold if it lies outside.
 `reaches`: holds if the interval lies above -margin; does not hold if it lies below.
 `level`: holds if the interval lies beyond the bound, on the claim's side; does not hold if it lies on the other.
-Else it can't be told. All scores are turned so that more is what the claim says. Of the claims, those on the prior p(y), on
+Else it is open. All scores are turned so that more is what the claim says. Of the claims, those on the prior p(y), on
 conditional VAEs and on where the walk to a disease changes the picture have no test here yet.
 """
 
@@ -22,7 +22,7 @@ from .runs import Run
 from .settings import Profile
 
 STYLE = "as many in style"
-VERDICTS = ("holds", "does not hold", "can't be told")
+VERDICTS = ("holds", "does not hold", "open")
 ACCURACY, LOSS, SHARE = 0.01, 0.001, 0.05  # a point; a thousandth of the second model's loss; of all effects
 
 
