@@ -46,9 +46,12 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+# Every file by name: of what is missing behind a report that is there, Snakemake asks only for what is named.
 rule report:
     input:
         f"{OUT}/report.html",
+        lambda wildcards: [*TRAINED, *EXPERIMENT_FILES, *[f"{run}/train.ipynb" for run in RUNS]],
+        expand(f"{OUT}/notebooks/{{name}}.{{kind}}", name=["report", *EXPERIMENTS], kind=("ipynb", "html")),
 
 
 localrules:  # short, or in need of a network: never jobs of a cluster
@@ -226,6 +229,7 @@ rule allocation:
 
 rule report_notebook:
     input:
+        TRAINED,
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
         "notebooks/support/report.py",

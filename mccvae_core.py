@@ -910,7 +910,7 @@ def save_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
     if state.batches:
         labelled, sizes, values = zip(*state.batches, strict=True)
         tensors |= {"batches.labelled": torch.tensor(labelled), "batches.size": torch.tensor(sizes), "batches.values": torch.stack(values)}
-    if path.exists():
+    if path.is_file():
         os.replace(path, one_before(path))
     _write_safetensors(path, tensors, {"history": state.history, "identity": identity, "seconds": state.seconds})
 
@@ -921,7 +921,7 @@ def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> 
     Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs (the
     differences are named)."""
     broken = []
-    for candidate in filter(Path.exists, (path, one_before(path))):
+    for candidate in filter(Path.is_file, (path, one_before(path))):
         try:
             _restore(candidate, state, identity)
         except BrokenCheckpointError as error:
@@ -948,7 +948,8 @@ def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
         parts = [tensors.get(f"batches.{name}", torch.empty(0)) for name in ("labelled", "size", "values")]
         batches = [(bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)]
         torch.Generator(state.noise.device).set_state(tensors["noise"])  # fails here rather than half way
-        whole = all(isinstance(row, dict) for row in history) and float(seconds) >= 0
+        whole = [row["epoch"] for row in history] == list(range(1, len(history) + 1)) and all(row["seconds"] >= 0 for row in history)
+        whole = whole and float(seconds) >= 0 and all(value.isfinite().all() for name, value in tensors.items() if name != "log_px")
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise BrokenCheckpointError(f"{path} is no whole checkpoint ({error} is missing or does not fit)") from None
     if different:

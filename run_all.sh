@@ -83,7 +83,7 @@ run_profile() {
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
     [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit 130
     [ "$status" = 2 ] && fail "Snakemake did not understand the options after --; its message is above."
-    fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
+    fail "stopped: a step failed, and its message is above, or at the end of $(ls -t .snakemake/log/*.log 2>/dev/null | head -1). Finished steps are kept; run the same command again when it is mended."
   fi
   if [[ " $* " == *" --dry-run "* || " $* " == *" -n "* ]]; then
     echo "A dry run: nothing was made."

@@ -35,6 +35,8 @@ def load(task: str, source: str, *, images: int | None = None, correlation: floa
     if source == "embedded":
         return MODULES[task].embedded(images, **given)
     data = MODULES[task].real(**given)
+    if empty := [part for part in ("train", "validation", "test") if not len(getattr(data, part))]:
+        raise DataError(f"{task}: there is no image in its {empty[0]} part; mend the set that MCCVAE_DATA names, or get it again")
     if images is None:
         return data
     return dataclasses.replace(

@@ -117,8 +117,19 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     position = columns(arrays["attr_names"], attributes)
     x = as_uint8(arrays["x"], "celeba_64.npz")
     attr = arrays["attr"]
-    if x.ndim != 4 or x.shape[3] != 3 or attr.shape != (len(x), len(arrays["attr_names"])) or not np.isin(attr, (0, 1)).all():
+    if (
+        x.ndim != 4
+        or x.shape[3] != 3
+        or arrays["attr_names"].ndim != 1
+        or attr.shape != (len(x), len(arrays["attr_names"]))
+        or not np.isin(attr, (0, 1)).all()
+    ):
         raise DataError("celeba_64.npz: images and attributes don't fit together, or an attribute is not 0 or 1; delete it and run again")
+    split, names = arrays["split"], arrays["names"]
+    if 0 in x.shape[1:] or not split.shape == names.shape == (len(x),) or set(np.unique(split)) != {0, 1, 2}:
+        raise DataError(
+            "celeba_64.npz: names and split must have one entry an image, and each part (split 0, 1, 2) images; mend or delete it and run again"
+        )
     everything = Split(resize(x, TASK.image_shape), torch.from_numpy(attr[:, position].astype(np.uint8)), arrays["names"])
     parts = [everything.take(np.flatnonzero(arrays["split"] == part)) for part in range(3)]
     share = "all" if len(x) == TOTAL else f"{len(x):,} of {TOTAL:,} ({len(x) / TOTAL:.1%})"

@@ -69,7 +69,7 @@ def take(folder: Path, wait: float):
 
 
 def _try_lock(path: Path):
-    file = open(path, "a+")  # noqa: SIM115 (open as long as the lock is held)
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # no link: another file would be emptied
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the holder before has just removed it
@@ -303,7 +303,7 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
     """
     path = CACHE / name
     if named := os.environ.get("MCCVAE_DATA"):
-        folder = ROOT / Path(named).expanduser()  # a relative one is seen from the project's folder, wherever a notebook runs
+        folder = ROOT / os.path.expanduser(named)  # a relative one is seen from the project's folder, wherever a notebook runs
         if not folder.is_dir():
             raise DataError(f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache")
         if (folder / name).exists():
@@ -350,7 +350,7 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
 def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: int, ndim: int) -> np.ndarray:
     """Images as uint8, after a check that they and their class numbers fit together. Raises DataError."""
     images = as_uint8(images, path)
-    if images.ndim != ndim or len(images) != len(labels):
+    if images.ndim != ndim or labels.ndim != 1 or len(images) != len(labels) or 0 in images.shape[1:]:
         raise DataError(f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise DataError(f"{path}: labels must be whole numbers from 0 to {classes - 1}; delete it and run again")

@@ -48,10 +48,15 @@ def display_png(png: bytes, text: str, alt: str) -> None:
 
 
 def display_saved(profile: Profile, name: str) -> None:
-    """Display a figure that `show` saved."""
+    """Display a figure that `show` saved. Raises ValueError where its files are broken."""
     path = profile.folder / "figures" / f"{name}.png"
-    about = json.loads(path.with_suffix(".json").read_text())
-    display_png(path.read_bytes(), about["caption"], about["alt"])
+    try:
+        about, png = json.loads(path.with_suffix(".json").read_bytes()), path.read_bytes()
+        text, alt = about["caption"], about["alt"]
+        plt.imread(io.BytesIO(png))
+    except (ValueError, TypeError, KeyError, SyntaxError, OSError) as error:
+        raise ValueError(f"{path} or the .json beside it is broken ({error}); delete both and run again") from None
+    display_png(png, text, alt)
 
 
 def _picture(ax, image: torch.Tensor, **options) -> None:

@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(lock.fileno(), True)
     given = {option.split("=")[0] for option in options}
     clustered, dry = given & {"--profile", "--workflow-profile", "--executor", "-e"}, given & {"--dry-run", "-n"}
+    if reserved := given & {"--config", "-C", "--configfile", "--configfiles", "--snakefile", "-s", "--directory", "-d"}:
+        sys.exit(_stop(f"{min(reserved)} is this project's own; a profile of your own goes into notebooks/profiles"))
     command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--nolock", "--quiet", "rules" if dry else "all"]
     command += cluster.options(profile) if clustered else ["--cores", "all"]
     command += ["--rerun-incomplete", *options]  # targets may come first in options, so nothing that takes several values last

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ from data import TASKS, Dataset, load
 from data.common import hold
 
 from . import ROOT
-from .settings import ModelSpec, Profile, read_profile
+from .settings import ModelSpec, Profile, SettingsError, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
 PARTS = ("train", "validation", "test")
@@ -39,6 +38,7 @@ RECORD = (
     "seconds",
     "sha256",
 )
+WEIGHTS = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
 
 
@@ -60,8 +60,11 @@ class Run:
         return ModelSpec.parse(self.record["model"])
 
     def model(self) -> core.VAE:
-        """The trained model, on this machine's device."""
-        return core.load_model(self.folder / "model.safetensors").to(core.choose_device())
+        """The trained model, on this machine's device. Raises RunError for weights that are not this run's."""
+        path = self.folder / WEIGHTS
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"][WEIGHTS]:
+            raise RunError(f"{path} is missing or not what was written, its checksum differs; delete {self.folder} and train the run again")
+        return core.load_model(path).to(core.choose_device())
 
 
 def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
@@ -77,6 +80,8 @@ def load_data(profile: Profile, task: str) -> Dataset:
 def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None) -> Run:
     """Train one model, evaluate it on every part, write its folder; a finished run with the same settings, data and
     code is read instead, an interrupted one goes on. In a live notebook with a bar, else one line an epoch."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise SettingsError(f"seed must be a whole number from 0 on, not {seed!r}")
     data = load_data(profile, task) if data is None else data
     spec, epochs = ModelSpec.parse(model), profile.value("epochs", data.task)
     if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):  # changed by hand: a run of its own
@@ -92,7 +97,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
     with hold(folder):
         if run := _finished(folder, identity):
             print(f"{_label(identity)}: already trained, read from its folder")
-            for checkpoint in folder.glob("checkpoint*"):
+            for checkpoint in filter(Path.is_file, folder.glob("checkpoint*")):
                 checkpoint.unlink()
             return run
         return _train(folder, spec, data, identity)
@@ -147,14 +152,16 @@ def _train(folder, spec, data, identity):
         )
         for name, part in parts.items()
     }
-    core.save_model(folder / "model.safetensors", model)
+    (folder / "run.json").unlink(missing_ok=True)  # of an earlier run: it must not stand beside these weights
+    core.save_model(folder / WEIGHTS, model)
     contents = {"history.csv": pd.DataFrame(history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
+    weights = (folder / WEIGHTS).read_bytes()
     record = identity | {
         "versions": versions(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "seconds": round(sum(row["seconds"] for row in history), 1),
-        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in (contents | {WEIGHTS: weights}).items()},
     }
     for name, content in contents.items():
         core.write_atomically(folder / name, content)
@@ -277,4 +284,3 @@ class Progress:
             self.bar.set_postfix(loss=f"{row['labelled_loss']:.1f}")
         else:
             print(f"{self.label}  epoch {row['epoch']}/{self.epochs}  loss {row['labelled_loss']:.1f}  {row['seconds']:.1f} s", flush=True)
-            sys.stdout.flush()

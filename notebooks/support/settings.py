@@ -72,15 +72,21 @@ def read_profile(name: str, **changes) -> Profile:
     except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         raise SettingsError(f"{path.name} can't be read as settings ({error})") from None
     if set(values) != set(KEYS):
-        raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {', '.join(sorted(set(values) ^ set(KEYS)))}")
+        differs = ", ".join(sorted(map(str, set(values) ^ set(KEYS))))
+        raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {differs}")
+    if values["profile"] != name:
+        raise SettingsError(f"{path.name} must say 'profile: {name}', not {values['profile']!r}: its outputs go to the folder of that name")
+    for key in ("experiments", "allocation"):
+        if not isinstance(values[key], list) or not all(isinstance(part, str) for part in values[key]):
+            raise SettingsError(f"{key} must be a list of names, not {values[key]!r}")
     whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
-    is_seeds = lambda seeds: isinstance(seeds, list) and seeds and all(whole(seed, 0) for seed in seeds)  # noqa: E731
+    is_seeds = lambda seeds: isinstance(seeds, list) and seeds and all(whole(seed, 0) and seed < 2**63 for seed in seeds)  # noqa: E731
     for key in ("models", "seeds", "epochs", "batch_size", "images", "correlation"):
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
-            raise SettingsError(f"{key} names the task {min(unknown)!r}; there are: {', '.join(TASKS)}")
+            raise SettingsError(f"{key} names the task {min(map(str, unknown))!r}; there are: {', '.join(TASKS)}")
         for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
             if key == "models":
-                if not (isinstance(value, list | dict) and value):
+                if not (isinstance(value, list | dict) and value and all(isinstance(model, str) for model in value)):
                     raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
                 for model in value:
                     ModelSpec.parse(model)
@@ -102,7 +108,13 @@ def read_profile(name: str, **changes) -> Profile:
         )
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
-    return Profile(**values)
+    profile = Profile(**values)
+    for task in TASKS.values():
+        try:
+            profile.runs(task)
+        except TypeError:
+            raise SettingsError(f"seeds names none for {task.name}, which has models") from None
+    return profile
 
 
 def notebook_profile(namespace: dict) -> Profile:

@@ -13,7 +13,7 @@ from data import TASKS, Dataset
 
 from . import ROOT
 from .figures import STAND_IN, walk_rows
-from .runs import PARTS, Run
+from .runs import PARTS, Run, RunError
 from .settings import ModelSpec, Profile
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
@@ -261,7 +261,12 @@ def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
 
 
 def read_table(profile: Profile, name: str) -> pd.DataFrame:
-    return pd.read_csv(profile.folder / "tables" / f"{name}.csv")
+    """Raises RunError for a file that is no table."""
+    path = profile.folder / "tables" / f"{name}.csv"
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:
+        raise RunError(f"{path} is broken ({error}); delete it and run again") from None
 
 
 def _number(value, digits: int) -> str:
@@ -574,4 +579,4 @@ def save_finding(sentence: str, profile: Profile, name: str) -> None:
 
 
 def read_finding(profile: Profile, name: str) -> str:
-    return (profile.folder / "tables" / f"finding_{name}.txt").read_text().strip()
+    return (profile.folder / "tables" / f"finding_{name}.txt").read_text(errors="replace").strip()
