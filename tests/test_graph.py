@@ -219,6 +219,19 @@ def test_run_again_nothing_is_stale(smoke):
     assert ".ipynb" not in result.stdout + result.stderr and time.perf_counter() - started < 60
 
 
+def test_a_file_that_is_missing_behind_a_report_is_made_again(smoke, tmp_path):
+    for name, wanted in (
+        ("tables/table_1.csv", "classification"),
+        ("mnist/ccvae/seed0/model.safetensors", "train"),
+        ("notebooks/objective.html", "page"),
+    ):
+        path, aside = smoke[0] / OUT / name, tmp_path / "aside"
+        path.rename(aside)
+        said = run_all(smoke[0], "smoke", "--", "--dry-run")
+        aside.rename(path)
+        assert re.search(rf"^{wanted} +1$", said.stdout + said.stderr, re.MULTILINE), (name, said.stdout)
+
+
 def test_notebooks_run_in_a_live_session_from_a_fresh_kernel_with_a_bar(smoke, monkeypatch):
     """As JupyterLab runs them: the kernel starts in the notebook's folder and the server names its session."""
     root = smoke[0]

@@ -420,3 +420,44 @@ def test_a_figure_is_saved_with_caption_and_alt_text(profile):
     figures.show(fig, "A caption", "What is to be seen", profile=profile, name="x")
     assert json.loads((profile.folder / "figures" / "x.json").read_text()) == {"caption": "A caption", "alt": "What is to be seen"}
     assert (profile.folder / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_of_another_run_are_not_taken_for_this_ones(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
+    profile = settings.read_profile("smoke", images=70, epochs=1)
+    first, other = (runs.train(profile, "stick_figures", "mccvae", seed) for seed in (0, 1))
+    weights = (first.folder / "model.safetensors").read_bytes()
+    (first.folder / "model.safetensors").write_bytes((other.folder / "model.safetensors").read_bytes())
+    with pytest.raises(runs.RunError, match=r"model\.safetensors is missing or not what was written"):
+        first.model()
+    capsys.readouterr()
+    again = runs.train(profile, "stick_figures", "mccvae", 0)
+    assert "trained again" in capsys.readouterr().out and (again.folder / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "/../../x", 2**63])
+def test_a_seed_is_a_whole_number_and_no_path(seed):
+    with pytest.raises(settings.SettingsError, match="seed must be a whole number"):
+        runs.train(settings.read_profile("smoke"), "stick_figures", "mccvae", seed)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("profile: smoke", "profile: demo", "must say 'profile: copy'"),
+        ("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [1]}", "models must be a list of names"),
+        ("experiments: [", "experiments: 5 # [", "experiments must be a list of names"),
+        ("seeds: [0]", "seeds: {mnist: [0]}", "seeds names none for celeba"),
+        ("seeds: [0]", "seeds: [99999999999999999999]", "seeds must be whole numbers"),
+        ("epochs: 2", "epochs: {5: 2}", "epochs names the task '5'"),
+        ("epochs: 2", "epochs: 2\n5: 3", "it differs in 5"),
+    ],
+)
+def test_a_profile_of_wrong_kinds_is_refused(tmp_path, monkeypatch, old, new, message):
+    text = (settings.PROFILES / "smoke.yaml").read_text()
+    assert old in text
+    text = text.replace("profile: smoke", "profile: copy") if "profile" not in old else text
+    (tmp_path / "copy.yaml").write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    with pytest.raises(settings.SettingsError, match=message):
+        settings.read_profile("copy")
