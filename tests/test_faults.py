@@ -313,6 +313,16 @@ def test_a_graph_killed_or_interrupted_goes_on_where_it_stood(clone, often):
             until(process, "epoch")
 
 
+def test_a_broken_run_is_named_and_made_again_by_the_graph(clone):
+    said = (process := graph(clone)).communicate()[0]
+    assert process.returncode == 0, said
+    wanted, path = results(clone), (clone / TARGETS[0]).with_name("model.safetensors")
+    path.write_bytes(path.read_bytes()[:200])
+    said = (process := graph(clone)).communicate()[0]
+    assert process.returncode == 0 and "train the run again. That is done now" in said and "epoch 12/12" in said, said
+    assert results(clone) == wanted
+
+
 def snakemake_of(clone):
     """The holder of the profile's outputs."""
     return int((clone / "outputs/brief/.lock").read_text().split()[1])

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
 from data.common import HeldError, take  # noqa: E402
-from support import cluster  # noqa: E402
+from support import cluster, runs  # noqa: E402
 from support.settings import SettingsError, read_profile  # noqa: E402
 
 SWEPT = ("tables", "figures", "notebooks")
@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> None:
     command = ["snakemake", "--snakefile", "Snakefile", "--config", f"profile={name}", "--nolock", "--quiet", "rules" if dry else "all"]
     command += cluster.options(profile) if clustered else ["--cores", "all"]
     command += ["--rerun-incomplete", *options]  # targets may come first in options, so nothing that takes several values last
+    for why in [] if dry else runs.sweep(profile):
+        print(f"run_all.sh: {why}", file=sys.stderr, flush=True)
     if clustered and dry:
         sys.exit(_plan(command))
     os.execvp(command[0], command)

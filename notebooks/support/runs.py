@@ -59,12 +59,16 @@ class Run:
     def spec(self) -> ModelSpec:
         return ModelSpec.parse(self.record["model"])
 
-    def model(self) -> core.VAE:
-        """The trained model, on this machine's device. Raises RunError for weights that are not this run's."""
+    def weights(self) -> Path:
+        """The file of the weights. Raises RunError where they are not this run's."""
         path = self.folder / WEIGHTS
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"][WEIGHTS]:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(WEIGHTS):
             raise RunError(f"{path} is missing or not what was written, its checksum differs; delete {self.folder} and train the run again")
-        return core.load_model(path).to(core.choose_device())
+        return path
+
+    def model(self) -> core.VAE:
+        """The trained model, on this machine's device."""
+        return core.load_model(self.weights()).to(core.choose_device())
 
 
 def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
@@ -201,6 +205,22 @@ def read_run(folder: Path) -> Run:
         return Run(folder, record, json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"])))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(f"{folder} holds no whole record of a run ({error}); delete it and train the run again") from None
+
+
+def sweep(profile: Profile) -> list[str]:
+    """Takes the records from the profile's runs that are not whole, so that they count as not trained; says which and why."""
+    why = []
+    for task in TASKS.values():
+        for model, seed in profile.runs(task):
+            record = run_folder(profile, task.name, model, seed) / "run.json"
+            try:
+                if record.is_file():
+                    read_run(record.parent).weights()
+            except RunError as error:
+                record.unlink()
+                record.with_name("train.ipynb").unlink(missing_ok=True)
+                why.append(f"{error}. That is done now")
+    return why
 
 
 def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
