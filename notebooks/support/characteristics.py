@@ -569,7 +569,9 @@ def allocation_finding(comparison: pd.DataFrame) -> str:
     if comparison.empty:
         return "There was nothing to compare."
     if comparison["n"].max() < 2:
-        return "From one seed it can't be told whether latents help where a model with one each fails."
+        rows = comparison[(comparison["value"] == "test_accuracy") & (comparison["second"] == "k = 2")].itertuples()
+        seen = _list(f"{r.first_mean:.3f} against {r.second_mean:.3f} of k = 2 on {r.task_title}" for r in rows)
+        return f"From one seed it can't be told whether latents help where a model with one each fails; test accuracy with them is {seen}."
     told = comparison[comparison["verdict"].isin(["better", "worse"])]
     named = [
         f"{r.verdict} than “{r.second}” on {r.task_title} in {SCORES[r.value][0]} ({_mean(r.value, r.first_mean)} against {_mean(r.value, r.second_mean)})"
