@@ -88,3 +88,9 @@ def test_every_claim_names_scores_and_models_that_there_are():
         for model in (one.first, one.second):
             if one is not NEEDED and model and model != STYLE:
                 assert ModelSpec.parse(model.replace("-e4x", "-e8")).kind == "MCCVAE"
+
+
+def test_the_evidence_names_what_was_measured():
+    rows = [dataclasses.asdict(claim(kind, second=second)) | {"task_title": "T"} | judge(claim(kind, second=second), runs(ccvae=(1.0, 20), mccvae=(2.0, 30)))
+            for kind, second in (("better", "ccvae"), ("level", None))]  # fmt: skip
+    assert list(claims.evidence_columns(pd.DataFrame(rows))["measured"]) == ["mccvae − ccvae", "mccvae"]

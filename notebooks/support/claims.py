@@ -169,9 +169,7 @@ def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
             "the paper claims": table["says"],
             "task": table["task_title"],
             "score": [score.lstrip("-").replace("_", " ") for score in table["score"]],
-            "measured": [
-                f"{a} − {b}" if b else a for a, b in zip(table["first"], table["second"].where(table["second"].notna(), None), strict=True)
-            ],
+            "measured": table["measured"],
             "in the claim's direction": number("value"),
             "95 % interval": [f"{a} to {b}" for a, b in zip(number("low"), number("high"), strict=True)],
             "margin": number("margin"),
