@@ -718,6 +718,7 @@ def fit(
     label_weight: float = 0.0,
     block_penalty: float = 0.0,
     labelled_fraction: float = 1.0,
+    by_turns: bool = True,
     learning_rate: float = LEARNING_RATE,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
@@ -727,8 +728,9 @@ def fit(
 ) -> list[dict]:
     """Train in place with Adam and return the history, a dict for each epoch.
 
-    images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1. A `checkpoint` file is written
-    after each epoch, and within a long one every CHECKPOINT_SECONDS; where it exists, training goes on from it, and ends in
+    images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where not
+    known. by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for those of
+    its labels that are known. A `checkpoint` file is written after each epoch, and within a long one every CHECKPOINT_SECONDS; where it exists, training goes on from it, and ends in
     the same weights and history as one that was never interrupted. `identity` goes into it; a checkpoint with another one is
     refused. A row holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that
     epoch's images, `seconds`, and what `measure(epoch)` returns, a dict, when asked after the epoch; at last comes `on_epoch(row)`.
@@ -740,8 +742,11 @@ def fit(
         raise ValueError(
             f"images must be uint8 (N, {', '.join(map(str, model.config.image_shape))}), not {images.dtype} {tuple(images.shape)}"
         )
-    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1)).all():
-        raise ValueError(f"labels must be (N, L) = {(len(images), model.config.labels)} of 0 and 1, not {tuple(labels.shape)}")
+    missing = labels.isnan()
+    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1) | missing).all():
+        raise ValueError(f"labels must be (N, L) = {(len(images), model.config.labels)} of 0, 1 or NaN, not {tuple(labels.shape)}")
+    if missing.any() and (estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
+        raise ValueError(f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing")
     if not 0 < labelled_fraction <= 1:
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
     model.to(device).train()
@@ -757,7 +762,7 @@ def fit(
             state.noise.manual_seed(int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1))
         start = time.perf_counter() - state.seconds
         for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch)[len(state.batches) :]:
-            _train_batch(state, images, labels, torch.from_numpy(index), labelled, loss)
+            _train_batch(state, images, labels, torch.from_numpy(index), labelled or not by_turns, loss)
             state.seconds = time.perf_counter() - start
             if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save_checkpoint(checkpoint, state, identity)
@@ -978,12 +983,20 @@ def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
 
 
 @torch.no_grad()
+def posterior(model: VAE, images: Tensor, *, batch_size: int = 512) -> Normal:
+    """q(z|x) of uint8 images (N, *image_shape), a Normal (N, Z), on the model's device."""
+    device = next(model.parameters()).device
+    q = [model.encode(to_images(batch, device)) for batch in images.split(batch_size)]
+    return Normal(torch.cat([part.loc for part in q]), torch.cat([part.scale for part in q]), validate_args=False)
+
+
+@torch.no_grad()
 def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int = 0, batch_size: int = 512) -> Tensor:
     """q(y_i = 1|z_c) of uint8 images (N, *image_shape), (N, L), at z = the mean of q(z|x), or at one draw of it (`sampled`)."""
     device, out = next(model.parameters()).device, []
     noise = torch.Generator(device).manual_seed(seed)
     for batch in images.split(batch_size):
-        q = model.encode(to_images(batch, device))
+        q = posterior(model, batch)
         z = q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=device) if sampled else q.loc
         out.append(model.label_logits(model.split(z)[0]).sigmoid().cpu())
     return torch.cat(out)
@@ -992,29 +1005,32 @@ def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int =
 def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None) -> dict:
     """Scores of probabilities (N, L) against labels (N, L) of 0 and 1, and those of the majority's answer beside them.
 
+    Labels that are not known (NaN) don't count; `exclusive` ones must all be known.
+
     accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts.
     balanced_accuracy  mean over labels of (true positive rate + true negative rate) / 2; labels without both values are left out.
-    exact_match        share of images with every label right.
+    exact_match        share of images with every label right, of those with every label known.
     argmax_accuracy    `exclusive` labels only: share of images whose most probable label is the true one;
     argmax_balanced_accuracy  the mean of that share over classes.
     majority_*         the same scores of an answer that ignores the image: each label's, or for exact_match and
                        argmax the whole vector's, most frequent value in `reference` (the training labels; None: `labels`).
     by_label           accuracy, balanced_accuracy, majority_accuracy and positives of each label, as lists.
     """
-    y, reference = labels.bool(), (labels if reference is None else reference).bool()
+    labels, reference = labels.float(), (labels if reference is None else reference).float()
+    y, known, whole = labels > 0.5, ~labels.isnan(), ~labels.isnan().any(1)
     right = (probabilities > 0.5) == y
-    majority = reference.float().mean(0) > 0.5
+    majority = reference.nanmean(0) > 0.5
     rate = lambda mask: (right & mask).sum(0) / mask.sum(0)  # noqa: E731 (0/0 is NaN: a label without such images)
-    balanced = (rate(y) + rate(~y)) / 2
-    vectors, counts = reference.unique(dim=0, return_counts=True)
+    balanced = (rate(y) + rate(known & ~y)) / 2
+    vectors, counts = reference[~reference.isnan().any(1)].unique(dim=0, return_counts=True)
     scores = {
         "n": len(y),
-        "accuracy": right.float().mean().item(),
-        "majority_accuracy": (majority == y).float().mean().item(),
+        "accuracy": right[known].float().mean().item(),
+        "majority_accuracy": (majority == y)[known].float().mean().item(),
         "balanced_accuracy": balanced.nanmean().item(),
         "majority_balanced_accuracy": 0.5,
-        "exact_match": right.all(1).float().mean().item(),
-        "majority_exact_match": (vectors[counts.argmax()] == y).all(1).float().mean().item(),
+        "exact_match": _number(right[whole].all(1).float().mean()),
+        "majority_exact_match": _number((vectors[counts.argmax()] == labels[whole]).all(1).float().mean()) if len(vectors) else None,
     }
     if exclusive:
         hit = probabilities.argmax(1) == y.float().argmax(1)
@@ -1025,12 +1041,17 @@ def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: b
         scores["argmax_balanced_accuracy"] = recall[present].mean().item()
         scores["majority_argmax_balanced_accuracy"] = 1 / int(present.sum())
     scores["by_label"] = {
-        "accuracy": right.float().mean(0).tolist(),
-        "balanced_accuracy": [None if math.isnan(b) else b for b in balanced.tolist()],
-        "majority_accuracy": (majority == y).float().mean(0).tolist(),
+        "accuracy": [_number(a) for a in rate(known)],
+        "balanced_accuracy": [_number(b) for b in balanced],
+        "majority_accuracy": [_number(m) for m in ((majority == y) & known).sum(0) / known.sum(0)],
         "positives": y.sum(0).tolist(),
     }
     return scores
+
+
+def _number(value: Tensor) -> float | None:
+    """A scalar; None for NaN, which stands for a mean over nothing."""
+    return None if value.isnan() else value.item()
 
 
 @torch.no_grad()
@@ -1057,6 +1078,30 @@ def evaluate(
     scores = classification_scores(predict(model, images), labels, exclusive=exclusive, reference=reference)
     sampled = classification_scores(predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive)
     return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss, "bound": bound}
+
+
+@torch.no_grad()
+def reconstruct(model: VAE, images: Tensor, labels: Tensor | None = None, *, batch_size: int = 512) -> Tensor:
+    """The decoder's mean at the mean of q(z|x), (N, *image_shape) in [0, 1] on the CPU, of uint8 images; a ConditionalVAE needs labels (N, L)."""
+    device, out = next(model.parameters()).device, []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        given = (labels[part].float().to(device),) if isinstance(model, ConditionalVAE) else ()
+        out.append(model.decode(posterior(model, images[part]).loc, *given).cpu())
+    return torch.cat(out)
+
+
+def picture_scores(model: VAE, images: Tensor, labels: Tensor, *, batch_size: int = 512) -> dict[str, float]:
+    """How near reconstructions (`reconstruct`) come to uint8 images (N, *image_shape), means over images: `psnr`, 10 log10(1 / mean
+    squared error of the image) in dB, and `ssim`, structural similarity in windows of 11 (Wang et al. 2004; torchmetrics)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    psnr, ssim = [], []
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        drawn, real = reconstruct(model, x, y), to_images(x)
+        psnr.append(-10 * ((drawn - real) ** 2).flatten(1).mean(1).clamp(min=1e-10).log10())
+        ssim.append(structural_similarity_index_measure(drawn, real, data_range=1.0, reduction="none"))
+    return {"psnr": torch.cat(psnr).mean().item(), "ssim": torch.cat(ssim).mean().item()}
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -120,7 +120,8 @@ class Task:
 class Split:
     """Images and what is known of them.
 
-    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1; names: where an image came from, (N,).
+    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1, or float32 with NaN where not known; names: where an image
+    came from, (N,).
     parts, style: float32 (N, P) and (N, S), each value in [0, 1]: the factors from which an image was drawn, those
     that a label owns and the others. Given none, as for photographs and digits, they have no columns.
     """
@@ -181,7 +182,7 @@ class Dataset:
         """The task's p(y_i = 1), or, where it has none, each label's rate in the training part. Raises DataError where that is 0 or 1."""
         if self.task.label_prior is not None:
             return self.task.label_prior
-        rates = self.train.labels.float().mean(0).tolist()
+        rates = self.train.labels.float().nanmean(0).tolist()
         if constant := [f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)]:
             raise DataError(
                 f"the label {constant[0]} on every training image, so there is nothing to learn of it; leave it out or add images"

@@ -206,7 +206,7 @@ def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch,
     again = runs.train(profile, "chest_xray", "mccvae", 3)
     assert not (run.folder / runs.CHECKPOINT).exists()
     assert "already trained" in capsys.readouterr().out and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
-    monkeypatch.setattr(runs, "code_version", lambda: "other")
+    monkeypatch.setattr(runs, "code_version", lambda task: "other")
     assert runs.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
     assert "epoch 2/2" in capsys.readouterr().out
 

@@ -77,6 +77,23 @@ def test_a_mccvae_learns_labels(small_data, small_config):
     assert scores["accuracy"] > 0.95 and scores["argmax_accuracy"] > 0.95 and scores["majority_accuracy"] == 0.5
 
 
+def test_partly_labelled_images_count_for_what_is_known(small_data, small_config):
+    """A third of the labels is enough to learn them; two labels that are never known together are both learned."""
+    images, labels = small_data
+    partly = labels.float()
+    half = torch.arange(60) // 2 % 2 == 0
+    partly[half, 0] = partly[~half, 1] = math.nan
+    partly[::5] = math.nan
+    model = start(small_config)
+    options = {"estimator": "rao-blackwell", "label_weight": 900.0, "by_turns": False}
+    history = core.fit(model, images, partly, batch_size=20, epochs=10, seed=0, learning_rate=1e-3, **options)
+    assert core.classification_scores(core.predict(model, images), labels, exclusive=True)["accuracy"] > 0.9
+    assert "unlabelled_loss" not in history[-1]
+    for kind, options in (("MCCVAE", {"estimator": "official"}), ("ConditionalVAE", {})):
+        with pytest.raises(ValueError, match="72 are missing"):
+            core.fit(start(small_config, kind=kind), images, partly, batch_size=20, epochs=1, seed=0, **options)
+
+
 def test_same_seed_same_weights_other_seed_other_weights(small_data, small_config):
     images, labels = small_data
     trained = []
@@ -249,7 +266,7 @@ def test_a_batch_whose_weights_vanish_counts_for_no_images():
         (lambda x: x[:, :, :32, :32], lambda y: y, "60, 60"),
         (lambda x: x, lambda y: y[:10], "labels must be"),
         (lambda x: x, lambda y: y.float() * 0.5, "labels must be"),
-        (lambda x: x, lambda y: torch.full(y.shape, math.nan), "labels must be"),
+        (lambda x: x, lambda y: torch.full(y.shape, math.nan), "120 are missing"),
     ],
 )
 def test_data_that_do_not_fit_the_model_are_refused(small_data, small_config, images, labels, message):
@@ -344,6 +361,20 @@ def test_scores_by_hand():
     assert "argmax_accuracy" not in core.classification_scores(probabilities, labels, exclusive=False)
 
 
+def test_labels_that_are_not_known_count_in_no_score():
+    nan = math.nan
+    probabilities = torch.tensor([[0.9, 0.2], [0.8, 0.6], [0.1, 0.4], [0.3, 0.9]])
+    labels = torch.tensor([[1, 0], [0, nan], [nan, 0], [1, nan]])
+    s = core.classification_scores(probabilities, labels, exclusive=False)
+    assert s["n"] == 4 and s["accuracy"] == pytest.approx(3 / 5) and s["exact_match"] == 1  # the first alone is known whole
+    assert s["majority_accuracy"] == pytest.approx(4 / 5) and s["majority_exact_match"] == 1
+    assert s["balanced_accuracy"] == pytest.approx((1 / 2 + 0) / 2)  # the second label is never 1
+    assert s["by_label"]["accuracy"] == pytest.approx([1 / 3, 1]) and s["by_label"]["majority_accuracy"] == pytest.approx([2 / 3, 1])
+    assert s["by_label"]["positives"] == [2, 0] and s["by_label"]["balanced_accuracy"] == [pytest.approx(1 / 4), None]
+    nothing_whole = core.classification_scores(probabilities[1:], labels[1:], exclusive=False)
+    assert nothing_whole["exact_match"] is None and nothing_whole["majority_exact_match"] is None
+
+
 def test_the_majority_is_that_of_the_reference():
     labels = torch.tensor([[1], [1], [0]])
     s = core.classification_scores(torch.zeros(3, 1), labels, exclusive=False, reference=torch.tensor([[0], [0], [1]]))
@@ -360,6 +391,37 @@ def test_prediction_is_at_the_posterior_mean_or_at_draws(small_data, small_confi
         draws = torch.stack([core.predict(model, images, sampled=True, seed=s) for s in range(40)]).logit().mean(0)
         torch.testing.assert_close(draws, model.label_logits(model.split(q.loc)[0]), atol=0.9, rtol=0)
     assert torch.equal(core.predict(model, images, sampled=True, seed=1), core.predict(model, images, sampled=True, seed=1))
+
+
+def test_the_posterior_and_reconstructions_are_those_of_all_images_in_order(small_data, small_config):
+    images, labels = small_data
+    for kind in core.MODELS:
+        model = start(small_config, kind=kind)
+        q, x = core.posterior(model, images, batch_size=7), core.to_images(images)
+        with torch.no_grad():
+            whole = model.encode(x)
+            given = (labels.float(),) if kind == "ConditionalVAE" else ()
+            drawn = model.decode(whole.loc, *given)
+        torch.testing.assert_close((q.loc, q.scale), (whole.loc, whole.scale), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(core.reconstruct(model, images, labels, batch_size=7), drawn, rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_are_scored_as_the_definitions_say(small_data, small_config, monkeypatch):
+    images, labels = small_data
+    x = core.to_images(images)
+    drawn = (0.9 * x + 0.05 * torch.rand(x.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    monkeypatch.setattr(core, "reconstruct", lambda model, some, y: drawn[: len(some)])
+    scores = core.picture_scores(None, images[:1], labels[:1])
+    a, b = x[0, 0].double(), drawn[0, 0].double()
+    assert scores["psnr"] == pytest.approx(10 * math.log10(1 / ((a - b) ** 2).mean().item()), rel=1e-5)
+    line = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    window = line[:, None] * line / line.sum() ** 2
+    mean = lambda v: (v.unfold(0, 11, 1).unfold(1, 11, 1) * window).sum((-1, -2))  # noqa: E731
+    va, vb, ab = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2, mean(a * b) - mean(a) * mean(b)
+    local = (2 * mean(a) * mean(b) + 1e-4) * (2 * ab + 9e-4) / ((mean(a) ** 2 + mean(b) ** 2 + 1e-4) * (va + vb + 9e-4))
+    assert scores["ssim"] == pytest.approx(local.mean().item(), rel=0.01)  # theirs counts the border's windows in part
+    monkeypatch.setattr(core, "reconstruct", lambda model, some, y: core.to_images(some))
+    assert core.picture_scores(None, images, labels, batch_size=50) == {"psnr": pytest.approx(100), "ssim": pytest.approx(1)}
 
 
 def test_evaluated_loss_is_that_of_all_images_at_label_weight_zero(small_data, small_config):

@@ -100,11 +100,9 @@ def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@torch.no_grad()
 def codes(model: core.MCCVAE, images: torch.Tensor) -> np.ndarray:
     """Posterior means (N, Z) of uint8 images."""
-    device = next(model.parameters()).device
-    return torch.cat([model.encode(core.to_images(x, device)).loc.cpu() for x in images.split(512)]).numpy()
+    return core.posterior(model, images).loc.cpu().numpy()
 
 
 def _about(run: Run, data: Dataset) -> dict:

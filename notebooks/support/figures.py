@@ -138,20 +138,11 @@ def training_curves(run: Run, data: Dataset) -> None:
     show(fig, text, alt)
 
 
-@torch.no_grad()
-def reconstruct(model: core.VAE, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The decoder's mean at the posterior mean, for uint8 images."""
-    device = next(model.parameters()).device
-    z = model.encode(core.to_images(images, device)).loc
-    given = (labels.float().to(device),) if isinstance(model, core.ConditionalVAE) else ()
-    return model.decode(z, *given).cpu()
-
-
 def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile, *, name: str | None = None) -> None:
     """The paper's Figures 6 to 8: originals, then one row a model."""
     index = examples(data)
     images, labels = data.test.images[index], data.test.labels[index]
-    rows = {"original": core.to_images(images)} | {title: reconstruct(model, images, labels) for title, model in models.items()}
+    rows = {"original": core.to_images(images)} | {title: core.reconstruct(model, images, labels) for title, model in models.items()}
     number = f"Figure {data.task.reconstruction_figure}. " if name else ""
     text = caption(f"{number}Reconstructed test images, {data.task.title}", data)
     columns = [label_text(data, y) for y in labels] if data.task.exclusive else None
@@ -215,8 +206,7 @@ def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], prof
     words, largest = [], 0.0
     walks = {}
     for name, (model, within) in rows.items():
-        device = next(model.parameters()).device
-        z = model.encode(core.to_images(data.test.images[start : start + 1], device)).loc[0]
+        z = core.posterior(model, data.test.images[start : start + 1]).loc[0]
         walks[name] = core.latent_walk(model, z, goal, within=within, steps=steps), model.decode(z[None])[0]
         change = (walks[name][0].images[-1] - walks[name][0].images[0]).abs().mean(0)
         largest = max(largest, change.max().item())

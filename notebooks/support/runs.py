@@ -95,7 +95,8 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
         "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor, "seed": seed, "epochs": spec.epochs or epochs,
         "batch_size": profile.value("batch_size", data.task), "start_std": spec.start_std, "block_prior": spec.block_prior,
-        "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(),
+        "by_turns": not data.train.labels.isnan().any().item(),
+        "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(task),
     }  # fmt: skip
     folder = run_folder(profile, task, spec.name, seed)
     with hold(folder):
@@ -134,7 +135,7 @@ def _train(folder, spec, data, identity):
             history = core.fit(
                 model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
                 estimator=identity["estimator"], label_weight=identity["label_weight"],
-                block_penalty=identity["block_penalty"], labelled_fraction=spec.labelled_fraction, learning_rate=identity["learning_rate"],
+                block_penalty=identity["block_penalty"], labelled_fraction=spec.labelled_fraction, by_turns=identity["by_turns"], learning_rate=identity["learning_rate"],
                 device=device, checkpoint=checkpoint, identity=identity, measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
             )  # fmt: skip
         return model, history
@@ -156,6 +157,7 @@ def _train(folder, spec, data, identity):
         )
         for name, part in parts.items()
     }
+    metrics["test"] |= core.picture_scores(model, data.test.images, data.test.labels)
     (folder / "run.json").unlink(missing_ok=True)  # of an earlier run: it must not stand beside these weights
     core.save_model(folder / WEIGHTS, model)
     contents = {"history.csv": pd.DataFrame(history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
@@ -246,10 +248,10 @@ def models_by_title(profile: Profile, task: str, *, characteristics: bool = Fals
     return {title: run.model() for title, run in first.items() if run.spec.kind == "MCCVAE" or not characteristics}
 
 
-def code_version() -> str:
-    """sha256 over the core and the data modules: what a run's numbers depend on."""
+def code_version(task: str) -> str:
+    """sha256 over the core and the modules that make the task's data: what a run's numbers depend on."""
     h = hashlib.sha256()
-    for path in [ROOT / "mccvae_core.py", *sorted((ROOT / "data").glob("*.py"))]:
+    for path in [ROOT / "mccvae_core.py", *(ROOT / "data" / f"{name}.py" for name in ("common", "drawing", task))]:
         h.update(path.name.encode() + path.read_bytes())
     return h.hexdigest()
 

@@ -94,10 +94,7 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
         fits = torch.stack([data.test.labels[:, label] != value for label, value in goal.items()]).all(0)
         images = data.test.take(torch.nonzero(fits).flatten()).some(count).images
         for name, (model, within) in walk_rows(models).items():
-            device = next(model.parameters()).device
-            with torch.no_grad():
-                z = model.encode(core.to_images(images, device)).loc
-            effect = core.intervention_effects(model, z, goal, within=within)
+            effect = core.intervention_effects(model, core.posterior(model, images).loc, goal, within=within)
             title, _, which = name.partition("\n")
             about = {"task": data.task.name, "figure": number, "walk": what, "stand_in": data.stand_in, "model_title": title}
             rows.append(about | {"latents": which or "the one", "n": len(images)} | effect)
