@@ -108,7 +108,7 @@ def experiment(name, tables, figures):
 
 
 CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
-RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_6", "figure_7", "figure_8"])
+RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_3", "figure_6", "figure_7", "figure_8"])
 INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
 OBJECTIVE = experiment(
     "objective",
@@ -232,8 +232,7 @@ rule report_notebook:
         TRAINED,
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
-        "notebooks/support/report.py",
-        "notebooks/support/claims.py",
+        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes")],
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
@@ -251,7 +250,7 @@ rule page:
     input:
         "notebooks/support/page.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
-        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "style.css")),
+        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "page.js", "style.css")),
     output:
         f"{OUT}/notebooks/{{name}}.html",
     shell:

@@ -19,6 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import yaml
 from support import ROOT, runs, settings
 from support.settings import read_profile
 
@@ -222,8 +223,8 @@ def clone(tmp_path_factory):
     left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
     shutil.copytree(ROOT, root, ignore=left_out)
     profile = (root / "notebooks/profiles/smoke.yaml").read_text().replace("smoke", "brief").replace("epochs: 2", "epochs: 12")
-    profile = profile.replace("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [mccvae]}")
-    (root / "notebooks/profiles/brief.yaml").write_text(profile)
+    profile = yaml.safe_load(profile) | {"models": {"stick_figures": ["mccvae"]}}
+    (root / "notebooks/profiles/brief.yaml").write_text(yaml.safe_dump(profile))
     return root
 
 

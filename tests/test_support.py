@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -408,7 +409,31 @@ def test_text_that_reaches_the_report_is_escaped(capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "display", lambda value: shown.append(value.data))
         tables.display_table(table, "<i>caption</i>", stand_in=True)
-    assert "<script>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
+    assert "<script>" not in shown[0] and "<b>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
+
+
+def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profile, monkeypatch):
+    for run in four_runs:
+        folder = profile.folder / "mnist" / run.record["model"] / f"seed{run.record['seed']}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text("{}")
+    runs_ = [
+        dataclasses.replace(run, folder=profile.folder / "mnist" / run.record["model"] / f"seed{run.record['seed']}") for run in four_runs
+    ]
+    sources, shown = report.Sources(runs_), []
+    monkeypatch.setattr(tables, "display", lambda value: shown.append(value.data))
+    table = tables.accuracy_table(runs_, "test")
+    tables.display_accuracy(table, "Table 2", stand_in=False, note=sources.note, csv="tables/table_2.csv")
+    tables.display_table(tables.score_columns(table), "Scores", stand_in=False, note=sources.note)
+    for title, model, mean in (("CCVAE", "ccvae", "0.960 ± 0.028"), ("MCCVAE", "mccvae", "0.950 ± 0.000")):
+        mark = sources.note("MNIST", title)
+        assert mark == sources.note("MNIST", model) and f"<td>{mean}{mark}</td>" in shown[0] and f"<td>{title}{mark}</td>" in shown[1]
+        number = re.search(r"#source-(\d+)", mark)[1]
+        item = re.search(rf'<li id="source-{number}">(.*?)</li>', sources.listed(profile))[1]
+        assert item.startswith(f"MNIST, {title}: ") and re.findall(r'href="(.*?)"', item) == [
+            f"mnist/{model}/seed{s}/metrics.json" for s in (0, 1)
+        ]
+    assert 'href="tables/table_2.csv"' in shown[0] and sources.note("CelebA", "ccvae") == "" and "<td>1</td>" in shown[0]
 
 
 def test_the_readme_holds_the_deviations_that_the_report_shows():
@@ -445,7 +470,7 @@ def test_a_seed_is_a_whole_number_and_no_path(seed):
     "old, new, message",
     [
         ("profile: smoke", "profile: demo", "must say 'profile: copy'"),
-        ("models: [ccvae, ccvae_more_style, mccvae]", "models: {stick_figures: [1]}", "models must be a list of names"),
+        ("stick_figures: [ccvae, ccvae_more_style, mccvae]", "stick_figures: [1]", "models must be a list of names"),
         ("experiments: [", "experiments: 5 # [", "experiments must be a list of names"),
         ("seeds: [0]", "seeds: {mnist: [0]}", "seeds names none for celeba"),
         ("seeds: [0]", "seeds: [99999999999999999999]", "seeds must be whole numbers"),

@@ -23,6 +23,7 @@ from .settings import Profile
 
 STYLE = "as many in style"
 VERDICTS = ("holds", "does not hold", "open")
+NOT_TRIED = "not tried"
 ACCURACY, LOSS, SHARE = 0.01, 0.001, 0.05  # a point; a thousandth of the second model's loss; of all effects
 
 
@@ -155,7 +156,8 @@ def verdict_columns(table: pd.DataFrame) -> pd.DataFrame:
     asked = pd.DataFrame([dataclasses.asdict(claim) for claim in (*CLAIMS, NEEDED)])[["number", "says", "section"]]
     wide = table.pivot(index=["number", "says"], columns="task_title", values="verdict").reset_index()
     tasks = [task.title for task in TASKS.values() if task.title in wide]
-    shown = asked.merge(wide, how="left")[["number", "says", "section", *tasks]].fillna("not tried")
+    shown = asked.merge(wide, how="left")[["number", "says", "section", *tasks]].fillna(NOT_TRIED)
+    shown[tasks] = shown[tasks].map(lambda v: tables.Markup(f'<span class="verdict {v.replace(" ", "-")}">{v}</span>'))
     return shown.rename(columns={"number": "", "says": "the paper claims", "section": "where"})
 
 

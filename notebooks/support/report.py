@@ -1,5 +1,6 @@
-"""What the report says beside tables and figures: data, settings, provenance, deviations, links."""
+"""The report, section by section: what was asked, verdicts, results, methods, provenance, and where every number came from."""
 
+import dataclasses
 import functools
 import html
 import re
@@ -9,17 +10,10 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import ROOT, characteristics, figures, tables
+from . import ROOT, characteristics, claims, figures, schemes, tables
 from .figures import STAND_IN
-from .runs import Run, commit
-from .settings import Profile
-
-
-def notice(runs: list[Run]) -> None:
-    """On top of a report made from stand-ins: that it is no reproduction, and how to get one."""
-    if any(run.record["data"]["stand_in"] for run in runs):
-        text = f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on stand-in data, not on the paper's: it shows that the whole way works, not what the paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
-        display(HTML(f'<p class="notice">{text}</p>'))
+from .runs import PAPER_TASKS, Run, commit
+from .settings import ModelSpec, Profile
 
 
 def data_table(runs: list[Run]) -> pd.DataFrame:
@@ -86,106 +80,216 @@ def readme_section(title: str) -> str:
     return match[1].strip()
 
 
-def display_deviations() -> None:
-    """The README's list of deviations from the paper."""
-    display(Markdown(readme_section("Deviations from the paper")))
+class Sources:
+    """Where numbers came from, as numbered notes: one for each task and model, its runs' records, and one for each task, its data.
+
+    numbers: task title -> its note's number, (task title, model's title or name) -> its note's."""
+
+    def __init__(self, runs: list[Run]):
+        self.groups: dict[tuple, list[Run]] = {}
+        for run in runs:
+            title = TASKS[run.record["task"]].title
+            self.groups.setdefault((title, None), []).append(run)
+            self.groups.setdefault((title, run.record["model"]), []).append(run)
+        self.numbers = {}
+        for number, (title, model) in enumerate(self.groups, start=1):
+            keys = [title] if model is None else [(title, model), (title, ModelSpec.parse(model).title)]
+            self.numbers |= dict.fromkeys(keys, number)
+
+    def note(self, task: str | None, model: str | None) -> str:
+        """The mark behind a number, a link to its note; nothing for a task that no run has."""
+        number = self.numbers.get((task, model)) or self.numbers.get(task)
+        return f'<sup><a href="#source-{number}" aria-label="source {number}">{number}</a></sup>' if number else ""
+
+    def listed(self, profile: Profile) -> str:
+        """The notes, as a list of links to the files in the runs' folders."""
+        items = []
+        for number, ((title, model), mine) in enumerate(self.groups.items(), start=1):
+            if model is None:
+                what, task = f"{title}, data", mine[0].record["task"]
+                links = [_link(f"{task}/data.json", "data.json")] if (profile.folder / task / "data.json").exists() else []
+            else:
+                what = f"{title}, {mine[0].spec.title}"
+                links = [self._files(profile, run) for run in mine]
+            items.append(f'<li id="source-{number}">{html.escape(what)}: {"; ".join(links) or "no file"}</li>')
+        return f'<ol class="sources">{"".join(items)}</ol>'
+
+    def _files(self, profile: Profile, run: Run) -> str:
+        folder = run.folder.relative_to(profile.folder).as_posix()
+        names = ("metrics.json", "history.csv", "run.json", "train.ipynb")
+        there = [_link(f"{folder}/{name}", name.partition(".")[0]) for name in names if (run.folder / name).exists()]
+        return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
-def display_findings(profile: Profile) -> None:
-    """The last sentence of each experiment's notebook."""
-    display(Markdown("\n".join(f"- **{name.capitalize()}.** {tables.read_finding(profile, name)}" for name in profile.experiments)))
+def _link(target: str, text: str) -> str:
+    return f'<a href="{html.escape(target)}">{html.escape(text)}</a>'
 
 
-def display_links(profile: Profile, runs: list[Run]) -> None:
-    """Links to the executed notebooks, as pages and as notebooks, and to the runs' folders, relative to the report."""
-    experiments = [
-        f'<a href="notebooks/{name}.html">{name}</a> (<a href="notebooks/{name}.ipynb">notebook</a>)' for name in profile.experiments
-    ]
-    trained = []
-    for run in runs:
-        path = run.folder.relative_to(profile.folder)
-        about = f"{TASKS[run.record['task']].title}, {run.spec.title}, seed {run.record['seed']}"
-        trained.append(f'<a href="{html.escape(path.as_posix())}/train.ipynb">{html.escape(about)}</a>')
-    items = "".join(f"<li>{item}</li>" for item in [*experiments, *trained])
-    display(HTML(f"<ul>{items}</ul>"))
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The report of a profile, from the files that its runs and experiments left; each method displays a section."""
 
+    profile: Profile
+    runs: list[Run]
 
-# --- sections: what each experiment has left, from its files alone ---------------------------------------------
+    @functools.cached_property
+    def stand_in(self) -> bool:
+        return any(run.record["data"]["stand_in"] for run in self.runs)
 
+    @functools.cached_property
+    def sources(self) -> Sources:
+        return Sources(self.runs)
 
-def _there(profile: Profile, experiment: str) -> bool:
-    """Whether the profile has the experiment; where not, the report says so."""
-    if experiment not in profile.experiments:
-        display(Markdown(f"*The profile {profile.profile} has no experiment {experiment}.*"))
-    return experiment in profile.experiments
+    @functools.cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """`claims.claims_table`, saved beside the other tables."""
+        table = claims.claims_table(self.profile, self.runs)
+        tables.save_table(table, self.profile, "claims")
+        return table
 
+    def table(self, table: pd.DataFrame, text: str, csv: str | None = None, **options) -> None:
+        """A table with notes and, where it shows tables/<csv>.csv, a link to that."""
+        show = options.pop("show", tables.display_table)
+        options = {"stand_in": self.stand_in, "note": self.sources.note, "csv": csv and f"tables/{csv}.csv"} | options
+        show(table, text, **options)
 
-def classification(profile: Profile, stand_in: bool) -> None:
-    """Tables 1 and 2, further scores, every run's accuracy."""
-    if _there(profile, "classification"):
-        for name, part in (("table_1", "train"), ("table_2", "test")):
-            table = tables.read_table(profile, name)
-            tables.display_accuracy(table, f"Table {name[-1]}: {part} classification accuracy per label", stand_in=stand_in)
-        text = f"Test scores beside accuracy per label ({tables.seeds_note(table)})"
-        tables.display_table(tables.score_columns(table), text, stand_in=stand_in)
-        figures.display_saved(profile, "accuracy")
+    def read(self, name: str) -> pd.DataFrame:
+        return tables.read_table(self.profile, name)
 
+    def figure(self, name: str) -> None:
+        figures.display_saved(self.profile, name)
 
-def reconstruction(profile: Profile, stand_in: bool) -> None:
-    """Table 3, the loss's terms, Figures 6 to 8."""
-    if _there(profile, "reconstruction"):
-        table = tables.read_table(profile, "table_3")
-        tables.display_losses(table, "Table 3: train loss, nats per image", stand_in=stand_in)
-        text = f"Terms of the train loss, nats per image ({tables.seeds_note(table)})"
-        tables.display_table(tables.term_columns(table), text, stand_in=stand_in)
-        for name in ("loss_terms", "figure_6", "figure_7", "figure_8"):
-            figures.display_saved(profile, name)
+    def has(self, experiment: str) -> bool:
+        """Whether the profile has the experiment; where not, the report says so."""
+        if experiment not in self.profile.experiments:
+            display(Markdown(f"*The profile {self.profile.profile} has no experiment {experiment}.*"))
+        return experiment in self.profile.experiments
 
+    # --- the first screen ---
 
-def intervention(profile: Profile, stand_in: bool) -> None:
-    """Figures 9 to 12 and the effects of their walks."""
-    if _there(profile, "intervention"):
-        for number in (9, 10, 11, 12):
-            figures.display_saved(profile, f"figure_{number}")
-        table = tables.intervention_columns(tables.read_table(profile, "interventions"))
-        tables.display_table(table, "Effects of the walks, means over test images", stand_in=stand_in)
+    def asked(self) -> None:
+        """On which data the question was put; over stand-ins, that this is no reproduction."""
+        if self.stand_in:
+            text = f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on stand-in data, not on the paper's: it shows that the whole way works, not what the paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
+            display(HTML(f'<p class="notice">{text}</p>'))
+        parts = []
+        for (title, model), mine in self.sources.groups.items():
+            if model is None:
+                record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
+                n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
+                trained = f"{len({run.record['model'] for run in mine})} models, {seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
+                parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
+        display(Markdown(f"**On which data.** {tables._list(parts)}."))
 
+    def claims(self) -> None:
+        """The paper's claims and their verdicts; nothing where no task is the paper's."""
+        if any(run.record["task"] in PAPER_TASKS for run in self.runs):
+            self.table(claims.verdict_columns(self.verdicts), "The paper's claims", "claims")
 
-def objective(profile: Profile, stand_in: bool) -> None:
-    """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's likelihoods."""
-    if _there(profile, "objective"):
-        read, show = functools.partial(tables.read_table, profile), functools.partial(tables.display_table, stand_in=stand_in)
-        figures.display_saved(profile, "gradients")
-        show(tables.hidden_columns(read("objective")), "The label weight that official hides on the encoder")
-        figures.display_saved(profile, "terms_over_training")
-        figures.display_saved(profile, "encoder")
-        show(tables.encoder_columns(read("encoder")), "Shares of the encoder's gradient after the last epoch")
-        figures.display_saved(profile, "trade_off")
-        show(tables.trade_off_columns(read("label_weight")), "Accuracy against loss, mean ± sd over seeds")
-        show(tables.floor_columns(read("floors")), "Likelihoods beside the paper's Table 3, nats per image")
-        show(tables.variant_columns(read("floor_variants")), "Floors on other treatments of the images, nats per image")
-        show(tables.weight_columns(read("weights")), "The official loss under other noise, training images")
+    def findings(self) -> None:
+        """The last sentence of each experiment's notebook."""
+        sentences = {name: tables.read_finding(self.profile, name) for name in self.profile.experiments}
+        display(Markdown("\n".join(f"- **{name.capitalize()}.** {sentence}" for name, sentence in sentences.items())))
 
+    # --- results ---
 
-def latents(profile: Profile, stand_in: bool) -> None:
-    """What the latents hold: the judge, the scores, differences, and two pictures a task."""
-    if _there(profile, "characteristics"):
-        read, show = functools.partial(tables.read_table, profile), functools.partial(tables.display_table, stand_in=stand_in)
-        show(characteristics.judge_columns(read("judge")), "The judge's own test")
-        show(characteristics.summary_columns(read("characteristics")), "What the latents hold, means over labels")
-        show(characteristics.comparison_columns(read("comparison")), "Differences, paired over seeds")
-        for task in TASKS:
-            for name in (f"effects_{task}", f"latents_{task}"):
-                if (profile.folder / "figures" / f"{name}.json").exists():
-                    figures.display_saved(profile, name)
+    def classification(self) -> None:
+        """Tables 1 and 2, further scores, every run's accuracy."""
+        if self.has("classification"):
+            for name, part in (("table_1", "train"), ("table_2", "test")):
+                table, text = self.read(name), f"Table {name[-1]}: {part} classification accuracy per label"
+                self.table(table, text, name, show=tables.display_accuracy)
+            self.table(tables.score_columns(table), f"Test scores beside accuracy per label ({tables.seeds_note(table)})", "table_2")
+            self.figure("accuracy")
 
+    def reconstruction(self) -> None:
+        """Table 3, the loss's terms, Figures 3 and 6 to 8."""
+        if self.has("reconstruction"):
+            table = self.read("table_3")
+            self.table(table, "Table 3: train loss, nats per image", "table_3", show=tables.display_losses)
+            self.table(tables.term_columns(table), f"Terms of the train loss, nats per image ({tables.seeds_note(table)})", "table_3")
+            for name in ("loss_terms", "figure_3", "figure_6", "figure_7", "figure_8"):
+                self.figure(name)
 
-def allocation(profile: Profile) -> None:
-    """Ways to spend as many latents."""
-    if _there(profile, "allocation"):
-        table, comparison = tables.read_table(profile, "allocation"), tables.read_table(profile, "allocation_comparison")
-        stand_in = bool(table["stand_in"].any())
-        tables.display_table(characteristics.allocation_columns(table), "Ways to spend as many latents", stand_in=stand_in)
-        tables.display_table(
-            characteristics.comparison_columns(comparison), "Where needed against the other ways, paired over seeds", stand_in=stand_in
-        )
+    def intervention(self) -> None:
+        """Figures 9 to 12 and the effects of their walks."""
+        if self.has("intervention"):
+            for number in (9, 10, 11, 12):
+                self.figure(f"figure_{number}")
+            self.table(
+                tables.intervention_columns(self.read("interventions")), "Effects of the walks, means over test images", "interventions"
+            )
+
+    def objective(self) -> None:
+        """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's likelihoods."""
+        if self.has("objective"):
+            self.figure("gradients")
+            self.table(tables.hidden_columns(self.read("objective")), "The label weight that official hides on the encoder", "objective")
+            self.figure("terms_over_training")
+            self.figure("encoder")
+            self.table(tables.encoder_columns(self.read("encoder")), "Shares of the encoder's gradient after the last epoch", "encoder")
+            self.figure("trade_off")
+            self.table(tables.trade_off_columns(self.read("label_weight")), "Accuracy against loss, mean ± sd over seeds", "label_weight")
+            self.table(tables.floor_columns(self.read("floors")), "Likelihoods beside the paper's Table 3, nats per image", "floors")
+            variants = tables.variant_columns(self.read("floor_variants"))
+            self.table(variants, "Floors on other treatments of the images, nats per image", "floor_variants")
+            self.table(tables.weight_columns(self.read("weights")), "The official loss under other noise, training images", "weights")
+
+    def latents(self) -> None:
+        """What the latents hold: the judge, the scores, differences, and two pictures a task."""
+        if self.has("characteristics"):
+            self.table(characteristics.judge_columns(self.read("judge")), "The judge's own test", "judge")
+            summary = characteristics.summary_columns(self.read("characteristics"))
+            self.table(summary, "What the latents hold, means over labels", "characteristics")
+            self.table(characteristics.comparison_columns(self.read("comparison")), "Differences, paired over seeds", "comparison")
+            for task in TASKS:
+                for name in (f"effects_{task}", f"latents_{task}"):
+                    if (self.profile.folder / "figures" / f"{name}.json").exists():
+                        self.figure(name)
+
+    def allocation(self) -> None:
+        """Ways to spend as many latents."""
+        if self.has("allocation"):
+            table, comparison = self.read("allocation"), self.read("allocation_comparison")
+            options = {"stand_in": bool(table["stand_in"].any())}
+            self.table(characteristics.allocation_columns(table), "Ways to spend as many latents", "allocation", **options)
+            shown = characteristics.comparison_columns(comparison)
+            self.table(shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options)
+
+    def evidence(self) -> None:
+        """What the verdicts rest on."""
+        if len(self.verdicts):
+            shown = claims.evidence_columns(self.verdicts)
+            pairs = zip(self.verdicts["task_title"], self.verdicts["measured"], strict=True)
+            marks = ["".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − "))) for task, measured in pairs]
+            shown["measured"] = [tables.Markup(html.escape(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)]
+            self.table(shown, "Evidence", "claims", note=None)
+
+    # --- methods and provenance ---
+
+    def scheme(self, *numbers: int) -> None:
+        """Figures 1, 2, 4 and 5."""
+        for number in numbers:
+            schemes.display_scheme(number)
+
+    def settings(self) -> None:
+        """Data, models, training."""
+        self.table(data_table(self.runs), "Data")
+        self.table(settings_table(self.runs), "Models and training; seconds are the mean of a run")
+
+    def deviations(self) -> None:
+        """The README's list of deviations from the paper."""
+        display(Markdown(readme_section("Deviations from the paper")))
+
+    def provenance(self) -> None:
+        """On what, from which code; the experiments' notebooks; the notes that stand behind numbers."""
+        self.table(provenance_table(self.runs), "How this report came about", note=None)
+        pages = [
+            f"<li>{_link(f'notebooks/{name}.html', name)} ({_link(f'notebooks/{name}.ipynb', 'notebook')})</li>"
+            for name in self.profile.experiments
+        ]
+        display(HTML(f"<p>The experiments, with their code:</p><ul>{''.join(pages)}</ul>"))
+
+    def notes(self) -> None:
+        """Where every number came from."""
+        display(HTML(self.sources.listed(self.profile)))

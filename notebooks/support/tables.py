@@ -291,16 +291,16 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
     return pd.DataFrame(columns).rename_axis(index=None).fillna("–")
 
 
-def display_accuracy(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
-    """Table 1 or 2 in the paper's layout, the majority beside it."""
+def display_accuracy(table: pd.DataFrame, text: str, **options) -> None:
+    """Table 1 or 2 in the paper's layout, the majority beside it; options as of `display_table`."""
     text = f"{text}; ours: {seeds_note(table)}"
-    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, stand_in=stand_in, index=True)
+    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, index=True, **options)
 
 
-def display_losses(table: pd.DataFrame, text: str, *, stand_in: bool) -> None:
-    """Table 3 in the paper's layout, the last epoch's running mean beside it."""
+def display_losses(table: pd.DataFrame, text: str, **options) -> None:
+    """Table 3 in the paper's layout, the last epoch's running mean beside it; options as of `display_table`."""
     text = f"{text}; ours: {seeds_note(table)}"
-    display_table(wide(table, "loss", 0, {"last_epoch_mean": "last epoch"}), text, stand_in=stand_in, index=True)
+    display_table(wide(table, "loss", 0, {"last_epoch_mean": "last epoch"}), text, index=True, **options)
 
 
 def _columns(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
@@ -446,18 +446,58 @@ def scores_of(run: Run) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = False) -> None:
-    """A table with its caption; over a stand-in's results the words say so."""
-    text = f"{text} ({STAND_IN})" if stand_in else text
-    markup = table.to_html(index=index, border=0, float_format=lambda v: f"{v:,.3f}", na_rep="–", justify="left")
-    display(HTML(markup.replace("<thead>", f"<caption>{html.escape(text)}</caption><thead>", 1)))
+def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = False, note=None, csv: str | None = None) -> None:
+    """A table with its caption; over a stand-in's results the words say so.
+
+    note(task title, model title) -> markup behind a number: where it came from. It gets None for what a cell's row and column don't name.
+    csv: the file of the table's full numbers, as seen from the page."""
+    caption = html.escape(f"{text} ({STAND_IN})" if stand_in else text)
+    if csv:
+        caption += f' <a class="csv" href="{html.escape(csv)}">{html.escape(csv.rpartition("/")[2])}</a>'
+    shown = table.map(_cell)
+    if note is not None:
+        shown = _with_notes(table, shown, note)
+    shown = shown.rename(columns=html.escape, index=lambda name: html.escape(str(name)))
+    markup = shown.to_html(index=index, border=0, justify="left", escape=False)
+    display(HTML(markup.replace("<thead>", f"<caption>{caption}</caption><thead>", 1)))
+
+
+def _cell(value) -> str:
+    """As markup."""
+    if isinstance(value, Markup):
+        return value
+    return html.escape("–" if pd.isna(value) else f"{value:,.3f}" if isinstance(value, float) else str(value))
+
+
+class Markup(str):
+    """HTML that goes into a cell as it is."""
+
+
+def _with_notes(table: pd.DataFrame, shown: pd.DataFrame, note) -> pd.DataFrame:
+    """Notes behind the number that they are of: in a table in the paper's layout behind each of ours, else behind the last column that says
+    which model or task a row is of."""
+    if table.columns.nlevels == 2:
+        noted = {
+            column: [cell if cell == "–" else cell + note(column[0], model) for model, cell in shown[column].items()]
+            for column in shown
+            if column[1] == "ours"
+        }
+    else:
+        named = [column for column in ("task", "model") if column in table]
+        of = lambda column: table[column] if column in table else [None] * len(table)  # noqa: E731
+        marks = [note(task, model) for task, model in zip(of("task"), of("model"), strict=True)]
+        noted = {column: [cell + mark for cell, mark in zip(shown[column], marks, strict=True)] for column in named[-1:]}
+    shown = shown.copy()
+    for column, cells in noted.items():
+        shown[column] = cells
+    return shown
 
 
 def seeds_note(table: pd.DataFrame) -> str:
     """What stands behind the numbers of a table."""
-    seeds = sorted(set(table["seeds"]))
+    seeds = sorted({int(n) for n in table["seeds"]})
     counts = ", ".join(f"{title} {int(n):,}" for title, n in table.groupby("task_title", sort=False)["n"].first().items())
-    many = f"mean ± sd over {seeds[0]} seeds" if seeds[0] > 1 else "one seed"
+    many = "one seed" if seeds == [1] else f"mean ± sd over {' or '.join(map(str, seeds))} seeds"
     return f"{many}; images: {counts}"
 
 
