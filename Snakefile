@@ -36,7 +36,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
-SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "style.mplstyle", "paper.yaml")]
+SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
@@ -119,8 +119,8 @@ SEVERAL = [task for task in TASKS if any(model.startswith("mccvae") for model in
 DRAWN = [task for task in SEVERAL if task == "stick_figures" or (SETTINGS["source"] == "embedded" and task != "mnist")]
 CHARACTERISTICS = experiment(
     "characteristics",
-    ["judge.csv", "found.csv", "blocks.csv", "effects.csv", "exchange.csv", "characteristics.csv", "comparison.csv"],
-    [*expand("effects_{task}", task=SEVERAL), *expand("latents_{task}", task=SEVERAL), *expand("parts_{task}", task=DRAWN)],
+    ["judge.csv", "found.csv", "blocks.csv", "effects.csv", "exchange.csv", "characteristics.csv", "comparison.csv", "conditional.csv", "lungs.csv"],
+    [*expand("effects_{task}", task=SEVERAL), *expand("latents_{task}", task=SEVERAL), *expand("parts_{task}", task=DRAWN), *["lungs"] * ("chest_xray" in SEVERAL)],
 )
 ALLOCATION = experiment("allocation", ["allocation.csv", "allocation_comparison.csv"], [])
 FILES = dict(

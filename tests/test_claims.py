@@ -23,7 +23,8 @@ NO = math.nan
         *[("alike", -0.09, 0.1, HOLDS), ("alike", 0.11, 0.3, FAILS), ("alike", -0.3, -0.11, FAILS), ("alike", -0.2, 0.05, OPEN)],
         *[("reaches", -0.09, 0.4, HOLDS), ("reaches", -0.4, -0.11, FAILS), ("reaches", -0.4, 0.4, OPEN)],
         *[("level", 0.11, 0.3, HOLDS), ("level", -1.0, 0.09, FAILS), ("level", 0.05, 0.3, OPEN)],
-        *[(kind, NO, NO, OPEN) for kind in ("better", "alike", "reaches", "level")],
+        *[("differs", 0.11, 0.3, HOLDS), ("differs", -0.3, -0.11, HOLDS), ("differs", -0.09, 0.1, FAILS), ("differs", -0.2, 0.05, OPEN)],
+        *[(kind, NO, NO, OPEN) for kind in ("better", "alike", "reaches", "level", "differs")],
     ],
 )
 def test_a_verdict_is_where_the_interval_lies(kind, low, high, wanted):
@@ -57,6 +58,12 @@ def test_comparisons_are_paired_and_turned_in_the_claims_direction():
     assert judge(claim(second="ccvae_more_style"), table) is None and judge(claim(score="other"), table) is None
 
 
+def test_a_star_stands_for_a_label_weight_and_for_nothing_else():
+    table = runs(**{"mccvae-rb900-x3-y0.5": (1.0, 20), "mccvae-rb900-x3": (2.0, 20), "mccvae": (9.0, 20)})
+    found = judge(claim(first="mccvae-rb*-x3", second="mccvae-rb*-x3-y0.5"), table)
+    assert found["measured"] == "mccvae-rb900-x3 − mccvae-rb900-x3-y0.5" and found["verdict"] == HOLDS
+
+
 def test_levels_are_means_over_seeds():
     table = runs(mccvae=(2.0, 30)).assign(score=[1.9, 1.95, 1.85, 1.9, 1.9])
     assert judge(claim("level", second=None, score="-score", margin=-1.2), table)["verdict"] == FAILS
@@ -84,10 +91,11 @@ def test_the_margin_of_a_loss_is_a_share_of_it():
 
 def test_every_claim_names_scores_and_models_that_there_are():
     for one in (*CLAIMS, NEEDED):
-        assert one.kind in ("better", "alike", "reaches", "level") and dataclasses.astuple(one)
+        assert one.kind in ("better", "alike", "differs", "reaches", "level") and set(one.tasks) <= set(TASKS) and dataclasses.astuple(one)
         for model in (one.first, one.second):
             if one is not NEEDED and model and model != STYLE:
-                assert ModelSpec.parse(model.replace("-e4x", "-e8")).kind == "MCCVAE"
+                kind = ModelSpec.parse(model.replace("-e4x", "-e8").replace("*", "900")).kind
+                assert kind == "MCCVAE" or (kind == "ConditionalVAE" and one.number == 11)
 
 
 def test_the_evidence_names_what_was_measured():

@@ -113,7 +113,17 @@ def test_every_file_that_the_design_names_is_there(smoke):
     assert tables == {
         *("table_1.csv", "table_2.csv", "table_3.csv", "interventions.csv"),
         *("objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"),
-        *("judge.csv", "found.csv", "blocks.csv", "effects.csv", "exchange.csv", "characteristics.csv", "comparison.csv"),
+        *(
+            "judge.csv",
+            "found.csv",
+            "blocks.csv",
+            "effects.csv",
+            "exchange.csv",
+            "characteristics.csv",
+            "comparison.csv",
+            "conditional.csv",
+            "lungs.csv",
+        ),
         *("allocation.csv", "allocation_comparison.csv", "claims.csv"),
     }
     for number in (3, *range(6, 13)):

@@ -249,6 +249,21 @@ def test_unlabelled_images_draw_labels_from_the_classifier(toy):
     assert terms.mean_weight.item() == 1
 
 
+@pytest.mark.parametrize("labels", [[[1.0, 0.0]], [[math.nan, math.nan]]], ids=["labelled", "unlabelled"])
+def test_official_moves_no_weight_by_the_label_prior(labels):
+    """p(y) adds a number to the loss and nothing to its gradient, with labels and without: trained so, it can't matter (claim 9)."""
+    toy, y = ToyMCCVAE((1, 2)), torch.tensor(labels).double().expand(3, -1)
+    x, noise = X.expand(3, -1), core.OfficialNoise.draw(toy, y, torch.Generator().manual_seed(0))
+    losses, gradients = [], []
+    for prior in (0.5, 0.1):
+        toy.label_prior.fill_(prior)
+        losses.append(core.official_loss(toy, x, y, noise).loss)
+        gradients.append(
+            torch.cat([g.flatten() for g in torch.autograd.grad(losses[-1], list(toy.parameters()), allow_unused=True) if g is not None])
+        )
+    assert losses[0] != losses[1] and torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("y", [[[1.0, math.nan]], [[math.nan, 0.0]]])
 def test_official_refuses_partly_known_labels(y):
     with pytest.raises(ValueError, match="only part"):

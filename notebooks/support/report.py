@@ -10,7 +10,7 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import ROOT, characteristics, claims, figures, schemes, tables
+from . import ROOT, characteristics, claims, conditional, figures, lungs, schemes, tables
 from .figures import STAND_IN
 from .runs import PAPER_TASKS, Run, commit
 from .settings import ModelSpec, Profile
@@ -242,6 +242,12 @@ class Report:
             summary = characteristics.summary_columns(self.read("characteristics"))
             self.table(summary, "What the latents hold, means over labels", "characteristics")
             self.table(characteristics.comparison_columns(self.read("comparison")), "Differences, paired over seeds", "comparison")
+            self.table(
+                conditional.conditional_columns(self.read("conditional")), "Beside a conditional VAE, means over labels", "conditional"
+            )
+            self.table(lungs.lung_columns(self.read("lungs")), "Change by lung field on walks from normal to a disease", "lungs")
+            for name in ["lungs"] * (self.profile.folder / "figures" / "lungs.json").exists():
+                self.figure(name)
             for task in TASKS:
                 for name in (f"effects_{task}", f"latents_{task}"):
                     if (self.profile.folder / "figures" / f"{name}.json").exists():

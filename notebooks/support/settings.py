@@ -159,6 +159,7 @@ OPTIONS = {  # of a model's name, in their order: field, its pattern, how it is 
     "r": ("start_std", NUMBER, float, "spread of a random start of classifier and conditional prior"),
     "t": ("block_penalty", NUMBER, float, "weight of the total correlation inside a block"),
     "p": ("block_prior", "full", str, "conditional prior with a full covariance inside a block"),
+    "y": ("label_prior", r"0?\.\d+", float, "p(y = 1) of every label, in place of the task's"),
     "s": ("sigmoids", "2", int, "sigmoids after the decoder, for the audit of Table 3"),
 }
 
@@ -178,6 +179,7 @@ class ModelSpec:
     start_std: float = 0.0
     block_penalty: float = 0.0
     block_prior: str = "diagonal"
+    label_prior: float | None = None  # None: the task's
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -206,7 +208,7 @@ class ModelSpec:
         ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option][0])]
         if ours and self.label_weight is None:
             raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")
-        labels = [f"-{option}" for option in ("rb", "k", "f", "r") if self._differs(OPTIONS[option][0])]
+        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y") if self._differs(OPTIONS[option][0])]
         if labels and self.kind != "MCCVAE":
             raise SettingsError(f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it")
 
@@ -256,4 +258,5 @@ class ModelSpec:
             raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
         k = k * labels if len(k) == 1 else k
-        return ModelConfig(task.image_shape, k, style, likelihood, data.label_prior, self.start_std, self.block_prior)
+        prior = data.label_prior if self.label_prior is None else self.label_prior
+        return ModelConfig(task.image_shape, k, style, likelihood, prior, self.start_std, self.block_prior)
