@@ -12,7 +12,7 @@ from data import TASKS
 
 from . import ROOT, characteristics, claims, conditional, figures, lungs, schemes, tables
 from .figures import STAND_IN
-from .runs import PAPER_TASKS, Run, commit
+from .runs import Run, commit
 from .settings import ModelSpec, Profile
 
 
@@ -182,9 +182,11 @@ class Report:
         display(Markdown(f"**On which data.** {tables._list(parts)}."))
 
     def claims(self) -> None:
-        """The paper's claims and their verdicts; nothing where no task is the paper's."""
-        if any(run.record["task"] in PAPER_TASKS for run in self.runs):
+        """The paper's claims and their verdicts."""
+        if len(self.verdicts):
             self.table(claims.verdict_columns(self.verdicts), "The paper's claims", "claims")
+        else:
+            display(Markdown("*None of the paper's claims can be tried on these data and models.*"))
 
     def findings(self) -> None:
         """The last sentence of each experiment's notebook."""
