@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +85,23 @@ def pytest_addoption(parser):
 def often(request):
     """often(few, many): how many times to try, by default or with --long."""
     return lambda few, many: many if request.config.getoption("--long") else few
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # as Linux distributions name it
+
+
+@pytest.fixture(scope="module")  # no longer: while playwright runs, no other test can run an event loop of its own
+def browser():
+    """A Chromium without a window: the machine's, else playwright's own. Without one the tests are skipped, or fail where the
+    environment variable MCCVAE_BROWSER is "required"."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+        path = next(filter(None, map(shutil.which, BROWSERS)), own if Path(own).exists() else None)
+        if path is None:
+            why = "no Chromium: install it (Debian: apt-get install chromium; elsewhere: python -m playwright install chromium)"
+            pytest.fail(why) if os.environ.get("MCCVAE_BROWSER") == "required" else pytest.skip(why)
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
