@@ -234,6 +234,7 @@ rule report_notebook:
         "notebooks/report.ipynb",
         "notebooks/support/report.py",
         "notebooks/support/claims.py",
+        "notebooks/support/explorer.py",
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
@@ -251,7 +252,7 @@ rule page:
     input:
         "notebooks/support/page.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
-        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "style.css")),
+        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "style.css", "explorer.css", "explorer.js")),
     output:
         f"{OUT}/notebooks/{{name}}.html",
     shell:

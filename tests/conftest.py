@@ -90,6 +90,12 @@ def often(request):
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # as Linux distributions name it
 
 
+def without_browser():
+    """Skips the test that asks for a browser, or fails it where there must be one."""
+    why = "no Chromium: install it (Debian: apt-get install chromium; elsewhere: python -m playwright install chromium)"
+    pytest.fail(why) if os.environ.get("MCCVAE_BROWSER") == "required" else pytest.skip(why)
+
+
 @pytest.fixture(scope="module")  # no longer: while playwright runs, no other test can run an event loop of its own
 def browser():
     """A Chromium without a window: the machine's, else playwright's own. Without one the tests are skipped, or fail where the
@@ -100,8 +106,7 @@ def browser():
         own = playwright.chromium.executable_path
         path = next(filter(None, map(shutil.which, BROWSERS)), own if Path(own).exists() else None)
         if path is None:
-            why = "no Chromium: install it (Debian: apt-get install chromium; elsewhere: python -m playwright install chromium)"
-            pytest.fail(why) if os.environ.get("MCCVAE_BROWSER") == "required" else pytest.skip(why)
+            without_browser()
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield chromium
         chromium.close()

@@ -146,7 +146,9 @@ def _handles(data, model, z):
     own = config.characteristic_dim if isinstance(model, core.MCCVAE) else 0
     for label, name in enumerate(data.labels if own else ()):
         block = core.block_of(model, label)
-        moved += [(name, f"characteristic {j + 1}", latent, *sorted(core.characteristic_range(model, latent))) for j, latent in enumerate(block)]
+        moved += [
+            (name, f"characteristic {j + 1}", latent, *sorted(core.characteristic_range(model, latent))) for j, latent in enumerate(block)
+        ]
     if isinstance(model, core.ConditionalVAE):
         moved += [("labels", name, config.latent_dim + label, 0.0, 1.0) for label, name in enumerate(data.labels)]
     style = list(range(own, config.latent_dim))
@@ -180,15 +182,16 @@ def widget(model: core.VAE, data: Dataset):
             p = model.label_logits(model.split(moved)[0]).sigmoid()[0]
             said.value = "<br>".join(f"{html.escape(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True))
 
-    def begin(_=None):
-        with_all = [slider.hold_trait_notifications() for slider in sliders.values()]
-        del with_all
+    def begin(_=None):  # all sliders first, then one picture
         for latent, slider in sliders.items():
+            slider.unobserve(draw, "value")
             slider.value = z[start.value, latent].item()
+            slider.observe(draw, "value")
+        draw()
 
-    start.observe(begin, "value")
     for slider in sliders.values():
         slider.observe(draw, "value")
+    start.observe(begin, "value")
     draw()
     folds = ipywidgets.Accordion([ipywidgets.VBox(group) for group in groups.values()], titles=tuple(groups), selected_index=0)
     return ipywidgets.HBox([ipywidgets.VBox([start, picture, said]), folds])

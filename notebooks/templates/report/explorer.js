@@ -4,7 +4,7 @@
   "use strict";
   const SVG = "http://www.w3.org/2000/svg";
   const TICKS = 200; // of a slider, from end to end
-  const PAD = 120; // side of a pad in its own units
+  const PAD = 120, MARGIN = 8; // side of a pad in its own units, and the rim around it where a mark at its end is still whole
   const STYLES_SHOWN = 10;
   const SETTLE = 500; // ms without a change, after which the change is told
   let elements = 0; // for ids
@@ -144,8 +144,8 @@
   const svg = (tag, attributes = {}, ...children) => set(document.createElementNS(SVG, tag), attributes, children);
   const newId = () => `explorer-${++elements}`;
 
-  function paint(canvas, pixels, channels) { // pixels from 0 to 255
-    const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  function paint(canvas, pixels, channels) { // pixels from 0 to 255; the canvas stays in main memory
+    const context = canvas.getContext("2d", { willReadFrequently: true }), image = context.createImageData(canvas.width, canvas.height);
     for (let p = 0; p < canvas.width * canvas.height; p++) {
       for (let c = 0; c < 3; c++) image.data[4 * p + c] = pixels[p * channels + (channels === 3 ? c : 0)];
       image.data[4 * p + 3] = 255;
@@ -172,7 +172,6 @@
       this.build();
       this.begin(0);
       this.draw();
-      clearTimeout(this.timer); // nothing changed yet
     }
 
     decode(z) { return this.decoder(z); }
@@ -217,7 +216,7 @@
       this.otherSelect.selectedIndex = Math.min(1, this.starts.length - 1);
       this.compare = el("button", { type: "button", "aria-pressed": "false", onclick: () => this.toggleDifference() }, "Difference");
       const buttons = [
-        el("button", { type: "button", onclick: () => this.move(this.start.z) }, "Reset all"), this.compare,
+        el("button", { type: "button", onclick: () => { this.move(this.start.z); this.settle(); } }, "Reset all"), this.compare,
         el("button", { type: "button", onclick: () => this.copy() }, "Copy vector"),
       ];
       const id = newId();
@@ -251,7 +250,7 @@
       const block = this.blocks[label];
       const meter = el("meter", { min: 0, max: 1, "aria-label": `Probability of ${name}` });
       const text = el("span", { class: "explorer-chance" }), was = el("span", { class: "explorer-was" });
-      const take = (from) => { const z = this.z.slice(); for (const latent of block) z[latent] = from.z[latent]; this.move(z); };
+      const take = (from) => { const z = this.z.slice(); for (const latent of block) z[latent] = from.z[latent]; this.move(z); this.settle(); };
       const pad = block.length === 2 ? new Pad(this, label) : null;
       const node = el("fieldset", { class: "explorer-label" }, el("legend", {}, name),
         el("div", { class: "explorer-meter" }, meter, text, was),
@@ -302,6 +301,8 @@
       this.startSelect.selectedIndex = position;
       this.startPixels = this.pixels(this.start.z);
       this.before = this.chances(this.start.z);
+      this.told = this.before.map(percent);
+      this.status.textContent = `Starts from ${this.start.name}.`;
       if (!this.difference) this.showStart();
       this.showOther();
       this.move(this.start.z);
@@ -318,7 +319,6 @@
       }
       for (const { pad } of this.labels) if (pad) pad.redraw();
       this.schedule();
-      this.settle();
     }
 
     // A draw of p(z_c|y) for the labels that are wanted, and of N(0, 1) for style.
@@ -414,7 +414,7 @@
     }
 
     tell() {
-      const now = this.chances().map(percent), told = this.told ?? this.before.map(percent);
+      const now = this.chances().map(percent), { told } = this;
       const changed = this.model.labels.flatMap((name, label) => now[label] === told[label] ? [] : [`${name} from ${told[label]} to ${now[label]}`]);
       const levels = this.nowPixels.reduce((sum, value, i) => sum + Math.abs(value - this.startPixels[i]), 0) / this.nowPixels.length;
       this.told = now;
@@ -433,12 +433,12 @@
       const id = newId(), steps = Array.from({ length: 13 }, (_, i) => i - 6);
       this.gradient = svg("linearGradient", { id, gradientUnits: "userSpaceOnUse" },
         ...steps.map((u) => svg("stop", { offset: (u + 6) / 12, "stop-opacity": 0.75 * sigmoid(u) })));
-      this.shade = svg("rect", { width: PAD, height: PAD, fill: `url(#${id})` });
+      this.shade = svg("rect", { x: -MARGIN, y: -MARGIN, width: PAD + 2 * MARGIN, height: PAD + 2 * MARGIN, fill: `url(#${id})` });
       this.ellipses = [0, 1].map((value) => svg("circle", { r: 1, class: `explorer-prior explorer-prior-${value}` }));
       this.from = svg("path", { d: "M-4 0H4M0 -4V4", class: "explorer-from" });
       this.here = svg("circle", { r: 5, class: "explorer-here" });
       const name = explorer.model.labels[label];
-      this.node = svg("svg", { viewBox: `0 0 ${PAD} ${PAD}`, class: "explorer-pad", tabindex: 0, role: "slider",
+      this.node = svg("svg", { viewBox: [-MARGIN, -MARGIN, PAD + 2 * MARGIN, PAD + 2 * MARGIN].join(" "), class: "explorer-pad", tabindex: 0, role: "slider",
         "aria-roledescription": "two-dimensional slider", "aria-label": `${name}, characteristic 1 across and 2 up`,
         "aria-valuemin": 0, "aria-valuemax": TICKS, "aria-valuenow": 0,
         onkeydown: (event) => this.key(event), onpointermove: (event) => { if (event.buttons) this.drag(event); },
@@ -485,8 +485,8 @@
     }
 
     drag(event) {
-      const box = this.node.getBoundingClientRect();
-      this.to([(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height]);
+      const box = this.node.getBoundingClientRect(), inPad = (pixels, side) => ((PAD + 2 * MARGIN) * pixels / side - MARGIN) / PAD;
+      this.to([inPad(event.clientX - box.left, box.width), 1 - inPad(event.clientY - box.top, box.height)]);
     }
 
     key(event) {
