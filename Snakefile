@@ -232,7 +232,7 @@ rule report_notebook:
         TRAINED,
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
-        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes")],
+        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes", "explorer")],
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
@@ -250,7 +250,9 @@ rule page:
     input:
         "notebooks/support/page.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
-        template=expand("notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "page.js", "style.css")),
+        template=expand(
+            "notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "page.js", "style.css", "explorer.css", "explorer.js")
+        ),
     output:
         f"{OUT}/notebooks/{{name}}.html",
     shell:

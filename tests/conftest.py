@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +85,44 @@ def pytest_addoption(parser):
 def often(request):
     """often(few, many): how many times to try, by default or with --long."""
     return lambda few, many: many if request.config.getoption("--long") else few
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # as Linux distributions name it
+
+
+def without_browser():
+    """Skips the test that asks for a browser, or fails it where there must be one."""
+    why = "no Chromium: install it (Debian: apt-get install chromium; elsewhere: python -m playwright install chromium)"
+    pytest.fail(why) if os.environ.get("MCCVAE_BROWSER") == "required" else pytest.skip(why)
+
+
+@pytest.fixture(scope="module")  # no longer: while playwright runs, no other test can run an event loop of its own
+def browser():
+    """A Chromium without a window: the machine's, else playwright's own. Without one the tests are skipped, or fail where the
+    environment variable MCCVAE_BROWSER is "required"."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+        path = next(filter(None, map(shutil.which, BROWSERS)), own if Path(own).exists() else None)
+        if path is None:
+            without_browser()
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser):
+    """open_page(file, **options): the page in a context without a network; what it logged and asked for is in `errors` and `requests`."""
+
+    def open_(file, **options):
+        tab = browser.new_context(offline=True, **options).new_page()
+        tab.errors, tab.requests = [], []
+        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+        tab.on("console", lambda message: tab.errors.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("request", lambda request: tab.requests.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    return open_

@@ -10,7 +10,7 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import ROOT, characteristics, claims, conditional, figures, lungs, schemes, tables
+from . import ROOT, characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
 from .figures import STAND_IN
 from .runs import Run, commit
 from .settings import ModelSpec, Profile
@@ -192,6 +192,10 @@ class Report:
         """The last sentence of each experiment's notebook."""
         sentences = {name: tables.read_finding(self.profile, name) for name in self.profile.experiments}
         display(Markdown("\n".join(f"- **{name.capitalize()}.** {sentence}" for name, sentence in sentences.items())))
+
+    def explorer(self) -> None:
+        """One trained MCCVAE of each task, to be moved by hand."""
+        explorer.display_explorer(self.profile, self.runs)
 
     # --- results ---
 

@@ -1,0 +1,473 @@
+"""The explorer in a real browser: its pictures are PyTorch's, every control does what it says, by mouse and by keyboard; and its widget."""
+
+import base64
+import dataclasses
+import json
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from conftest import without_browser
+from support import explorer, page, settings
+
+import mccvae_core as core
+from data import TASKS, Dataset
+from data.common import Split
+
+SHAPES = {  # image_shape, characteristics, style latents, exclusive, block prior
+    "faces": ((3, 64, 64), (2,) * 18, 45, False, "diagonal"),
+    "chests": ((1, 60, 60), (2, 2, 2), 7, True, "diagonal"),
+    "single": ((1, 64, 64), (1,) * 4, 5, True, "diagonal"),
+    "unequal": ((3, 60, 60), (2, 1, 3), 3, False, "full"),
+}
+GREY_LEVELS = 2
+STEP_MS = 50
+
+
+def random_model(shape, characteristics, style, block_prior, seed=0):
+    """An MCCVAE whose pictures use the whole range of grey, whose labels depend on all their characteristics."""
+    config = core.ModelConfig(shape, characteristics, style, "laplace", 0.5, start_std=1.0, block_prior=block_prior)
+    model = core.build_model("MCCVAE", config, seed).eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for layer in model.decoder.layers:
+            if hasattr(layer, "weight"):
+                layer.weight.mul_(2.2)
+        model.classifier_bias.normal_()
+        model.prior_raw_scale.normal_()
+        if block_prior == "full":
+            model.prior_lower.normal_()
+    return model
+
+
+def random_data(name, shape, labels, exclusive):
+    rng = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (14, *shape), generator=rng, dtype=torch.uint8)
+    y = torch.arange(14) % labels
+    y = torch.nn.functional.one_hot(y, labels).to(torch.uint8) if exclusive else torch.randint(0, 2, (14, labels), generator=rng)
+    split = Split(images, y, np.array([f"{i}.png" for i in range(14)]))
+    names = tuple(f"label {i + 1} <b>" for i in range(labels))
+    task = dataclasses.replace(TASKS["celeba"], name=name, title=f"Random {name}", labels=names, exclusive=exclusive, image_shape=shape)
+    return Dataset(task, "embedded", True, names, "random", split, split, split, "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: random_model(shape, k, style, prior) for name, (shape, k, style, _, prior) in SHAPES.items()}
+
+
+@pytest.fixture(scope="module")
+def datasets():
+    return {name: random_data(name, shape, len(k), exclusive) for name, (shape, k, _, exclusive, _) in SHAPES.items()}
+
+
+@pytest.fixture(scope="module")
+def page_file(models, datasets, tmp_path_factory):
+    """A report of four explorers, made as the report is made."""
+    folder = tmp_path_factory.mktemp("page")
+    html = [explorer.section(explorer.payload(datasets[name], models[name], "MCCVAE, seed 0")) for name in SHAPES]
+    cell = nbformat.v4.new_code_cell("report.explorers(settings, trained)")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": text}) for text in html]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A report\n\n## Explorer"), cell])
+    nbformat.write(notebook, folder / "report.ipynb")
+    assert page.main(folder / "report.ipynb", folder / "report.html") == 0
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def shared(open_page, page_file):
+    """One tab for the tests of this file: opening four explorers anew for each would take most of the time."""
+    tab = open_page(page_file, viewport={"width": 1400, "height": 900})
+    tab.evaluate("Object.values(window.explorers).forEach((explorer) => explorer.open())")
+    yield tab
+    assert not tab.errors and all(url.startswith(("file:", "data:")) for url in tab.requests)
+    tab.context.close()
+
+
+@pytest.fixture
+def tab(shared):
+    """The tab with every explorer at its first start."""
+    shared.evaluate("Object.values(window.explorers).forEach((e) => { e.open().begin(0); e.open().draw(); })")
+    return shared
+
+
+SHOWN = """(task) => { // the canvas as base64, every label's probability in percent
+  const part = document.querySelector(`[data-task="${task}"]`), canvas = part.querySelector(".explorer-now canvas");
+  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const percents = [...part.querySelectorAll(".explorer-chance")].map((node) => parseInt(node.textContent));
+  return [btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")), percents];
+}"""
+
+
+def pixels(text):
+    """The canvas (H, W, 3) from its base64."""
+    flat = np.frombuffer(base64.b64decode(text), np.uint8)
+    side = int((len(flat) / 4) ** 0.5)
+    return flat.reshape(side, side, 4)[..., :3].astype(float)
+
+
+def latents(tab, task):
+    """z after the next frame, by when the page has taken a step."""
+    script = "(task) => new Promise((done) => requestAnimationFrame(() => done([...window.explorers[task].open().z])))"
+    return np.array(tab.evaluate(script, task))
+
+
+def state(tab, task):
+    """z, the canvas (H, W, 3) and every label's probability in percent, after the next frame."""
+    z, (text, chances) = latents(tab, task), tab.evaluate(SHOWN, task)
+    return z, pixels(text), chances
+
+
+def section(tab, task):
+    return tab.locator(f'section[data-task="{task}"]')
+
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_opens_without_a_network_and_makes_an_explorer_when_it_comes_near(open_page, page_file):
+    tab = open_page(page_file, viewport={"width": 1400, "height": 600})
+    section(tab, "faces").locator("canvas").first.wait_for()
+    assert section(tab, "unequal").locator("canvas").count() == 0
+    section(tab, "unequal").locator("button", has_text="Open the explorer").focus()
+    section(tab, "unequal").locator("canvas").first.wait_for()
+    assert tab.evaluate("document.activeElement.closest('section').dataset.task") == "unequal"
+    assert not tab.errors and tab.requests == [page_file.as_uri()]
+    tab.context.close()
+
+
+def test_without_scripts_the_page_says_where_the_sliders_are(open_page, page_file):
+    tab = open_page(page_file, java_script_enabled=False)
+    assert "in a browser with scripts" in section(tab, "faces").inner_text()
+    tab.context.close()
+
+
+def test_the_script_holds_nothing_that_jinja_reads():
+    for name in ("explorer.js", "explorer.css"):
+        text = (page.TEMPLATES / "report" / name).read_text()
+        assert not any(bracket in text for bracket in ("{{", "{%", "{#")) and "</script" not in text
+
+
+@pytest.mark.parametrize("task", SHAPES)
+def test_the_picture_is_pytorchs_within_two_grey_levels(tab, models, task):
+    model, rng = models[task], torch.Generator().manual_seed(2)
+    z = 1.5 * torch.randn(20, model.config.latent_dim, generator=rng)
+    script = (
+        f"([task, rows]) => rows.map((z) => {{ const e = window.explorers[task].open(); e.move(z); e.draw(); return ({SHOWN})(task); }})"
+    )
+    pictures, chances = zip(*tab.evaluate(script, [task, z.tolist()]), strict=True)
+    shown, largest = np.stack([pixels(text) for text in pictures]), {}
+    for kind, reference in (("half", explorer.half_precision(model)), ("full", model)):
+        with torch.no_grad():
+            wanted = 255 * reference.decode(z).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
+            p = 100 * model.label_logits(model.split(z)[0]).sigmoid().numpy()
+        assert wanted.max() > 200 and wanted.min() < 55  # pictures that could differ
+        largest[kind] = np.abs(shown - wanted).max()
+    print(f"{task}: largest difference in grey levels, to half precision {largest['half']:.2f}, to full precision {largest['full']:.2f}")
+    assert largest["half"] <= 0.51 and largest["full"] <= GREY_LEVELS  # a canvas holds whole levels
+    assert np.abs(p - np.array(chances)).max() <= 0.51
+
+
+def test_a_step_takes_at_most_fifty_milliseconds(tab):
+    took = tab.evaluate(
+        """() => { const e = window.explorers.faces.open();
+          return Array.from({ length: 60 }, (_, i) => { e.z[i] += 0.1; e.draw(); return e.stepMs; }); }"""
+    )
+    print(f"a step: median {np.median(took):.1f} ms, longest {max(took):.1f} ms")
+    assert np.median(took) <= STEP_MS
+
+
+@pytest.mark.parametrize("task", SHAPES)
+def test_every_slider_changes_the_picture_and_its_own_labels_probability_alone(tab, models, task):
+    model = models[task]
+    owner = model.owner.tolist() + [None] * model.config.style_dim
+    moved = tab.evaluate(
+        """(task) => { const e = window.explorers[task].open(), about = [];
+          for (const input of document.querySelectorAll(`[data-task="${task}"] input[type=range]`)) {
+            e.move(e.start.z); e.draw();
+            const before = [...e.z], chances = e.chances(), pixels = e.nowPixels;
+            input.value = input.valueAsNumber > 100 ? 0 : 200;
+            input.dispatchEvent(new Event("input")); e.draw();
+            about.push([Number(input.dataset.latent), before.flatMap((v, i) => v === e.z[i] ? [] : [i]),
+              e.chances().flatMap((p, i) => p === chances[i] ? [] : [i]), Math.max(...pixels.map((v, i) => Math.abs(v - e.nowPixels[i])))]);
+          } return about; }""",
+        task,
+    )
+    assert sorted(latent for latent, *_ in moved) == list(range(model.config.latent_dim))
+    for latent, changed, labels, levels in moved:
+        assert changed == [latent] and labels == ([] if owner[latent] is None else [owner[latent]]) and levels > 1
+
+
+def test_sliders_reach_over_the_conditional_prior_and_further_where_the_start_lies_outside(tab, models):
+    model = models["faces"]
+    ends = dict(tab.evaluate("[...window.explorers.faces.open().ends]"))
+    z = latents(tab, "faces")
+    for latent in range(model.config.latent_dim):
+        characteristic = latent < model.config.characteristic_dim
+        low, high = sorted(core.characteristic_range(model, latent)) if characteristic else (-2, 2)
+        assert ends[latent] == pytest.approx([min(low, z[latent]), max(high, z[latent])], abs=1e-5)
+
+
+def test_style_sliders_come_by_importance(tab, models, datasets):
+    first = section(tab, "faces").locator(".explorer-style input[type=range]").evaluate_all("(all) => all.map((i) => +i.dataset.latent)")
+    content = explorer.payload(datasets["faces"], models["faces"], "MCCVAE")
+    assert first == [latent for latent, _ in content["style"]]
+    changes = [change for _, change in content["style"]]
+    assert changes == sorted(changes, reverse=True) and len(set(changes)) == 45
+    z = torch.tensor([start["z"] for start in content["starts"]])
+    low, high = z.clone(), z.clone()
+    low[:, first[0]], high[:, first[0]] = -2, 2
+    with torch.no_grad():
+        half = explorer.half_precision(models["faces"])
+        change = (half.decode(high) - half.decode(low)).abs().mean().item() * 255
+    assert change == pytest.approx(changes[0], rel=1e-4)
+
+
+def test_the_pad_moves_both_characteristics_by_mouse_and_by_keys(tab):
+    pad = section(tab, "chests").locator(".explorer-pad").first
+    before, picture, _ = state(tab, "chests")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    at = (8 + 0.25 * 120) / (120 + 2 * 8)  # a quarter from the left and from the top inside the rim
+    tab.mouse.move(box["x"] + at * box["width"], box["y"] + at * box["height"])
+    tab.mouse.down()
+    tab.mouse.up()
+    after, moved, _ = state(tab, "chests")
+    ends = dict(tab.evaluate("[...window.explorers.chests.open().ends]"))
+    shares = [(after[i] - ends[i][0]) / (ends[i][1] - ends[i][0]) for i in (0, 1)]
+    assert shares == pytest.approx([0.25, 0.75], abs=0.02) and np.array_equal(before[2:], after[2:]) and (moved != picture).any()
+    pad.focus()
+    for key, latent, sign in (("ArrowLeft", 0, -1), ("ArrowRight", 0, 1), ("ArrowUp", 1, 1), ("Shift+ArrowDown", 1, -1)):
+        tab.keyboard.press(key)
+        z = latents(tab, "chests")
+        assert np.sign(z - after)[latent] == sign and (z != after).sum() == 1, key
+        after = z
+    assert pad.get_attribute("aria-valuetext") == " and ".join(f"{v:.2f}".replace("-", "−") for v in after[:2])
+
+
+def test_reset_of_a_label_and_of_all(tab):
+    start, picture, chances = state(tab, "chests")
+    tab.evaluate("() => { const e = window.explorers.chests.open(); e.move(e.z.map((v) => v + 0.5)); }")
+    moved = latents(tab, "chests")
+    section(tab, "chests").get_by_role("button", name="Reset label 2 <b>").click()
+    z = latents(tab, "chests")
+    assert np.array_equal(z[2:4], start[2:4]) and np.array_equal(np.delete(z, [2, 3]), np.delete(moved, [2, 3]))
+    section(tab, "chests").get_by_role("button", name="Reset all").click()
+    z, again, same = state(tab, "chests")
+    assert np.array_equal(z, start) and np.array_equal(again, picture) and same == chances
+
+
+def test_swap_takes_one_labels_characteristics_from_the_other_image(tab, models):
+    start = latents(tab, "unequal")
+    section(tab, "unequal").get_by_label("Swap with").select_option(index=3)
+    other = np.array(tab.evaluate("[...window.explorers.unequal.open().starts[3].z]"))
+    section(tab, "unequal").get_by_role("button", name="Swap label 3 <b> with the other image").click()
+    z = latents(tab, "unequal")
+    wanted, _ = core.swap_characteristics(models["unequal"], torch.tensor(start), torch.tensor(other), [2])
+    assert np.array_equal(z, wanted.numpy()) and not np.array_equal(start[3:6], other[3:6])
+
+
+@pytest.mark.parametrize("task", ["chests", "unequal"])
+def test_a_sample_has_the_conditional_priors_mean_and_covariance(tab, models, task):
+    model = models[task]
+    if task == "chests":
+        section(tab, task).get_by_label("Sample with").select_option(index=1)
+        y = torch.tensor([[0.0, 1.0, 0.0]])
+    else:
+        section(tab, task).locator("summary", has_text="Labels of the sample").click()
+        section(tab, task).get_by_role("checkbox").nth(2).check()
+        y = torch.tensor([[0.0, 0.0, 1.0]])
+    section(tab, task).get_by_role("button", name="New sample").click()
+    chosen = section(tab, task).get_by_label("Start from").evaluate("(select) => select.selectedOptions[0].textContent")
+    assert chosen == f"sample 1: label {2 if task == 'chests' else 3} <b>"
+    draws = tab.evaluate("(task) => Array.from({ length: 4000 }, () => [...window.explorers[task].open().drawSample().z])", task)
+    draws = torch.tensor(draws)
+    own, style = model.split(draws)
+    prior = model.conditional_prior(y)
+    whitening = model.prior_whitening(0), model.prior_whitening(1)
+    assert torch.allclose(own.mean(0), prior.loc[0], atol=0.2 * prior.scale.max().item())
+    factor = torch.diag(prior.scale[0])
+    if whitening[0] is not None:
+        rows = model.owner  # each block by its own label's value
+        white = torch.where((y[0][rows] > 0.5)[:, None], whitening[1], whitening[0])
+        factor = factor @ torch.linalg.inv(white)
+    covariance = factor @ factor.T
+    scale = covariance.diag().sqrt()
+    assert torch.allclose(own.T.cov() / scale / scale[:, None], covariance / scale / scale[:, None], atol=0.12)
+    assert abs(style.mean().item()) < 0.06 and style.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_the_vector_is_copied_or_stands_in_a_field(open_page, page_file):
+    for allowed in (True, False):
+        tab = open_page(page_file)
+        if allowed:
+            tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        else:
+            tab.add_init_script("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
+            tab.reload()
+        tab.evaluate("window.explorers.chests.open()")
+        section(tab, "chests").get_by_role("button", name="Copy vector").click()
+        section(tab, "chests").locator(".explorer-status", has_text="copied" if allowed else "stands in a field").wait_for()
+        field = section(tab, "chests").get_by_label("The vector, to copy")
+        text = tab.evaluate("navigator.clipboard.readText()") if allowed else field.input_value()
+        assert field.is_visible() != allowed
+        z = latents(tab, "chests")
+        assert json.loads(text) == pytest.approx(z.tolist(), abs=1e-6)
+        tab.context.close()
+
+
+def test_the_difference_is_shown_and_the_change_is_told_once_it_rests(tab):
+    part = section(tab, "chests")
+    button = part.get_by_role("button", name="Difference")
+    button.click()
+    assert part.locator(".explorer-start figcaption").inner_text() == "difference, white: 0"
+    slider = part.locator("input[type=range]").first
+    slider.focus()
+    for _ in range(3):
+        tab.keyboard.press("PageUp")
+        tab.keyboard.press("PageDown")
+    tab.keyboard.press("Home")
+    part.locator(".explorer-status", has_text="label 1 <b> from").wait_for()
+    said = part.locator(".explorer-status").inner_text()
+    assert said.startswith("label 1 <b> from ") and "label 2" not in said and "0.0 grey" not in said
+    assert button.get_attribute("aria-pressed") == "true" and "white: 0" not in part.locator(".explorer-start figcaption").inner_text()
+    button.click()
+    assert part.locator(".explorer-start figcaption").inner_text() == "start"
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(open_page, page_file):
+    tab = open_page(page_file, viewport={"width": 1400, "height": 900})
+    reached, done = [], {}
+    tab.evaluate("window.explorers.chests.open()")
+    tab.evaluate("window.explorers.chests.open().startSelect.focus()")
+    while tab.evaluate("document.activeElement.closest('section')?.dataset.task") == "chests" and len(reached) < 60:
+        what = tab.evaluate(
+            "(document.activeElement.getAttribute('aria-label') ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).trim()"
+        )
+        before = latents(tab, "chests")
+        kind = tab.evaluate("document.activeElement.type ?? document.activeElement.tagName")
+        if kind in ("range", "svg"):
+            tab.keyboard.press("ArrowRight")
+            if np.array_equal(latents(tab, "chests"), before):
+                tab.keyboard.press("ArrowLeft")  # it stood at its end
+            done[what] = not np.array_equal(latents(tab, "chests"), before)
+        elif kind == "SUMMARY":
+            tab.keyboard.press("Enter")
+        reached.append(what)
+        tab.keyboard.press("Tab")
+    assert all(done.values()) and len(done) >= 3 + 2
+    for name in (
+        "Start from",
+        "Swap with",
+        "Sample with",
+        "New sample",
+        "Reset all",
+        "Difference",
+        "Copy vector",
+        "Reset label 1 <b>",
+        "Swap label 3 <b> with the other image",
+    ):
+        assert name in reached, (name, reached)
+    assert sum(what.startswith("style") for what in reached) == 7
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(open_page, page_file, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = open_page(page_file, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1400, "height": 900})
+    tab.evaluate("Object.values(window.explorers).forEach((explorer) => explorer.open())")
+    tab.evaluate("document.querySelectorAll('.explorer details').forEach((details) => { details.open = true; })")
+    section(tab, "chests").get_by_role("button", name="Difference").click()
+    found = Axe().run(tab).response
+    assert not found["violations"], [
+        (v["id"], v["nodes"][0]["html"][:200], v["nodes"][0].get("failureSummary")) for v in found["violations"]
+    ]
+    assert len(found["passes"]) > 20
+    tab.context.close()
+
+
+def test_nothing_overflows_at_360_pixels_and_the_picture_stays_in_sight(open_page, page_file):
+    tab = open_page(page_file, viewport={"width": 360, "height": 700})
+    tab.evaluate("Object.values(window.explorers).forEach((explorer) => explorer.open())")
+    tab.evaluate("document.querySelectorAll('.explorer details').forEach((details) => { details.open = true; })")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    for task in SHAPES:
+        section(tab, task).get_by_role("button", name="Reset label 3 <b>").scroll_into_view_if_needed()
+        box = section(tab, task).locator(".explorer-now canvas").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] < 350, task
+    tab.context.close()
+
+
+def test_without_a_browser_tests_are_skipped_but_fail_where_continuous_integration_runs(monkeypatch):
+    monkeypatch.delenv("MCCVAE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
+        without_browser()
+    monkeypatch.setenv("MCCVAE_BROWSER", "required")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install chromium"):
+        without_browser()
+    assert "export MCCVAE_BROWSER=required" in (page.TEMPLATES.parents[1] / ".ci" / "run").read_text()
+
+
+# --- in Python ------------------------------------------------------------------------------------------------
+
+
+def test_a_payload_is_json_without_a_picture_and_refuses_what_the_page_could_not_show(models, datasets):
+    content = explorer.payload(datasets["chests"], models["chests"], "MCCVAE")
+    again = json.loads(json.dumps(content, allow_nan=False))
+    assert set(again["starts"][0]) == {"name", "z"} and len(again["starts"]) == explorer.STARTS
+    assert again["starts"][0]["name"].startswith("test image 1: label 1")
+    q = core.posterior(models["chests"], datasets["chests"].test.images[:1])
+    assert again["starts"][0]["z"] == pytest.approx(q.loc[0].tolist(), rel=1e-5)
+    with pytest.raises(ValueError, match="VAE has no characteristics to move"):
+        explorer.payload(datasets["chests"], core.build_model("VAE", models["chests"].config, 0), "VAE")
+    broken = core.build_model("MCCVAE", models["chests"].config, 0)
+    with torch.no_grad():
+        broken.decoder.layers[0].weight[0, 0] = 1e5
+    with pytest.raises(ValueError, match=r"decoder.layers.0.weight reaches 1e\+05, beyond half precision"):
+        explorer.payload(datasets["chests"], broken, "MCCVAE")
+
+
+def test_html_in_names_stays_text(datasets, models):
+    content = explorer.payload(datasets["chests"], models["chests"], "MCCVAE") | {"title": "<script>alert(1)</script>"}
+    assert explorer.section(content).count("<script") == 1
+
+
+def test_the_first_mccvae_of_each_task_is_chosen_at_its_lowest_seed():
+    def run(task, model, seed):
+        return dataclasses.make_dataclass("Run", ["record", "spec"])(
+            {"task": task, "model": model, "seed": seed}, settings.ModelSpec.parse(model)
+        )
+
+    trained = [
+        run("mnist", "ccvae", 0),
+        run("mnist", "mccvae", 3),
+        run("mnist", "mccvae", 1),
+        run("mnist", "mccvae-k3", 0),
+        run("celeba", "ccvae", 0),
+    ]
+    assert explorer.chosen(trained) == [trained[2]]
+
+
+@pytest.mark.parametrize("kind", ["VAE", "ConditionalVAE", "MCCVAE"])
+def test_the_widget_moves_a_model_of_every_kind(models, datasets, kind):
+    import ipywidgets
+
+    config = models["chests"].config
+    model = models["chests"] if kind == "MCCVAE" else core.build_model(kind, config, 0)
+    box = explorer.widget(model, datasets["chests"])
+    (start, picture, said), folds = box.children[0].children, box.children[1]
+    sliders = [slider for group in folds.children for slider in group.children]
+    assert len(sliders) == config.latent_dim + (config.labels if kind == "ConditionalVAE" else 0)
+    assert folds.titles[0] == {"VAE": "style", "ConditionalVAE": "labels", "MCCVAE": "label 1 <b>"}[kind] and isinstance(
+        start, ipywidgets.Dropdown
+    )
+    before, text = picture.value, said.value
+    sliders[0].value = sliders[0].max if sliders[0].value < sliders[0].max else sliders[0].min
+    assert bytes(before).startswith(b"\x89PNG") and picture.value != before and (said.value != text) == (kind == "MCCVAE")
+    start.value = 2
+    third = picture.value
+    start.value = 0
+    assert picture.value == before and third != before
