@@ -101,7 +101,7 @@ command="${1:-demo}"
 [ "${1:-}" = "--" ] && shift
 case "$command" in
   help | -h | --help) usage ;;
-  test) set_up && exec python -m pytest "$@" ;;
+  test) set_up && exec python -m pytest --numprocesses 2 --dist loadfile "$@" ;; # a file a process: what it prepares is made once
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   *)
     [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
