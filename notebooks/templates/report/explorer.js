@@ -13,7 +13,7 @@
 
   const sigmoid = (u) => 1 / (1 + Math.exp(-u));
   const percent = (p) => `${Math.round(100 * p)} %`;
-  const number = (value) => value.toFixed(2).replace("-", "\u2212");
+  const number = (value) => (Math.round(100 * value) / 100 || 0).toFixed(2).replace("-", "\u2212"); // no −0
 
   function normal() { // Box and Muller
     return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
@@ -172,6 +172,7 @@
       this.build();
       this.begin(0);
       this.draw();
+      this.status.textContent = ""; // to come near is nothing to be told of
     }
 
     decode(z) { return this.decoder(z); }
@@ -302,6 +303,7 @@
       this.startPixels = this.pixels(this.start.z);
       this.before = this.chances(this.start.z);
       this.told = this.before.map(percent);
+      clearTimeout(this.timer);
       this.status.textContent = `Starts from ${this.start.name}.`;
       if (!this.difference) this.showStart();
       this.showOther();
@@ -493,7 +495,7 @@
       const step = (event.shiftKey ? 10 : 1) / 100, [x, y] = this.place(this.explorer.z);
       const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowDown: [0, -step], ArrowUp: [0, step],
         PageDown: [0, -0.1], PageUp: [0, 0.1], Home: [-1, 0], End: [1, 0] }, move = moves[event.key];
-      if (!move) return;
+      if (!move || event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
       event.preventDefault();
       this.to([x + move[0], y + move[1]]);
       this.explorer.settle();
