@@ -83,7 +83,7 @@ def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None 
 
 def label_text(data: Dataset, y: torch.Tensor) -> str:
     """The names of the labels that are 1."""
-    return ", ".join(name for name, value in zip(data.labels, y.tolist(), strict=True) if value) or "none"
+    return ", ".join(name for name, value in zip(data.labels, y.tolist(), strict=True) if value == 1) or "none"
 
 
 def examples(data: Dataset, count: int = 8) -> list[int]:
