@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
 from nbclient import NotebookClient
 from support import ROOT
 from support.settings import EXPERIMENTS
@@ -314,3 +315,21 @@ def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monk
     said = result.stdout + result.stderr
     assert result.returncode != 0 and message in said and "Traceback" not in said
     assert not (root / "outputs" / "quick" / "report.html").exists()
+
+
+# --- the report in a browser; last, since no notebook can run beside playwright --------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1400, 360])
+def test_the_report_opens_without_a_network_and_axe_finds_no_violation(smoke, open_page, width):
+    report = smoke[0] / OUT / "report.html"
+    assert report.stat().st_size <= 15e6
+    tab = open_page(report, viewport={"width": width, "height": 900})
+    explorers = tab.locator("section.explorer")
+    assert explorers.count() == len(TASKS)
+    explorers.last.scroll_into_view_if_needed()
+    explorers.last.locator("canvas").first.wait_for()
+    results = Axe().run(tab)
+    assert results.violations_count == 0, results.generate_report()
+    assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
+    assert not tab.errors and all(url.startswith(("file:", "data:")) for url in tab.requests)

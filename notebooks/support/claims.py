@@ -177,7 +177,7 @@ def verdict_columns(table: pd.DataFrame) -> pd.DataFrame:
     tasks = [task.title for task in TASKS.values() if task.title in wide]
     shown = asked.merge(wide, how="left")[["number", "says", "section", *tasks]].fillna(NOT_TRIED)
     shown[tasks] = shown[tasks].map(lambda v: tables.Markup(f'<span class="verdict {v.replace(" ", "-")}">{v}</span>'))
-    return shown.rename(columns={"number": "", "says": "the paper claims", "section": "where"})
+    return shown.rename(columns={"number": "no.", "says": "the paper claims", "section": "where"})
 
 
 def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
     number = lambda name: [tables._number(v, d) for v, d in zip(table[name], digits, strict=True)]  # noqa: E731
     return pd.DataFrame(
         {
-            "": table["number"],
+            "no.": table["number"],
             "the paper claims": table["says"],
             "task": table["task_title"],
             "score": [score.lstrip("-").replace("_", " ") for score in table["score"]],

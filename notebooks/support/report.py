@@ -64,7 +64,7 @@ def provenance_table(runs: list[Run]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "": ["code (sha256 of core and data modules)", "git commit of this report", "versions", "device", "threads a run", "seconds of training in all"],
+            "what": ["code (sha256 of core and data modules)", "git commit of this report", "versions", "device", "threads a run", "seconds of training in all"],
             "value": [
                 values(lambda r: r["code"][:16] + "…"), commit() or "not in a git repository",
                 values(lambda r: ", ".join(f"{k} {v}" for k, v in r["versions"].items())), values(lambda r: r["device"]), values(lambda r: r["threads"]),

@@ -288,7 +288,7 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
         columns[(task, "ours")] = pd.Series({m: _pm(r[value], r[f"{value}_sd"], digits) for m, r in part.iterrows()})
         for column, title in extra.items():
             columns[(task, title)] = part[column].map(lambda v: _number(v, digits))
-    return pd.DataFrame(columns).rename_axis(index=None).fillna("–")
+    return pd.DataFrame(columns).rename_axis(index=None, columns=["task", "model"]).fillna("–")
 
 
 def display_accuracy(table: pd.DataFrame, text: str, **options) -> None:
@@ -443,7 +443,7 @@ def scores_of(run: Run) -> pd.DataFrame:
             "loss, nats": metrics["loss"]["loss_alpha0"],
             "reconstruction, nats": metrics["loss"]["reconstruction"],
         }
-    return pd.DataFrame(shown)
+    return pd.DataFrame(shown).rename_axis(columns="score")
 
 
 def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool = False, note=None, csv: str | None = None) -> None:
