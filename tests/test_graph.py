@@ -322,7 +322,7 @@ def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monk
 
 @pytest.mark.parametrize("width", [1400, 360])
 def test_the_report_opens_without_a_network_and_axe_finds_no_violation(smoke, open_page, width):
-    report = smoke[0] / OUT / "report.html"
+    report = smoke[0] / OUT / "notebooks" / "report.html"
     assert report.stat().st_size <= 15e6
     tab = open_page(report, viewport={"width": width, "height": 900})
     explorers = tab.locator("section.explorer")
