@@ -11,7 +11,7 @@ from data import TASKS
 
 from . import ROOT, characteristics, figures, tables
 from .figures import STAND_IN
-from .runs import Run, commit
+from .runs import PAPER_TASKS, Run, commit
 from .settings import Profile
 
 
@@ -43,6 +43,11 @@ def _counted(characteristics: list[int]) -> str:
     return f"{len(characteristics)} × {k.pop()}" if len(k) == 1 else " + ".join(map(str, characteristics))
 
 
+def _epochs(run: Run) -> str:
+    """Beside the paper's, where it has the task."""
+    return str(run.record["epochs"]) + (f" (paper {TASKS[run.record['task']].epochs})" if run.record["task"] in PAPER_TASKS else "")
+
+
 def settings_table(runs: list[Run]) -> pd.DataFrame:
     """What was trained: a row a task and model."""
     rows = {}
@@ -50,7 +55,7 @@ def settings_table(runs: list[Run]) -> pd.DataFrame:
         r = run.record
         row = rows.setdefault((r["task"], r["model"]), {
             "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": f"{_counted(r['characteristics'])}; {r['style_dim']} style",
-            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": f"{r['epochs']} (paper {TASKS[r['task']].epochs})", "seeds": [], "seconds": [],
+            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": _epochs(run), "seeds": [], "seconds": [],
         })  # fmt: skip
         row["seeds"].append(r["seed"])
         row["seconds"].append(r["seconds"])
@@ -138,17 +143,17 @@ def reconstruction(profile: Profile, stand_in: bool) -> None:
         tables.display_losses(table, "Table 3: train loss, nats per image", stand_in=stand_in)
         text = f"Terms of the train loss, nats per image ({tables.seeds_note(table)})"
         tables.display_table(tables.term_columns(table), text, stand_in=stand_in)
-        for name in ("loss_terms", "figure_6", "figure_7", "figure_8"):
+        for name in ("loss_terms", *map(figures.reconstruction_name, table["task"].unique())):
             figures.display_saved(profile, name)
 
 
 def intervention(profile: Profile, stand_in: bool) -> None:
     """Figures 9 to 12 and the effects of their walks."""
     if _there(profile, "intervention"):
-        for number in (9, 10, 11, 12):
+        table = tables.read_table(profile, "interventions")
+        for number in table["figure"].unique():
             figures.display_saved(profile, f"figure_{number}")
-        table = tables.intervention_columns(tables.read_table(profile, "interventions"))
-        tables.display_table(table, "Effects of the walks, means over test images", stand_in=stand_in)
+        tables.display_table(tables.intervention_columns(table), "Effects of the walks, means over test images", stand_in=stand_in)
 
 
 def objective(profile: Profile, stand_in: bool) -> None:
