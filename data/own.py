@@ -237,12 +237,16 @@ def _label_names(header: list[str], problems: list[str]) -> list[str]:
 
 
 def _check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
+    """Whether there is enough to learn; of labels with bad values that can't be said."""
+    bad = [label for label in labels if any(f", column {label}: " in problem for problem in problems)]
     if len(y) < FEWEST:
         problems.append(f"{_counted(len(y), 'image')}, and {FEWEST} or more are needed")
-    elif (n := int((y != UNKNOWN).any(1).sum())) < FEWEST_LABELLED:
+    elif (n := int((y != UNKNOWN).any(1).sum())) < FEWEST_LABELLED and not bad:
         problems.append(f"{_counted(n, 'image')} with a label that is known, and {FEWEST_LABELLED} or more are needed")
     for label, column in zip(labels, y.T, strict=True):
         values = np.unique(column[column != UNKNOWN])
+        if label in bad:
+            continue
         if not len(values):
             problems.append(f"column {label}: never known; fill in some of it, or remove the column")
         elif len(values) == 1:

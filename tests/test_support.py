@@ -112,7 +112,7 @@ def test_a_model_name_is_read_and_written_back():
 
 
 def test_models_are_the_papers_three_configurations():
-    for name in data.TASKS:
+    for name in data.MODULES:
         d = data.load(name, "embedded", images=60)
         n, task = len(d.labels), d.task
         configs = {m: ModelSpec.parse(m).config(d) for m in ModelSpec.BASES}
