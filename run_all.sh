@@ -73,7 +73,7 @@ run_own() {
   [ "${1:-}" = "--" ] && shift
   [ ${#words[@]} -ge 2 ] || fail "own takes a folder of images and a CSV file with their labels: ./run_all.sh own IMAGES LABELS [word=value ...]"
   set_up
-  said=$(cd notebooks && python -m support.own "$here" "${words[@]}") || exit 1
+  said=$(cd notebooks && python -m support.own "$here" "${words[@]}") || exit $?
   printf '%s\n' "${said%$'\n'*}"
   run_profile "${said##*$'\n'}" "$@"
 }

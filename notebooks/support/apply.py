@@ -131,3 +131,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except (ApplyError, RunError, SettingsError, DataError, core.CheckpointError, OSError, ValueError) as error:
         sys.exit(f"run_all.sh: apply: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

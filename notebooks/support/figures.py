@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -190,11 +191,11 @@ def walk_starts(data: Dataset, towards: dict[str, int]) -> list[int]:
     return torch.nonzero(fits).flatten().tolist()
 
 
-def walk_rows(models: dict[str, core.MCCVAE]) -> dict[str, tuple[core.MCCVAE, int | None]]:
-    """The rows of a walk figure: each model, an MCCVAE once for each latent of a block and once for all together."""
+def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str, tuple[core.MCCVAE, int | None]]:
+    """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have, and once for all together."""
     rows = {}
     for title, model in models.items():
-        k = max(model.config.characteristics)
+        k = min(model.config.characteristics[label] for label in moved)
         if k == 1:
             rows[title] = (model, None)
         else:
@@ -209,7 +210,7 @@ def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], prof
     what, towards = data.task.walks[number]
     start = walk_starts(data, towards)[0]
     goal = {data.labels.index(label): value for label, value in towards.items()}
-    rows = walk_rows(models)
+    rows = walk_rows(models, goal)
     fig = plt.figure(figsize=(1.05 * (steps + 2) + 1.8, 1.55 * len(rows) + 0.9))
     grid = fig.add_gridspec(2 * len(rows), steps + 2, height_ratios=[3, 1] * len(rows))
     words, largest = [], 0.0

@@ -188,3 +188,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except (DataError, SettingsError, HeldError, OSError) as error:
         sys.exit(f"run_all.sh: own: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -91,7 +91,7 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
     for number, (what, towards) in data.task.walks.items():
         goal = {data.labels.index(label): value for label, value in towards.items()}
         images = data.test.take(walk_starts(data, towards)).some(count).images
-        for name, (model, within) in walk_rows(models).items():
+        for name, (model, within) in walk_rows(models, goal).items():
             effect = core.intervention_effects(model, core.posterior(model, images).loc, goal, within=within)
             title, _, which = name.partition("\n")
             about = {"task": data.task.name, "figure": number, "walk": what, "stand_in": data.stand_in, "model_title": title}
