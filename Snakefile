@@ -5,14 +5,15 @@ import sys
 import yaml
 
 sys.path.insert(0, "notebooks")
-from support import cluster
+from support import IMAGES, cluster, profile_file
 
 PROFILE = config.get("profile", "demo")
 OUT = f"outputs/{PROFILE}"
-with open(f"notebooks/profiles/{PROFILE}.yaml") as file:
+with open(profile_file(PROFILE)) as file:
     SETTINGS = yaml.safe_load(file)
 
-TASKS = ("celeba", "mnist", "chest_xray", "stick_figures")
+OWN = SETTINGS["source"] == "own"
+TASKS = ("own",) if OWN else ("celeba", "mnist", "chest_xray", "stick_figures")
 EXPERIMENTS = SETTINGS["experiments"]
 RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
 
@@ -34,7 +35,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
     runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS)), attempt),
 )
 
-METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "stick_figures")]]
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "common", "drawing", "celeba", "chest_xray", "mnist", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs")]
 SHOWING = [f"notebooks/support/{name}" for name in ("figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
@@ -52,6 +53,7 @@ rule report:
         f"{OUT}/report.html",
         lambda wildcards: [*TRAINED, *EXPERIMENT_FILES, *[f"{run}/train.ipynb" for run in RUNS]],
         expand(f"{OUT}/notebooks/{{name}}.{{kind}}", name=["report", *EXPERIMENTS], kind=("ipynb", "html")),
+        [f"{OUT}/characteristics.csv"] if OWN else [],
 
 
 localrules:  # short, or in need of a network: never jobs of a cluster
@@ -59,18 +61,20 @@ localrules:  # short, or in need of a network: never jobs of a cluster
     data,
     page,
     finish,
+    own_characteristics,
 
 
 # Get and check a data set once, before anything trains on it.
 rule data:
     input:
         METHOD,
+        images=[f"{OUT}/{IMAGES}"] if OWN else [],
     output:
         f"{OUT}/{{task}}/data.json",
     benchmark:
         f"{OUT}/benchmarks/data-{{task}}.tsv"
     shell:
-        f"python -m data {{wildcards.task}} {SETTINGS['source']} {{output}}"
+        f"python -m data {{wildcards.task}} {SETTINGS['source']} {{output}} {{input.images}}"
 
 
 rule train:
@@ -99,6 +103,18 @@ rule train:
         " && rm -f $(dirname {output.notebook})/checkpoint*"
 
 
+# Of own images, what the first model says of each of them.
+rule own_characteristics:
+    input:
+        "notebooks/support/apply.py",
+        f"{OUT}/{IMAGES}",
+        [f"{run}/{name}" for run in RUNS[:1] for name in RECORDS],
+    output:
+        f"{OUT}/characteristics.csv",
+    shell:
+        f"cd notebooks && python -m support.apply table {PROFILE}"
+
+
 def experiment(name, tables, figures):
     return {
         "notebook": f"{OUT}/notebooks/{name}.ipynb",
@@ -108,8 +124,10 @@ def experiment(name, tables, figures):
 
 
 CLASSIFICATION = experiment("classification", ["table_1.csv", "table_2.csv"], ["accuracy"])
-RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", "figure_3", "figure_6", "figure_7", "figure_8"])
-INTERVENTION = experiment("intervention", ["interventions.csv"], ["figure_9", "figure_10", "figure_11", "figure_12"])
+PICTURES = ["figure_own"] if OWN else ["figure_3", "figure_6", "figure_7", "figure_8"]
+RECONSTRUCTION = experiment("reconstruction", ["table_3.csv"], ["loss_terms", *PICTURES])
+WALKS = [f"figure_{number}" for number in (range(1, cluster.labels(PROFILE) + 1) if OWN else range(9, 13))]  # of own images one a label
+INTERVENTION = experiment("intervention", ["interventions.csv"], WALKS)
 OBJECTIVE = experiment(
     "objective",
     ["objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"],

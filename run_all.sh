@@ -5,6 +5,7 @@ if [ -d "${MCCVAE_DATA:-}" ]; then # as seen from where the command was given
   MCCVAE_DATA=$(cd "$MCCVAE_DATA" && pwd)
   export MCCVAE_DATA
 fi
+here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 profiles() { (cd notebooks/profiles && printf '%s ' *.yaml | sed 's/\.yaml//g; s/ $//'); }
@@ -12,6 +13,9 @@ profiles() { (cd notebooks/profiles && printf '%s ' *.yaml | sed 's/\.yaml//g; s
 usage() {
   cat <<TEXT
 ./run_all.sh [profile] [-- snakemake options]   train, tables, figures, report (default: demo); profiles: $(profiles)
+./run_all.sh own IMAGES LABELS [word=value ...] [-- snakemake options]   train on your own images, report, characteristics.csv
+./run_all.sh apply RUN IMAGES [OUT.csv]         what a trained model says of new images
+./run_all.sh draw FOLDER                        draw a folder of images to try the two on
 ./run_all.sh test [-- pytest options]           the tests
 ./run_all.sh lab                                JupyterLab on notebooks/
 TEXT
@@ -62,7 +66,20 @@ set_up() {
   export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
 }
 
+# Checks the images and makes their profile, then runs it.
+run_own() {
+  local words=() said
+  while [ $# -gt 0 ] && [ "$1" != "--" ]; do words+=("$1"); shift; done
+  [ "${1:-}" = "--" ] && shift
+  [ ${#words[@]} -ge 2 ] || fail "own takes a folder of images and a CSV file with their labels: ./run_all.sh own IMAGES LABELS [word=value ...]"
+  set_up
+  said=$(cd notebooks && python -m support.own "$here" "${words[@]}") || exit $?
+  printf '%s\n' "${said%$'\n'*}"
+  run_profile "${said##*$'\n'}" "$@"
+}
+
 stand_in_note() { # the profile's source decides, not its name
+  [[ $1 != own_* ]] || return 0
   grep -q '^source: embedded' "notebooks/profiles/$1.yaml" || return 0
   grep -qE '^(models: \[|  (celeba|mnist|chest_xray):)' "notebooks/profiles/$1.yaml" || return 0 # stick figures stand in for nothing
   echo "These are stand-in data, not the paper's: ./run_all.sh paper is the reproduction."
@@ -102,6 +119,16 @@ command="${1:-demo}"
 case "$command" in
   help | -h | --help) usage ;;
   test) set_up && exec python -m pytest --numprocesses 2 --dist loadfile "$@" ;; # a file a process: what it prepares is made once
+  own) run_own "$@" ;;
+  apply)
+    [ $# -ge 2 ] || fail "apply takes a run's folder and a folder of images: ./run_all.sh apply RUN IMAGES [OUT.csv]"
+    set_up && cd notebooks && exec python -m support.apply new "$here" "$@"
+    ;;
+  draw)
+    [ $# = 1 ] || fail "draw takes a new folder's name: ./run_all.sh draw FOLDER"
+    [[ $1 == /* ]] && here=""
+    set_up && exec python -m data.example "${here:+$here/}$1"
+    ;;
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   *)
     [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }

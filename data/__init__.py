@@ -1,20 +1,21 @@
-"""Data sets of the paper's tasks: `load("mnist", "real")`, `load("celeba", "embedded")`. One module a data set."""
+"""Data sets of the paper's tasks: `load("mnist", "real")`, `load("celeba", "embedded")`, and one's own. One module a data set."""
 
 import dataclasses
+from pathlib import Path
 
-from . import celeba, chest_xray, mnist, stick_figures
+from . import celeba, chest_xray, mnist, own, stick_figures
 from .common import DataError, Dataset, Split, Task
 
 MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}  # the paper's in the order of its tables
-TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()}
-SOURCES = ("real", "embedded")
+TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()} | {own.TASK.name: own.TASK}
+SOURCES = ("real", "embedded", "own")
 CORRELATED = (("celeba", "embedded"), ("stick_figures", "real"), ("stick_figures", "embedded"))  # drawn, each label for itself
 
 __all__ = ["MODULES", "SOURCES", "TASKS", "DataError", "Dataset", "Split", "Task", "load"]
 
 
-def load(task: str, source: str, *, images: int | None = None, correlation: float = 0.0) -> Dataset:
-    """The data of a task. source: "real", or "embedded" for the stand-in that needs no network.
+def load(task: str, source: str, *, images: int | None = None, correlation: float = 0.0, file: Path | None = None) -> Dataset:
+    """The data of a task. source: "real", or "embedded" for the stand-in that needs no network; "own" for the task "own", from `file`.
 
     images: use no more than this many; of a real set in each part, of an embedded one in all. correlation: of any two
     labels, in [0, 1), for the drawn sets of CORRELATED, in training and validation; in test they stay independent. Raises
@@ -24,6 +25,8 @@ def load(task: str, source: str, *, images: int | None = None, correlation: floa
         raise DataError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
     if source not in SOURCES:
         raise DataError(f"there is no source {source!r}; there are: {', '.join(SOURCES)}")
+    if (task == own.TASK.name) != (source == "own"):
+        raise DataError(f"the source of {task} can't be {source!r}: 'own' is the one source of the task 'own'")
     if images is not None and images < 50:
         raise DataError(f"images = {images} is too few; give 50 or more, or none for all")
     if not 0 <= correlation < 1:
@@ -34,7 +37,7 @@ def load(task: str, source: str, *, images: int | None = None, correlation: floa
     given = {"correlation": correlation} if correlation else {}
     if source == "embedded":
         return MODULES[task].embedded(images, **given)
-    data = MODULES[task].real(**given)
+    data = own.read(file) if source == "own" else MODULES[task].real(**given)
     if empty := [part for part in ("train", "validation", "test") if not len(getattr(data, part))]:
         raise DataError(f"{task}: there is no image in its {empty[0]} part; mend the set that MCCVAE_DATA names, or get it again")
     if images is None:

@@ -1,4 +1,6 @@
-"""`python -m data TASK SOURCE SUMMARY`: get and check a data set before anything trains on it; its summary goes to SUMMARY (json)."""
+"""`python -m data TASK SOURCE SUMMARY [FILE]`: get and check a data set before anything trains on it; its summary goes to SUMMARY (json).
+
+FILE: of own images, where `./run_all.sh own` put them."""
 
 import json
 import sys
@@ -9,11 +11,11 @@ from mccvae_core import write_atomically
 from . import DataError, load
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("usage: python -m data TASK SOURCE SUMMARY")
-    task, source, target = sys.argv[1:]
+    if len(sys.argv) not in (4, 5):
+        sys.exit("usage: python -m data TASK SOURCE SUMMARY [FILE]")
+    task, source, target, *file = sys.argv[1:]
     try:
-        text = json.dumps(load(task, source).summary(), indent=1)
+        text = json.dumps(load(task, source, file=Path(file[0]) if file else None).summary(), indent=1)
         write_atomically(Path(target), f"{text}\n".encode())
     except (DataError, OSError) as error:
         sys.exit(f"data: {task}: {error}")

@@ -44,7 +44,7 @@ def picture(path, size=(80, 70), mode="L", value=None, seed=0):
 # --- embedded -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", data.TASKS)
+@pytest.mark.parametrize("task", data.MODULES)
 def test_embedded_sets_are_made_in_seconds_complete_and_always_the_same(task):
     started = time.perf_counter()
     first = data.load(task, "embedded")

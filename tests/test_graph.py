@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from support import ROOT
 from support.settings import EXPERIMENTS
 
-from data import TASKS
+from data import MODULES, TASKS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OUT = Path("outputs/smoke")
@@ -103,7 +103,7 @@ def test_smoke_says_that_its_data_are_stand_ins_first_and_last(smoke):
 
 def test_every_file_that_the_design_names_is_there(smoke):
     root = smoke[0]
-    for task in TASKS:
+    for task in MODULES:
         for model in ("ccvae", "ccvae_more_style", "mccvae"):
             folder = root / OUT / task / model / "seed0"
             names = {p.name for p in folder.iterdir()}

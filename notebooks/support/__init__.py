@@ -4,5 +4,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ROOT / "notebooks" / "profiles"
+OUTPUTS = ROOT / "outputs"
+OWN = "own_"  # how a profile of own images begins
+IMAGES = "images.npz"  # these images, beside their profile
+
+
+def profile_file(name: str, profiles: Path = PROFILES) -> Path:
+    """Where the settings of a profile stand: those of own images lie with what comes of them."""
+    return OUTPUTS / name / "profile.yaml" if name.startswith(OWN) else profiles / f"{name}.yaml"
+
+
 if str(ROOT) not in sys.path:  # a notebook's kernel starts in notebooks/; the core and the data sets lie one folder up
     sys.path.insert(0, str(ROOT))

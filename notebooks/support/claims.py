@@ -167,7 +167,8 @@ def claims_table(profile: Profile, runs: list[Run]) -> pd.DataFrame:
             found = {"value": row.difference, "low": row.low, "high": row.high, "margin": ACCURACY, "n": row.n}
             found |= {"measured": f"{row.first} − {row.second}", "verdict": verdict("better", row.low, row.high, ACCURACY)}
             rows.append(dataclasses.asdict(NEEDED) | {"task_title": row.task_title} | found)
-    return pd.DataFrame(rows)
+    columns = [field.name for field in dataclasses.fields(Claim)]
+    return pd.DataFrame(rows, columns=[*columns, "task_title", "measured", "value", "low", "high", "n", "verdict"])
 
 
 def verdict_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,14 +5,16 @@ together, and the sum of it all for a dry run.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from . import ROOT
+from . import IMAGES, OUTPUTS, ROOT
 
 MARGIN = 2  # a node may be slower than the machine measured, and busy
 START = 1.0  # minutes until a kernel has its data
@@ -29,10 +31,26 @@ def of_task(settings: dict, key: str, task: str):
 
 def images(settings: dict, task: str) -> int:
     """Of a task, in all parts, at most. A profile's `images` limits each part of a real set, all of an embedded one."""
-    whole, limit = COSTS["images"][settings["source"]][task], of_task(settings, "images", task)
+    whole, limit = _whole(settings, task), of_task(settings, "images", task)
     if limit is None:
         return whole
     return limit if settings["source"] == "embedded" else min(whole, 3 * limit)
+
+
+def _whole(settings: dict, task: str) -> int:
+    return len(_own_labels(settings["profile"])) if settings["source"] == "own" else COSTS["images"][settings["source"]][task]
+
+
+@functools.cache
+def _own_labels(profile: str) -> np.ndarray:
+    """The labels (N, L) of a profile of own images: of the arrays in its file the only one that is read."""
+    with np.load(OUTPUTS / profile / IMAGES) as file:
+        return file["y"]
+
+
+def labels(profile: str) -> int:
+    """How many labels own images have."""
+    return _own_labels(profile).shape[1]
 
 
 def training_minutes(settings: dict, task: str, model: str) -> float:
@@ -62,7 +80,7 @@ def asked_minutes(minutes: float, attempt: int) -> int:
 
 def asked_mb(settings: dict, tasks: list[str], attempt: int) -> int:
     """Memory, for a job that holds the data of these tasks."""
-    size = sum(images(settings, task) * (3 * 64 * 64 if task == "celeba" else 64 * 64) for task in tasks)
+    size = sum(images(settings, task) * (3 * 64 * 64 if task in ("celeba", "own") else 64 * 64) for task in tasks)
     return math.ceil(COSTS["memory_mb"] + COSTS["copies"] * size / 1e6) * attempt
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -106,7 +107,9 @@ def data_sheet(data: Dataset, profile: Profile) -> None:
         title,
         f"{len(index)} test images of {data.task.title}, one in a column" + (f": {', '.join(titles)}" if data.task.exclusive else "") + ".",
     )
-    rates = pd.DataFrame({part: getattr(data, part).labels.float().mean(0).numpy() for part in ("train", "test")}, index=list(data.labels))
+    rates = pd.DataFrame(
+        {part: getattr(data, part).labels.float().nanmean(0).numpy() for part in ("train", "test")}, index=list(data.labels)
+    )
     fig, ax = plt.subplots(figsize=(6.5, 0.25 * len(rates) + 1.2))
     long = rates.rename_axis("label").reset_index().melt("label", var_name="part", value_name="rate")
     sns.barplot(long, x="rate", y="label", hue="part", ax=ax)
@@ -143,7 +146,7 @@ def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile
     index = examples(data)
     images, labels = data.test.images[index], data.test.labels[index]
     rows = {"original": core.to_images(images)} | {title: core.reconstruct(model, images, labels) for title, model in models.items()}
-    number = f"Figure {data.task.reconstruction_figure}. " if name else ""
+    number = f"Figure {data.task.reconstruction_figure}. " if name and data.task.reconstruction_figure else ""
     text = caption(f"{number}Reconstructed test images, {data.task.title}", data)
     columns = [label_text(data, y) for y in labels] if data.task.exclusive else None
     alt = f"{text}: {len(index)} originals in the first row, below them the reconstructions by {', '.join(models)}."
@@ -161,6 +164,11 @@ def faces(data: Dataset, models: dict[str, core.VAE], profile: Profile, count: i
     below = f"{text}. Each column has the labels of one test image; a VAE does not know them."
     alt = f"{text}: {len(y)} pictures in each of the rows {', '.join(rows)}."
     show(_sheet(rows, text), below, alt, profile=profile, name="figure_3")
+
+
+def reconstruction_name(task: str) -> str:
+    """What the figure of a task's reconstructions is called: by the paper's number where it has one."""
+    return f"figure_{TASKS[task].reconstruction_figure or task}"
 
 
 def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
@@ -183,22 +191,24 @@ def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> No
     show(_sheet(rows, text), text, f"{text}: {count} generated images in each of the rows {', '.join(rows)}.")
 
 
-def walk_start(data: Dataset, towards: dict[str, int]) -> int:
-    """Position of the first test image whose labels are all at the other value than the walk goes to."""
+def walk_starts(data: Dataset, towards: dict[str, int]) -> list[int]:
+    """Positions of the test images whose labels are all at the other value than the walk goes to; of own images, where none is, of all."""
     y = data.test.labels
-    fits = torch.stack([y[:, data.labels.index(label)] != value for label, value in towards.items()]).all(0)
+    fits = torch.stack([y[:, data.labels.index(label)] == 1 - value for label, value in towards.items()]).all(0)
+    if data.source == "own" and not fits.any():
+        fits[:] = True
     if not fits.any():
         raise ValueError(
             f"no test image of {data.task.title} has the labels from which this walk starts ({', '.join(towards)}); use more images"
         )
-    return int(torch.nonzero(fits)[0])
+    return torch.nonzero(fits).flatten().tolist()
 
 
-def walk_rows(models: dict[str, core.MCCVAE]) -> dict[str, tuple[core.MCCVAE, int | None]]:
-    """The rows of a walk figure: each model, an MCCVAE once for each latent of a block and once for all together."""
+def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str, tuple[core.MCCVAE, int | None]]:
+    """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have, and once for all together."""
     rows = {}
     for title, model in models.items():
-        k = max(model.config.characteristics)
+        k = min(model.config.characteristics[label] for label in moved)
         if k == 1:
             rows[title] = (model, None)
         else:
@@ -208,12 +218,12 @@ def walk_rows(models: dict[str, core.MCCVAE]) -> dict[str, tuple[core.MCCVAE, in
 
 
 @torch.no_grad()
-def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7) -> None:
-    """The paper's Figures 9 to 12: a walk a row; under each picture every label's probability after encoding it again; a map of change."""
+def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7, *, save: bool = True) -> None:
+    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row; under each picture every label's probability after encoding it again; a map of change."""
     what, towards = data.task.walks[number]
-    start = walk_start(data, towards)
+    start = walk_starts(data, towards)[0]
     goal = {data.labels.index(label): value for label, value in towards.items()}
-    rows = walk_rows(models)
+    rows = walk_rows(models, goal)
     fig = plt.figure(figsize=(1.05 * (steps + 2) + 1.8, 1.55 * len(rows) + 0.9))
     grid = fig.add_gridspec(2 * len(rows), steps + 2, height_ratios=[3, 1] * len(rows))
     words, largest = [], 0.0
@@ -253,7 +263,7 @@ def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], prof
         f"the labels that are moved. Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
     )
     alt = f"{text}. Probability after encoding the walked picture again, first to last of {steps} steps. {'; '.join(words)}."
-    show(fig, below, alt, profile=profile, name=f"figure_{number}")
+    show(fig, below, alt, profile=profile, name=f"figure_{number}" if save else None)
 
 
 def _bar_names(labels):

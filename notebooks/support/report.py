@@ -12,7 +12,7 @@ from data import TASKS
 
 from . import ROOT, characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
 from .figures import STAND_IN
-from .runs import Run, commit
+from .runs import PAPER_TASKS, Run, commit
 from .settings import ModelSpec, Profile
 
 
@@ -37,6 +37,11 @@ def _counted(characteristics: list[int]) -> str:
     return f"{len(characteristics)} × {k.pop()}" if len(k) == 1 else " + ".join(map(str, characteristics))
 
 
+def _epochs(run: Run) -> str:
+    """Beside the paper's, where it has the task."""
+    return str(run.record["epochs"]) + (f" (paper {TASKS[run.record['task']].epochs})" if run.record["task"] in PAPER_TASKS else "")
+
+
 def settings_table(runs: list[Run]) -> pd.DataFrame:
     """What was trained: a row a task and model."""
     rows = {}
@@ -44,7 +49,7 @@ def settings_table(runs: list[Run]) -> pd.DataFrame:
         r = run.record
         row = rows.setdefault((r["task"], r["model"]), {
             "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": f"{_counted(r['characteristics'])}; {r['style_dim']} style",
-            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": f"{r['epochs']} (paper {TASKS[r['task']].epochs})", "seeds": [], "seconds": [],
+            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": _epochs(run), "seeds": [], "seconds": [],
         })  # fmt: skip
         row["seeds"].append(r["seed"])
         row["seconds"].append(r["seconds"])
@@ -214,17 +219,20 @@ class Report:
             table = self.read("table_3")
             self.table(table, "Table 3: train loss, nats per image", "table_3", show=tables.display_losses)
             self.table(tables.term_columns(table), f"Terms of the train loss, nats per image ({tables.seeds_note(table)})", "table_3")
-            for name in ("loss_terms", "figure_3", "figure_6", "figure_7", "figure_8"):
+            for name in (
+                "loss_terms",
+                *["figure_3"] * ("celeba" in set(table["task"])),
+                *map(figures.reconstruction_name, table["task"].unique()),
+            ):
                 self.figure(name)
 
     def intervention(self) -> None:
         """Figures 9 to 12 and the effects of their walks."""
         if self.has("intervention"):
-            for number in (9, 10, 11, 12):
+            table = self.read("interventions")
+            for number in table["figure"].unique():
                 self.figure(f"figure_{number}")
-            self.table(
-                tables.intervention_columns(self.read("interventions")), "Effects of the walks, means over test images", "interventions"
-            )
+            self.table(tables.intervention_columns(table), "Effects of the walks, means over test images", "interventions")
 
     def objective(self) -> None:
         """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's likelihoods."""

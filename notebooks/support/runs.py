@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 
 import mccvae_core as core
-from data import TASKS, Dataset, load
+from data import TASKS, Dataset, load, own
 from data.common import hold
 
-from . import ROOT
+from . import IMAGES, OUTPUTS, ROOT
 from .settings import ModelSpec, Profile, SettingsError, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
@@ -78,7 +78,13 @@ def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
 def load_data(profile: Profile, task: str) -> Dataset:
     """The task's data as this profile uses them."""
     of_task = functools.partial(profile.value, task=TASKS[task])
-    return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0)
+    file = OUTPUTS / profile.profile / IMAGES if profile.source == "own" else None
+    return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file)
+
+
+def compared(profile: Profile) -> tuple[str, ...]:
+    """The tasks of the notebooks that compare models as the paper does: the paper's, or the user's own images."""
+    return (own.TASK.name,) if profile.source == "own" else PAPER_TASKS
 
 
 def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None) -> Run:
@@ -95,7 +101,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
         "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor, "seed": seed, "epochs": spec.epochs or epochs,
         "batch_size": profile.value("batch_size", data.task), "start_std": spec.start_std, "block_prior": spec.block_prior,
-        "by_turns": not data.train.labels.isnan().any().item(),
+        "by_turns": not data.train.labels.is_floating_point(),
         "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(task),
     }  # fmt: skip
     folder = run_folder(profile, task, spec.name, seed)

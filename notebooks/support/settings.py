@@ -7,12 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from data import SOURCES, TASKS, Dataset, Task
+from data import SOURCES, TASKS, Dataset, Task, own
 from mccvae_core import ModelConfig
 
-from . import ROOT
-
-PROFILES = ROOT / "notebooks" / "profiles"
+from . import OUTPUTS, OWN, PROFILES, profile_file
 
 
 class SettingsError(Exception):
@@ -21,10 +19,10 @@ class SettingsError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """One file of notebooks/profiles. Every value but the source: one for all tasks, or {task: value}; of epochs,
+    """One file of notebooks/profiles, or of own images. Every value but the source: one for all tasks, or {task: value}; of epochs,
     batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
-    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models. correlation: of a drawn
-    set's labels in training, None: none. experiments: the notebooks that compare the runs; allocation: the tasks on which
+    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models, and a list is not meant for
+    own images. correlation: of a drawn set's labels in training, None: none. experiments: the notebooks that compare the runs; allocation: the tasks on which
     that experiment trains its models."""
 
     profile: str
@@ -43,7 +41,7 @@ class Profile:
         """Where this profile's runs, tables, figures and report go; with other data or batches than its file says, a folder beside it."""
         file = read_profile(self.profile)
         by_hand = any(getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images", "correlation"))
-        return ROOT / "outputs" / (f"{self.profile}-by-hand" if by_hand else self.profile)
+        return OUTPUTS / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
         """seeds, epochs, batch_size, images or correlation of a task."""
@@ -53,9 +51,10 @@ class Profile:
 
     def runs(self, task: Task) -> list[tuple[str, int]]:
         """(model, seed) of every run of a task, in the profile's order."""
-        models = self.models.get(task.name, []) if isinstance(self.models, dict) else self.models
+        listed = [] if task.name == own.TASK.name else self.models
+        models = self.models.get(task.name, []) if isinstance(self.models, dict) else listed
         seeds = models if isinstance(models, dict) else dict.fromkeys(models)
-        return [(model, seed) for model, own in seeds.items() for seed in (self.value("seeds", task) if own is None else own)]
+        return [(model, seed) for model, mine in seeds.items() for seed in (self.value("seeds", task) if mine is None else mine)]
 
 
 EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
@@ -64,9 +63,11 @@ KEYS = tuple(field.name for field in dataclasses.fields(Profile))
 
 def read_profile(name: str, **changes) -> Profile:
     """A profile by name, with some of its values changed. Raises SettingsError where a value can't be."""
-    path = PROFILES / f"{name}.yaml"
+    path = profile_file(name, PROFILES)
     if not re.fullmatch(r"\w+", name) or not path.exists():
-        raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(sorted(p.stem for p in PROFILES.glob('*.yaml')))}")
+        there = sorted([*(p.stem for p in PROFILES.glob("*.yaml")), *(p.parent.name for p in OUTPUTS.glob(f"{OWN}*/profile.yaml"))])
+        make = f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
+        raise SettingsError(f"there is no profile {name!r}{make}; there are: {', '.join(there)}")
     try:
         values = yaml.safe_load(path.read_text()) | changes
     except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
@@ -108,6 +109,9 @@ def read_profile(name: str, **changes) -> Profile:
         )
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
+    mine = isinstance(values["models"], dict) and own.TASK.name in values["models"]
+    if mine != (values["source"] == "own"):
+        raise SettingsError(f"models names the task {own.TASK.name!r} if and only if the source is 'own', not {values['source']!r}")
     profile = Profile(**values)
     for task in TASKS.values():
         try:

@@ -3,7 +3,6 @@
 import html
 
 import pandas as pd
-import torch
 import torch.nn.functional as F
 import yaml
 from IPython.display import HTML, display
@@ -12,7 +11,7 @@ import mccvae_core as core
 from data import TASKS, Dataset
 
 from . import ROOT
-from .figures import STAND_IN, walk_rows
+from .figures import STAND_IN, walk_rows, walk_starts
 from .runs import PARTS, Run, RunError
 from .settings import ModelSpec, Profile
 
@@ -91,9 +90,8 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
     rows = []
     for number, (what, towards) in data.task.walks.items():
         goal = {data.labels.index(label): value for label, value in towards.items()}
-        fits = torch.stack([data.test.labels[:, label] != value for label, value in goal.items()]).all(0)
-        images = data.test.take(torch.nonzero(fits).flatten()).some(count).images
-        for name, (model, within) in walk_rows(models).items():
+        images = data.test.take(walk_starts(data, towards)).some(count).images
+        for name, (model, within) in walk_rows(models, goal).items():
             effect = core.intervention_effects(model, core.posterior(model, images).loc, goal, within=within)
             title, _, which = name.partition("\n")
             about = {"task": data.task.name, "figure": number, "walk": what, "stand_in": data.stand_in, "model_title": title}

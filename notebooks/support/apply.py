@@ -1,0 +1,135 @@
+"""What a trained model says of images: each label's probability, and the mean and spread of its latents.
+
+`python -m support.apply table PROFILE`: of the images of a profile of own ones, outputs/PROFILE/characteristics.csv.
+`python -m support.apply new HERE RUN IMAGES [OUT]`: of new images, with the model of a run; HERE is where the command was given.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import mccvae_core as core
+from data import DataError, own
+
+from .runs import PARTS, Run, RunError, load_data, read_run, read_runs
+from .settings import SettingsError, read_profile
+
+OUT = "characteristics.csv"
+BATCH = 256
+
+
+class ApplyError(Exception):
+    """The model can't be applied; the message says why and what to do."""
+
+
+def characteristics(model: core.MCCVAE, labels: tuple[str, ...], images: torch.Tensor, given: torch.Tensor | None = None) -> pd.DataFrame:
+    """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty), `<label> probability` at the
+    mean of q(z|x), and of each latent of its block `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean` and `sd`."""
+    q = core.posterior(model, images, batch_size=BATCH)
+    probability = model.label_logits(model.split(q.loc)[0]).sigmoid().detach().cpu()
+    mean, sd = q.loc.cpu(), q.scale.cpu()
+    columns = {}
+    for i, label in enumerate(labels):
+        if given is not None:
+            columns[label] = pd.array(given[:, i].numpy(), dtype="Float64").astype("Int64")
+        columns[f"{label} probability"] = probability[:, i]
+        for j, latent in enumerate(core.block_of(model, i), 1):
+            columns |= {f"{label} latent {j} mean": mean[:, latent], f"{label} latent {j} sd": sd[:, latent]}
+    for j, latent in enumerate(range(model.config.characteristic_dim, model.config.latent_dim), 1):
+        columns |= {f"style {j} mean": mean[:, latent], f"style {j} sd": sd[:, latent]}
+    return pd.DataFrame({name: column.numpy() if isinstance(column, torch.Tensor) else column for name, column in columns.items()})
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Six digits of every number; whole, or not at all."""
+    core.write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def write_own(name: str) -> None:
+    """characteristics.csv of a profile of own images, by its first model and seed, in the order of their names."""
+    profile = read_profile(name)
+    data, run, frames = load_data(profile, own.TASK.name), read_runs(profile)[0], []
+    model = run.model()
+    for part in PARTS:
+        split = getattr(data, part)
+        frames.append(characteristics(model, data.labels, split.images, split.labels))
+        frames[-1].insert(0, "file", split.names)
+        frames[-1].insert(1, "part", part)
+    write(profile.folder / OUT, pd.concat(frames).sort_values("file"))
+
+
+def find_run(folder: Path) -> Run:
+    """The run of a folder, or the only one below it. Raises ApplyError, RunError."""
+    if not folder.is_dir():
+        raise ApplyError(f"{folder} is not a folder; name that of a run, or outputs/own_<name>")
+    found = [folder] if (folder / "run.json").is_file() else sorted(path.parent for path in folder.glob("**/seed*/run.json"))
+    if len(found) != 1:
+        there = "".join(f"\n  {path}" for path in found)
+        raise ApplyError(f"{folder} holds {len(found) or 'no'} finished runs{'; name one of them:' if found else ''}{there}")
+    run = read_run(found[0])
+    if run.spec.kind != "MCCVAE":
+        raise ApplyError(f"{found[0]} is a {run.spec.title}, which has no latents of labels; name the run of a CCVAE or MCCVAE")
+    return run
+
+
+def apply(run: Run, folder: Path, names: list[str], out: Path) -> list[str]:
+    """Write `out` for the files of a folder; remarks for the user. Raises ApplyError where none of them is an image."""
+    model, labels = run.model(), tuple(run.record["data"]["labels"])
+    channels, side, _ = model.config.image_shape
+    frames, good, bad, pictures, other = [], [], [], [], 0
+
+    def flush():
+        if pictures:
+            frames.append(characteristics(model, labels, own.to_tensor(np.stack(pictures), channels)))
+            pictures.clear()
+
+    for name, picture in zip(names, own.read_pictures([folder / name for name in names], side), strict=True):
+        if isinstance(picture, DataError):
+            bad.append(f"{name} {picture}")
+            continue
+        good.append(name)
+        pictures.append(picture)
+        other += own.is_grey(picture) == (channels == 3)
+        if len(pictures) == BATCH:
+            flush()
+    flush()
+    remarks = (
+        [f"{len(bad):,} files were left out:", *(f"  {line}" for line in bad[:20]), *(["  ..."] if len(bad) > 20 else [])] if bad else []
+    )
+    if not good:
+        raise ApplyError("\n".join([f"there is no image in {folder}", *remarks]))
+    table = pd.concat(frames, ignore_index=True)
+    table.insert(0, "file", good)
+    write(out, table)
+    if other:
+        remarks.append(f"{other:,} {'colour' if channels == 1 else 'grey'} pictures were read as {'grey' if channels == 1 else 'colour'} ones, as the model takes.")  # fmt: skip
+    return [*remarks, f"{len(good):,} images, {len(labels)} labels ({', '.join(labels)}): {out}"]
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[0] == "table":
+        return write_own(arguments[1])
+    here, run, images, *out = arguments[1:]
+    if len(out) > 1:
+        raise ApplyError(f"too many words: {' '.join(out[1:])}")
+    out, images = Path(here) / (out[0] if out else OUT), Path(here) / images
+    if out.exists() or not out.parent.is_dir():
+        why = "is there already; move it, or name another file" if out.exists() else "lies in a folder that is not there; make it first"
+        raise ApplyError(f"{out} {why} (./run_all.sh apply RUN IMAGES OUT.csv)")
+    if not images.exists():
+        raise ApplyError(f"{images} is not there; name a folder of images, or one image")
+    folder, names = (images, own.files_below(images)) if images.is_dir() else (images.parent, [images.name])
+    print(*apply(find_run(Path(here) / run), folder, names, out), sep="\n")
+    return None
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ApplyError, RunError, SettingsError, DataError, core.CheckpointError, OSError, ValueError) as error:
+        sys.exit(f"run_all.sh: apply: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
