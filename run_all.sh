@@ -131,7 +131,7 @@ case "$command" in
     ;;
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   *)
-    [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
+    [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml || $command =~ ^own_[a-z0-9_]+$ && -f outputs/$command/profile.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
     run_profile "$command" "$@"
     ;;
 esac

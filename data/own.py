@@ -229,9 +229,9 @@ def _label_names(header: list[str], problems: list[str]) -> list[str]:
             problems.append(f"row 1, column {number}: {name!r} is a value; the first row must hold the columns' names")
         elif name in header[1 : number - 1]:
             problems.append(f"row 1, column {number}: a second column {name}")
-        elif re.fullmatch(RESERVED, name) or re.search(r"[$\n\r]", name) or len(name) > 60:
+        elif re.fullmatch(RESERVED, name) or re.search(r"[$<>\n\r]", name) or len(name) > 60:
             problems.append(
-                f"row 1, column {number}: a label can't be called {name[:60]!r}; give it another name, of 60 characters or fewer, without $"
+                f"row 1, column {number}: a label can't be called {name[:60]!r}; give it another name, of 60 characters or fewer, without $, < and >"
             )
     return [name or str(number) for number, name in enumerate(header[1:], 2)]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from support import ROOT, apply, cluster, runs, settings
+from support import ROOT, apply, cluster, runs, settings, tables
 from support import own as command
 from support.settings import SettingsError
 
@@ -331,6 +331,20 @@ def test_characteristics_are_the_posteriors_and_the_classifiers():
     assert np.allclose(found[["a probability", "b probability"]], p)
     assert found["a"].isna().tolist() == [False, False, True, False, False] and found["b"].tolist()[0] == 1
     assert list(found.columns)[:7] == ["a", "a probability", "a latent 1 mean", "a latent 1 sd", "a latent 2 mean", "a latent 2 sd", "b"]
+
+
+def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics_are_whole(folder, outputs):
+    command.main(["/", str(folder), str(table(folder, rows())), "epochs=1", "models=mccvae,ccvae", "style_dim=3"])
+    profile = settings.read_profile("own_images")
+    trained = [runs.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
+    assert [run.record["style_dim"] for run in trained] == [3, 3] and trained[0].record["by_turns"] is False
+    assert "unlabelled_loss" not in trained[0].history and np.isfinite(trained[0].history["labelled_loss"]).all()
+    accuracy, losses = tables.accuracy_table(trained, "test"), tables.loss_table(trained)
+    assert accuracy["accuracy"].between(0, 1).all() and accuracy["paper"].isna().all() and np.isfinite(losses["bound"]).all()
+    apply.write_own("own_images")
+    found = pd.read_csv(outputs / "own_images" / "characteristics.csv", dtype={"a": str})
+    assert len(found) == 60 and found["b"].isna().sum() == 20 and "a latent 2 mean" in found and "style 3 sd" in found
+    assert [column for column in found if found[column].isna().any()] == ["b"] and set(found["a"]) == {"0", "1"}
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
