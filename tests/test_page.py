@@ -128,5 +128,17 @@ def test_the_pages_script_holds_nothing_that_jinja_reads():
     assert not any(bracket in text for bracket in ("{{", "{%", "{#")) and "</script" not in text
 
 
+def test_a_section_with_nothing_to_show_is_not_on_the_page(tmp_path, monkeypatch):
+    gone = displayed(monkeypatch, report, lambda: report.absent("The profile x has no experiment y."))
+    here = [nbformat.v4.new_output("stream", text="a result")]
+    cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("settings()")]
+    for title, outputs in (("## Kept", here), ("## Left out", gone), ("## Kept too", here)):
+        cells += [nbformat.v4.new_markdown_cell(title), nbformat.v4.new_code_cell("show()", outputs=outputs)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
+    text = (tmp_path / "page.html").read_text()
+    assert "Left out" not in text and "no experiment" not in text and text.count("Kept too") == 2 and text.count("a result") == 2
+
+
 def test_a_report_counts_its_sources_from_one():
     assert report.Sources([]).numbers == {} and report.Sources([]).note("MNIST", "CCVAE") == ""

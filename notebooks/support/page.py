@@ -4,12 +4,29 @@ import sys
 from pathlib import Path
 
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import Preprocessor
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
 
+class Absent(Preprocessor):
+    """Leaves out a cell that has nothing but `report.absent` to show, and the text before it, its section's heading."""
+
+    def preprocess(self, nb, resources):
+        kept = []
+        for cell in nb.cells:
+            outputs = cell.get("outputs", [])
+            if outputs and all(output.get("metadata", {}).get("absent") for output in outputs):
+                kept.pop()
+            else:
+                kept.append(cell)
+        nb.cells = kept
+        return nb, resources
+
+
 def main(notebook: Path, page: Path) -> int:
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
+    exporter.register_preprocessor(Absent, enabled=True)
     html, _ = exporter.from_filename(str(notebook))
     try:
         page.write_text(html, encoding="utf-8")

@@ -126,8 +126,18 @@ class Sources:
         return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
+def absent(why: str) -> None:
+    """In place of a section that there is nothing for; `page.Absent` leaves such sections out of the page."""
+    display({"text/markdown": f"*{why}*", "text/plain": why}, raw=True, metadata={"absent": True})
+
+
 def _link(target: str, text: str) -> str:
     return f'<a href="{html.escape(target)}">{html.escape(text)}</a>'
+
+
+ABOUT_VERDICTS = """Each claim was given a test and a margin before the runs (`support/claims.py`); differences are paired over seeds, with 95 % intervals.
+*Open*: the interval does not decide; with one seed there is none. *Not tried*: this profile has not trained what the test needs.
+[What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +175,9 @@ class Report:
         figures.display_saved(self.profile, name)
 
     def has(self, experiment: str) -> bool:
-        """Whether the profile has the experiment; where not, the report says so."""
+        """Whether the profile has the experiment; where not, the notebook says so, and the page leaves the section out."""
         if experiment not in self.profile.experiments:
-            display(Markdown(f"*The profile {self.profile.profile} has no experiment {experiment}.*"))
+            absent(f"The profile {self.profile.profile} has no experiment {experiment}.")
         return experiment in self.profile.experiments
 
     # --- the first screen ---
@@ -182,16 +192,20 @@ class Report:
             if model is None:
                 record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
                 n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
-                trained = f"{len({run.record['model'] for run in mine})} models, {seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
+                models = len({run.record["model"] for run in mine})
+                trained = f"{models} model{'s' * (models > 1)}, {seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
                 parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
         display(Markdown(f"**On which data.** {tables._list(parts)}."))
+        if self.profile.source == "own":
+            display(Markdown("What the first model says of each image, and its latents: [characteristics.csv](characteristics.csv)."))
 
     def claims(self) -> None:
         """The paper's claims and their verdicts."""
         if len(self.verdicts):
             self.table(claims.verdict_columns(self.verdicts), "The paper's claims", "claims")
+            display(Markdown(ABOUT_VERDICTS))
         else:
-            display(Markdown("*None of the paper's claims can be tried on these data and models.*"))
+            absent("None of the paper's claims can be tried on these data and models.")
 
     def findings(self) -> None:
         """The last sentence of each experiment's notebook."""
@@ -284,6 +298,8 @@ class Report:
             marks = ["".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − "))) for task, measured in pairs]
             shown["measured"] = [tables.Markup(html.escape(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)]
             self.table(shown, "Evidence", "claims", note=None)
+        else:
+            absent("There are no verdicts.")
 
     # --- methods and provenance ---
 
