@@ -326,7 +326,7 @@ def test_the_report_opens_without_a_network_and_axe_finds_no_violation(smoke, op
     assert report.stat().st_size <= 15e6
     tab = open_page(report, viewport={"width": width, "height": 900})
     explorers = tab.locator("section.explorer")
-    assert explorers.count() == len(TASKS)
+    assert explorers.count() == len(MODULES)
     explorers.last.scroll_into_view_if_needed()
     explorers.last.locator("canvas").first.wait_for()
     results = Axe().run(tab)
