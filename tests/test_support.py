@@ -409,6 +409,8 @@ def test_text_that_reaches_the_report_is_escaped(capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "display", lambda value: shown.append(value.data))
         tables.display_table(table, "<i>caption</i>", stand_in=True)
+        tables.display_table(table[:0], "<i>Empty</i>", stand_in=False)
+    assert "<table" not in shown[1] and "&lt;i&gt;Empty" in shown[1] and "no run" in shown[1]
     assert "<script>" not in shown[0] and "<b>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
 
 

@@ -448,10 +448,13 @@ def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool
     """A table with its caption; over a stand-in's results the words say so.
 
     note(task title, model title) -> markup behind a number: where it came from. It gets None for what a cell's row and column don't name.
-    csv: the file of the table's full numbers, as seen from the page."""
+    csv: the file of the table's full numbers, as seen from the page. Of a table without rows it says that there are none."""
     caption = html.escape(f"{text} ({STAND_IN})" if stand_in else text)
     if csv:
         caption += f' <a class="csv" href="{html.escape(csv)}">{html.escape(csv.rpartition("/")[2])}</a>'
+    if not len(table):
+        display(HTML(f"<p><em>{caption}: no run of this profile is of that kind.</em></p>"))
+        return
     shown = table.map(_cell)
     if note is not None:
         shown = _with_notes(table, shown, note)
