@@ -442,6 +442,16 @@ def test_the_readme_holds_the_deviations_that_the_report_shows():
     assert "one linear layer" in report.readme_section("Deviations from the paper")
 
 
+def test_a_model_has_the_same_colour_in_every_figure():
+    some, all_ = figures.colours(["MCCVAE", "CCVAE, rb300"]), figures.colours(["VAE", "CCVAE", "MCCVAE", "CCVAE, rb300"])
+    assert some == all_ and len({some[title] for title in ("CCVAE", "MCCVAE", "VAE", "CCVAE, rb300")}) == 4
+
+
+def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
+    assert tables._number(-0.0004, 3) == "0.000" and tables._number(-0.0006, 3) == "−0.001" and tables._number(math.nan, 1) == "–"
+    assert tables._interval(-1.0, 2.0, 1) == "−1.0 to 2.0" and tables._interval(math.nan, math.nan, 1) == "–"
+
+
 def test_a_figure_is_saved_with_caption_and_alt_text(profile):
     fig = figures._sheet({"row": torch.zeros(2, 1, 60, 60)}, "title")
     figures.show(fig, "A caption", "What is to be seen", profile=profile, name="x")

@@ -16,7 +16,7 @@ from . import runs
 from .figures import _picture, caption, show
 from .runs import Run
 from .settings import ModelSpec, Profile
-from .tables import _columns, _list, _number, _pm
+from .tables import _columns, _interval, _list, _number, _pm
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
@@ -330,7 +330,7 @@ def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
     digits = [1 if value in NATS else 3 for value in table["value"]]
     shown = table.assign(
         value=[SCORES[value][0] for value in table["value"]],
-        interval=[f"{_number(r.low, d)} to {_number(r.high, d)}" for r, d in zip(table.itertuples(), digits, strict=True)],
+        interval=[_interval(r.low, r.high, d) for r, d in zip(table.itertuples(), digits, strict=True)],
         **{name: [_number(v, d) for v, d in zip(table[name], digits, strict=True)] for name in ("first_mean", "second_mean", "difference")},
     )
     names = {

@@ -193,7 +193,7 @@ def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
             "score": [score.lstrip("-").replace("_", " ") for score in table["score"]],
             "measured": table["measured"],
             "in the claim's direction": number("value"),
-            "95 % interval": [f"{a} to {b}" for a, b in zip(number("low"), number("high"), strict=True)],
+            "95 % interval": [tables._interval(r.low, r.high, d) for r, d in zip(table.itertuples(), digits, strict=True)],
             "margin": number("margin"),
             "seeds": table["n"],
             "verdict": table["verdict"],

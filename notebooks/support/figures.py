@@ -96,6 +96,14 @@ def examples(data: Dataset, count: int = 8) -> list[int]:
     return sorted(range(len(classes)), key=lambda i: (int(turn[i]), int(classes[i])))[:count]
 
 
+def colours(titles: Iterable[str]) -> dict[str, str]:
+    """Model's title -> its colour, the same in every figure: the paper's models have the cycle's first, others follow in their order."""
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    first = ["CCVAE", "CCVAE more style", "MCCVAE", "VAE", "conditional VAE"]
+    there = dict.fromkeys([*first, *titles])
+    return {title: cycle[i % len(cycle)] for i, title in enumerate(there)}
+
+
 def data_sheet(data: Dataset, profile: Profile) -> None:
     """Meet the data: test images and how often each label is 1."""
     index = examples(data, 10)
@@ -282,10 +290,11 @@ def _probability_bars(ax, values, labels, moved, last_row):
 def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
     """Test accuracy of every run beside the majority's, a panel a task; seeds are points."""
     tasks = list(frame["task"].unique())
+    palette = colours(frame["model_title"])
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 2.8), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = frame[(frame["task"] == task) & (frame["part"] == "test")]
-        sns.stripplot(part, x="accuracy", y="model_title", hue="model_title", ax=ax, size=7, jitter=False, legend=False)
+        sns.stripplot(part, x="accuracy", y="model_title", hue="model_title", palette=palette, ax=ax, size=7, jitter=False, legend=False)
         ax.axvline(part["majority_accuracy"].mean(), color="0.3", linestyle="--", linewidth=1)
         low = min(part["accuracy"].min(), part["majority_accuracy"].min())
         ax.set(title=part["task_title"].iloc[0], xlabel="test accuracy per label", ylabel="", xlim=(max(0, low - 0.05), 1.005))
@@ -304,12 +313,13 @@ def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> 
     names = {"kl_style": "KL style", "characteristics": "terms of z_c", "log_qyz": "log q(y|z_c)", "weighting": "weighting"}
     minus = {"log_qyx": "−log q(y|x)", "log_py": "−log p(y)"}
     tasks = list(table["task"].unique())
+    palette = colours(table["model_title"])
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task"] == task]
         part = part.assign(**{title: -part[term] for term, title in minus.items()}).rename(columns=names)
         long = part.melt(["model_title"], [*names.values(), *minus.values()], var_name="term", value_name="nats")
-        sns.barplot(long, x="nats", y="term", hue="model_title", ax=ax)
+        sns.barplot(long, x="nats", y="term", hue="model_title", palette=palette, ax=ax)
         ax.set(title=part["task_title"].iloc[0], xlabel="nats per image", ylabel="")
         ax.legend(title=None, fontsize=7)
     text = "The training loss's terms beside reconstruction" + (f" ({STAND_IN})" if stand_in else "")
@@ -349,10 +359,13 @@ def terms_over_training(runs: list[Run], profile: Profile, stand_in: bool) -> No
     ]
     frame = pd.concat(frames).rename(columns={f"labelled_{term}": title for term, title in terms.items()})
     tasks = list(frame["task"].unique())
+    palette = colours(frame["model"])
     fig, axes = plt.subplots(len(terms), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(terms)), squeeze=False, sharex="col")
     for column, task in zip(axes.T, tasks, strict=True):
         for ax, title in zip(column, terms.values(), strict=True):
-            sns.lineplot(frame[frame["task"] == task], x="epoch", y=title, hue="model", errorbar=None, ax=ax, legend=title == "loss")
+            sns.lineplot(
+                frame[frame["task"] == task], x="epoch", y=title, hue="model", palette=palette, errorbar=None, ax=ax, legend=title == "loss"
+            )
             ax.set(ylabel=f"{title}, nats")
         column[0].set_title(TASKS[task].title)
         column[0].legend(title=None, fontsize=6)
@@ -370,6 +383,7 @@ def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> Non
     """Shares of the encoder's gradient over training: a row a share, a column a task, mean over seeds."""
     shares = {"share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels"}
     tasks = list(table["task_title"].unique())
+    palette = colours(table["model_title"])
     fig, axes = plt.subplots(
         len(shares), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(shares)), squeeze=False, sharex="col", sharey=True
     )
@@ -377,7 +391,15 @@ def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> Non
         for ax, (share, title) in zip(column, shares.items(), strict=True):
             part = table[table["task_title"] == task]
             sns.lineplot(
-                part, x="epoch", y=share, hue="model_title", marker="o", errorbar=None, ax=ax, legend=share == "share_reconstruction"
+                part,
+                x="epoch",
+                y=share,
+                hue="model_title",
+                palette=palette,
+                marker="o",
+                errorbar=None,
+                ax=ax,
+                legend=share == "share_reconstruction",
             )
             ax.set(ylabel=f"share of {title}", ylim=(0, 1))
             ax.set_xscale("log", base=2)
@@ -399,11 +421,12 @@ def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> Non
 def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
     """Test accuracy against the unbiased test loss, a point a run, a panel a task."""
     tasks = list(table["task_title"].unique())
+    palette = colours(table["model_title"])
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task_title"] == task]
         named = part.assign(model=part["model_title"])
-        sns.scatterplot(named, x="test_bound", y="test_accuracy", hue="model", style="estimator", s=60, ax=ax)
+        sns.scatterplot(named, x="test_bound", y="test_accuracy", hue="model", palette=palette, style="estimator", s=60, ax=ax)
         mean = part.groupby("model_title", sort=False)[["test_bound", "test_accuracy"]].mean()
         ax.plot(mean["test_bound"], mean["test_accuracy"], "+", color="0.2", markersize=9)
         ax.set(title=task, xlabel="test loss by rao-blackwell, nats per image", ylabel="test accuracy per label")

@@ -265,7 +265,12 @@ def read_table(profile: Profile, name: str) -> pd.DataFrame:
 
 
 def _number(value, digits: int) -> str:
-    return "–" if pd.isna(value) else f"{value:,.{digits}f}".replace("-", "−")
+    """Without a sign where it rounds to zero."""
+    return "–" if pd.isna(value) else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
+def _interval(low, high, digits: int) -> str:
+    return "–" if pd.isna(low) or pd.isna(high) else f"{_number(low, digits)} to {_number(high, digits)}"
 
 
 def _pm(mean, sd, digits) -> str:
