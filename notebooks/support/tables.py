@@ -464,7 +464,7 @@ def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool
     if note is not None:
         shown = _with_notes(table, shown, note)
     shown = shown.rename(columns=html.escape, index=lambda name: html.escape(str(name)))
-    markup = shown.to_html(index=index, border=0, justify="left", escape=False)
+    markup = shown.to_html(index=index, border=0, justify="left", escape=False).replace(' halign="left"', "")  # no attribute of HTML's
     display(HTML(markup.replace("<thead>", f"<caption>{caption}</caption><thead>", 1)))
 
 
