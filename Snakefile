@@ -1,14 +1,16 @@
 # The graph: which notebook makes which file from which, and what a cluster is asked for. Nothing computes here. Run it by ./run_all.sh [profile].
 import functools
 import sys
+from pathlib import Path
 
 import yaml
 
 sys.path.insert(0, "notebooks")
-from support import IMAGES, cluster, profile_file
+from support import IMAGES, cluster, profile_file, runs_below
 
 PROFILE = config.get("profile", "demo")
 OUT = f"outputs/{PROFILE}"
+RUNS_BELOW = runs_below(Path(OUT)).as_posix()
 with open(profile_file(PROFILE)) as file:
     SETTINGS = yaml.safe_load(file)
 
@@ -25,7 +27,7 @@ def runs_of(task):
     """The folders of a task's runs: every model with the profile's seeds, or with its own."""
     models = of_task("models", task) or []
     own = models if isinstance(models, dict) else {}
-    return [f"{OUT}/{task}/{model}/seed{seed}" for model in models for seed in own.get(model) or of_task("seeds", task)]
+    return [f"{RUNS_BELOW}/{task}/{model}/seed{seed}" for model in models for seed in own.get(model) or of_task("seeds", task)]
 
 
 RUNS = [run for task in TASKS for run in runs_of(task)]
@@ -70,7 +72,7 @@ rule data:
         METHOD,
         images=[f"{OUT}/{IMAGES}"] if OWN else [],
     output:
-        f"{OUT}/{{task}}/data.json",
+        f"{RUNS_BELOW}/{{task}}/data.json",
     benchmark:
         f"{OUT}/benchmarks/data-{{task}}.tsv"
     shell:
@@ -81,11 +83,11 @@ rule train:
     input:
         METHOD,
         TRAINING,
-        f"{OUT}/{{task}}/data.json",
+        f"{RUNS_BELOW}/{{task}}/data.json",
         notebook="notebooks/{task}.ipynb",
     output:
-        notebook=f"{OUT}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
-        records=[f"{OUT}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
+        notebook=f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
+        records=[f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
     params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
         settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images", "correlation")},
     group:  # the seeds of a model: on a cluster several make a job (graph.py says how many)

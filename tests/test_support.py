@@ -1,5 +1,6 @@
 """Settings, run folders, tables and findings, without a notebook."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -12,6 +13,7 @@ from support import ROOT, figures, report, runs, settings, tables
 from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
 
 import data
+import mccvae_core as core
 
 # --- settings ---------------------------------------------------------------------------------------------------
 
@@ -475,6 +477,23 @@ def test_weights_of_another_run_are_not_taken_for_this_ones(tmp_path, monkeypatc
     capsys.readouterr()
     again = runs.train(profile, "stick_figures", "mccvae", 0)
     assert "trained again" in capsys.readouterr().out and (again.folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_published_run_without_weights_takes_those_in_half_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / "published"))
+    profile = settings.read_profile("smoke", images=70, epochs=1)
+    run = runs.train(profile, "stick_figures", "mccvae-e1", 0)
+    assert run.folder == tmp_path / "published" / "runs" / "stick_figures" / "mccvae-e1" / "seed0"
+    whole, half = run.model(), runs.published_weights(run.folder)
+    assert half == tmp_path / "published" / "weights" / "stick_figures-mccvae-e1-seed0.safetensors"
+    (run.folder / "model.safetensors").unlink()
+    with pytest.raises(runs.RunError, match="is missing"):
+        run.model()
+    core.save_model(half, copy.deepcopy(whole).half())
+    z = torch.randn(5, whole.config.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = (run.model().decode(z) - whole.decode(z)).abs().max().item()
+    assert 0 < difference < 0.5 / 255 and run.model().classifier_weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "/../../x", 2**63])

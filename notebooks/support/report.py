@@ -111,8 +111,8 @@ class Sources:
         items = []
         for number, ((title, model), mine) in enumerate(self.groups.items(), start=1):
             if model is None:
-                what, task = f"{title}, data", mine[0].record["task"]
-                links = [_link(f"{task}/data.json", "data.json")] if (profile.folder / task / "data.json").exists() else []
+                what, file = f"{title}, data", mine[0].folder.parents[1] / "data.json"
+                links = [_link(file.relative_to(profile.folder).as_posix(), "data.json")] if file.exists() else []
             else:
                 what = f"{title}, {mine[0].spec.title}"
                 links = [self._files(profile, run) for run in mine]

@@ -18,7 +18,7 @@ import mccvae_core as core
 from data import TASKS, Dataset, load, own
 from data.common import hold
 
-from . import IMAGES, OUTPUTS, ROOT
+from . import IMAGES, OUTPUTS, ROOT, runs_below
 from .settings import ModelSpec, Profile, SettingsError, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
@@ -60,8 +60,11 @@ class Run:
         return ModelSpec.parse(self.record["model"])
 
     def weights(self) -> Path:
-        """The file of the weights. Raises RunError where they are not this run's."""
-        path = self.folder / WEIGHTS
+        """The file of the weights; of a published run without them, that in half precision which is published. Raises RunError where they
+        are not this run's."""
+        path, half = self.folder / WEIGHTS, published_weights(self.folder)
+        if not path.exists() and half.exists():
+            return half
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(WEIGHTS):
             raise RunError(f"{path} is missing or not what was written, its checksum differs; delete {self.folder} and train the run again")
         return path
@@ -72,7 +75,13 @@ class Run:
 
 
 def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
-    return profile.folder / task / model / f"seed{seed}"
+    return runs_below(profile.folder) / task / model / f"seed{seed}"
+
+
+def published_weights(folder: Path) -> Path:
+    """Of a run's folder: where its weights in half precision are, if they are published."""
+    task, model, seed = folder.parts[-3:]
+    return folder.parents[3] / "weights" / f"{task}-{model}-{seed}.safetensors"
 
 
 def load_data(profile: Profile, task: str) -> Dataset:
