@@ -120,24 +120,23 @@ def section(content: dict) -> str:
 
 
 def chosen(trained: list[runs.Run]) -> list[runs.Run]:
-    """The run to explore of each task: its first model of base `mccvae`, at its lowest seed."""
-    first = {}
-    for run in trained:
-        if run.spec.base == "mccvae":
-            kept = first.setdefault(run.record["task"], run)
-            if kept.record["model"] == run.record["model"] and run.record["seed"] < kept.record["seed"]:
-                first[run.record["task"]] = run
-    return [first[task] for task in TASKS if task in first]
+    """The run to explore of each task: its first model of base `mccvae`, else its first with characteristics, at its lowest seed."""
+    runs_of = {task: [run for run in trained if run.record["task"] == task and run.spec.kind == "MCCVAE"] for task in TASKS}
+    shown = []
+    for mine in filter(None, runs_of.values()):
+        model = next((run for run in mine if run.spec.base == "mccvae"), mine[0]).record["model"]
+        shown.append(min((run for run in mine if run.record["model"] == model), key=lambda run: run.record["seed"]))
+    return shown
 
 
 def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
-    """The explorer of each task that has an MCCVAE; where none has, the report says so."""
+    """The explorer of each task that has a model with characteristics; where none has, the report says so."""
     shown = chosen(trained)
     for run in shown:
         title = f"{run.spec.title}, seed {run.record['seed']}"
         display(HTML(section(payload(runs.load_data(profile, run.record["task"]), run.model(), title))))
     if not shown:
-        display(Markdown(f"*The profile {profile.profile} has no MCCVAE to explore.*"))
+        display(Markdown(f"*The profile {profile.profile} has no CCVAE or MCCVAE to explore.*"))
 
 
 def _handles(data, model, z):
