@@ -82,6 +82,7 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-x0.5",
         "mccvae-rb300-k1.3.2-z10-r0.5-t20-pfull",
         "cvae-e2-x3-z4",
+        "mccvae-rb900-x3-y0.5",
     ):
         assert ModelSpec.parse(name).name == name
     for bad in (
@@ -97,6 +98,9 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-rb100.0",
         "ccvae-f.1",
         "ccvae-f0.0",
+        "ccvae-y0.0",
+        "ccvae-y1",
+        "vae-y0.5",
         "ccvae-s1",
         "ccvae-s2-e4",
         "ccvae-x1",
@@ -477,6 +481,12 @@ def test_weights_of_another_run_are_not_taken_for_this_ones(tmp_path, monkeypatc
     capsys.readouterr()
     again = runs.train(profile, "stick_figures", "mccvae", 0)
     assert "trained again" in capsys.readouterr().out and (again.folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_label_prior_of_the_models_name_takes_the_tasks_place():
+    chests = data.load("chest_xray", "embedded", images=100)
+    assert ModelSpec.parse("ccvae-y0.5").config(chests).label_prior == (0.5,) * 3
+    assert ModelSpec.parse("ccvae").config(chests).label_prior == pytest.approx(chests.label_prior)
 
 
 def test_a_published_run_without_weights_takes_those_in_half_precision(tmp_path, monkeypatch):
