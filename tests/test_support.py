@@ -100,7 +100,6 @@ def test_a_model_name_is_read_and_written_back():
         "ccvae-f0.0",
         "ccvae-y0.0",
         "ccvae-y1",
-        "vae-y0.5",
         "ccvae-s1",
         "ccvae-s2-e4",
         "ccvae-x1",
@@ -113,6 +112,7 @@ def test_a_model_name_is_read_and_written_back():
         ("mccvae-t5", "-t needs the estimator"),
         ("mccvae-k2-pfull", "-p needs"),
         ("vae-rb100", "has no latents of labels"),
+        ("cvae-y0.5", "has no latents of labels"),
     ):
         with pytest.raises(SettingsError, match=message):
             ModelSpec.parse(bad)
