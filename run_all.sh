@@ -106,6 +106,7 @@ run_profile() {
     echo "A dry run: nothing was made."
   elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
+    [[ $profile != own_* ]] || echo "What the model says of each image: $PWD/outputs/$profile/characteristics.csv. Of new images: ./run_all.sh apply $PWD/outputs/$profile IMAGES"
   else
     echo "No report was made: the options did not ask for one."
   fi

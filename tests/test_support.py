@@ -453,6 +453,13 @@ def test_the_readme_holds_the_deviations_that_the_report_shows():
     assert "one linear layer" in report.readme_section("Deviations from the paper")
 
 
+def test_labels_are_named_where_they_are_1_and_asked_where_they_are_not_known():
+    chests = data.load("chest_xray", "embedded", images=100)
+    assert figures.label_text(chests, torch.tensor([0.0, 1.0, math.nan])) == "bacteria, virus?"
+    assert figures.label_text(chests, torch.tensor([0.0, 0.0, 0.0])) == "none"
+    assert figures.label_text(chests, torch.tensor([1, 0, 1], dtype=torch.uint8)) == "normal, virus"
+
+
 def test_a_model_has_the_same_colour_in_every_figure():
     some, all_ = figures.colours(["MCCVAE", "CCVAE, rb300"]), figures.colours(["VAE", "CCVAE", "MCCVAE", "CCVAE, rb300"])
     assert some == all_ and len({some[title] for title in ("CCVAE", "MCCVAE", "VAE", "CCVAE, rb300")}) == 4

@@ -83,8 +83,10 @@ def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None 
 
 
 def label_text(data: Dataset, y: torch.Tensor) -> str:
-    """The names of the labels that are 1."""
-    return ", ".join(name for name, value in zip(data.labels, y.tolist(), strict=True) if value == 1) or "none"
+    """The names of the labels that are 1, and with a question mark those that are not known."""
+    marks = {0: None, 1: ""}
+    named = [(name, marks.get(value, "?")) for name, value in zip(data.labels, y.tolist(), strict=True)]
+    return ", ".join(name + mark for name, mark in named if mark is not None) or "none"
 
 
 def examples(data: Dataset, count: int = 8) -> list[int]:
