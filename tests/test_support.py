@@ -483,7 +483,7 @@ def test_weights_of_another_run_are_not_taken_for_this_ones(tmp_path, monkeypatc
     first, other = (runs.train(profile, "stick_figures", "mccvae", seed) for seed in (0, 1))
     weights = (first.folder / "model.safetensors").read_bytes()
     (first.folder / "model.safetensors").write_bytes((other.folder / "model.safetensors").read_bytes())
-    with pytest.raises(runs.RunError, match=r"model\.safetensors is missing or not what was written"):
+    with pytest.raises(runs.RunError, match=r"model\.safetensors is not what was written, its checksum differs"):
         first.model()
     capsys.readouterr()
     again = runs.train(profile, "stick_figures", "mccvae", 0)

@@ -65,8 +65,10 @@ class Run:
         path, half = self.folder / WEIGHTS, published_weights(self.folder)
         if not path.exists() and half.exists():
             return half
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(WEIGHTS):
-            raise RunError(f"{path} is missing or not what was written, its checksum differs; delete {self.folder} and train the run again")
+        if not path.is_file():
+            raise RunError(f"{path} is missing; train the run again to have its weights")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(WEIGHTS):
+            raise RunError(f"{path} is not what was written, its checksum differs; delete {self.folder} and train the run again")
         return path
 
     def model(self) -> core.VAE:
