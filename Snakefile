@@ -9,6 +9,7 @@ sys.path.insert(0, "notebooks")
 from support import IMAGES, cluster, profile_file, runs_below
 
 PROFILE = config.get("profile", "demo")
+FROM_RECORDS = config.get("from_records", False)  # the runs' tracked records are the start: nothing is trained, no weights are asked for
 OUT = f"outputs/{PROFILE}"
 RUNS_BELOW = runs_below(Path(OUT)).as_posix()
 with open(profile_file(PROFILE)) as file:
@@ -17,7 +18,7 @@ with open(profile_file(PROFILE)) as file:
 OWN = SETTINGS["source"] == "own"
 TASKS = ("own",) if OWN else ("celeba", "mnist", "chest_xray", "stick_figures")
 EXPERIMENTS = SETTINGS["experiments"]
-RECORDS = ("run.json", "metrics.json", "model.safetensors", "history.csv")
+RECORDS = ("run.json", "metrics.json", "history.csv") + (() if FROM_RECORDS else ("model.safetensors",))
 
 
 of_task = functools.partial(cluster.of_task, SETTINGS)
@@ -30,7 +31,8 @@ def runs_of(task):
     return [f"{RUNS_BELOW}/{task}/{model}/seed{seed}" for model in models for seed in own.get(model) or of_task("seeds", task)]
 
 
-RUNS = [run for task in TASKS for run in runs_of(task)]
+RUNS = [run for task in TASKS for run in runs_of(task) if not FROM_RECORDS or Path(run, "run.json").exists()]
+TRAININGS = [] if FROM_RECORDS else [f"{run}/train.ipynb" for run in RUNS]
 USED = [task for task in TASKS if runs_of(task)]
 ASKED = dict(  # of a cluster, for a notebook that reads every run
     mem_mb=lambda wildcards, attempt: cluster.asked_mb(SETTINGS, USED, attempt),
@@ -53,7 +55,7 @@ wildcard_constraints:
 rule report:
     input:
         f"{OUT}/report.html",
-        lambda wildcards: [*TRAINED, *EXPERIMENT_FILES, *[f"{run}/train.ipynb" for run in RUNS]],
+        lambda wildcards: [*TRAINED, *EXPERIMENT_FILES, *TRAININGS],
         expand(f"{OUT}/notebooks/{{name}}.{{kind}}", name=["report", *EXPERIMENTS], kind=("ipynb", "html")),
         [f"{OUT}/characteristics.csv"] if OWN else [],
 
@@ -66,43 +68,45 @@ localrules:  # short, or in need of a network: never jobs of a cluster
     own_characteristics,
 
 
-# Get and check a data set once, before anything trains on it.
-rule data:
-    input:
-        METHOD,
-        images=[f"{OUT}/{IMAGES}"] if OWN else [],
-    output:
-        f"{RUNS_BELOW}/{{task}}/data.json",
-    benchmark:
-        f"{OUT}/benchmarks/data-{{task}}.tsv"
-    shell:
-        f"python -m data {{wildcards.task}} {SETTINGS['source']} {{output}} {{input.images}}"
+if not FROM_RECORDS:
+
+    # Get and check a data set once, before anything trains on it.
+    rule data:
+        input:
+            METHOD,
+            images=[f"{OUT}/{IMAGES}"] if OWN else [],
+        output:
+            f"{RUNS_BELOW}/{{task}}/data.json",
+        benchmark:
+            f"{OUT}/benchmarks/data-{{task}}.tsv"
+        shell:
+            f"python -m data {{wildcards.task}} {SETTINGS['source']} {{output}} {{input.images}}"
 
 
-rule train:
-    input:
-        METHOD,
-        TRAINING,
-        f"{RUNS_BELOW}/{{task}}/data.json",
-        notebook="notebooks/{task}.ipynb",
-    output:
-        notebook=f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
-        records=[f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
-    params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
-        settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images", "correlation")},
-    group:  # the seeds of a model: on a cluster several make a job (graph.py says how many)
-        lambda wildcards: f"{wildcards.task}-{wildcards.model}"
-    resources:
-        mem_mb=lambda wildcards, attempt: cluster.asked_mb(SETTINGS, [wildcards.task], attempt),
-        runtime=lambda wildcards, attempt: cluster.asked_minutes(
-            cluster.training_minutes(SETTINGS, wildcards.task, wildcards.model), attempt
-        ),
-    threads: 1  # a run a core: two runs side by side finish sooner than one after the other on two cores (benchmarks/speed.py)
-    benchmark:
-        f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
-    shell:
-        f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
-        " && rm -f $(dirname {output.notebook})/checkpoint*"
+    rule train:
+        input:
+            METHOD,
+            TRAINING,
+            f"{RUNS_BELOW}/{{task}}/data.json",
+            notebook="notebooks/{task}.ipynb",
+        output:
+            notebook=f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/train.ipynb",
+            records=[f"{RUNS_BELOW}/{{task}}/{{model}}/seed{{seed}}/{name}" for name in RECORDS],
+        params:  # those of the profile's values on which a run depends: another seed or model makes no run stale
+            settings=lambda wildcards: {key: of_task(key, wildcards.task) for key in ("epochs", "batch_size", "images", "correlation")},
+        group:  # the seeds of a model: on a cluster several make a job (graph.py says how many)
+            lambda wildcards: f"{wildcards.task}-{wildcards.model}"
+        resources:
+            mem_mb=lambda wildcards, attempt: cluster.asked_mb(SETTINGS, [wildcards.task], attempt),
+            runtime=lambda wildcards, attempt: cluster.asked_minutes(
+                cluster.training_minutes(SETTINGS, wildcards.task, wildcards.model), attempt
+            ),
+        threads: 1  # a run a core: two runs side by side finish sooner than one after the other on two cores (benchmarks/speed.py)
+        benchmark:
+            f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
+        shell:
+            f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
+            " && rm -f $(dirname {output.notebook})/checkpoint*"
 
 
 # Of own images, what the first model says of each of them.
@@ -121,7 +125,7 @@ def experiment(name, tables, figures):
     return {
         "notebook": f"{OUT}/notebooks/{name}.ipynb",
         "tables": expand(f"{OUT}/tables/{{table}}", table=[*tables, f"finding_{name}.txt"]),
-        "figures": expand(f"{OUT}/figures/{{figure}}.{{kind}}", figure=figures, kind=("png", "json")),
+        "figures": [] if FROM_RECORDS else expand(f"{OUT}/figures/{{figure}}.{{kind}}", figure=figures, kind=("png", "json")),  # those are there, and drawn anew where the data are
     }
 
 
@@ -284,7 +288,7 @@ rule finish:
     input:
         f"{OUT}/notebooks/report.html",
         expand(f"{OUT}/notebooks/{{name}}.html", name=EXPERIMENTS),
-        [f"{run}/train.ipynb" for run in RUNS],
+        TRAININGS,
     output:
         f"{OUT}/report.html",
     shell:

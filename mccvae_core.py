@@ -1494,6 +1494,26 @@ def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, s
     return judge.eval()
 
 
+def save_judge(path: Path, judge: Judge) -> None:
+    """A judge in one safetensors file, from which `load_judge` rebuilds it."""
+    sizes = {"side": judge.place.shape[-1], "labels": judge.labels, "factors": len(judge.mean)}
+    _write_safetensors(path, judge.state_dict(), {"judge": sizes})
+
+
+def load_judge(path: Path) -> Judge:
+    """The judge that `save_judge` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
+    tensors, metadata = _read_safetensors(Path(path))
+    try:
+        sizes, channels = metadata["judge"], tensors["layers.0.weight"].shape[1] - 2
+        if tensors["head.bias"].shape != (sizes["labels"] + sizes["factors"],) or sizes["side"] not in (60, 64):
+            raise ValueError("its sizes are not those of its weights")
+        judge = Judge((channels, sizes["side"], sizes["side"]), sizes["labels"], sizes["factors"])
+        judge.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{path} holds no judge of this project ({error})") from None
+    return judge.to(memory_format=torch.channels_last).eval()
+
+
 def judge_scores(judge: Judge, images: Tensor, labels: Tensor, factors: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The judge's own test, on uint8 images: accuracy of each label (L,) and R^2 of each factor (F,)."""
     from sklearn.metrics import r2_score
@@ -1541,39 +1561,57 @@ def swap_scores(model: MCCVAE, z_a: Tensor, z_b: Tensor, label: int, judge: Judg
     return {"pairs": int(differ.sum()), "taken": taken.float().mean().item(), "kept": kept.float().mean().item()}
 
 
-def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0, subsets: int = 20) -> dict[str, float]:
+def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0) -> dict[str, float]:
     """Samples for the label vectors of held-out uint8 images, one each, held against those images.
 
-    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: kernel inception distance (Binkowski et al.
-    2018) in the judge's features, float64, mean and sd over `subsets` of half the images (torchmetrics). diversity: variance of
+    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: their `kernel_distance`. diversity: variance of
     the features among pictures of the same label vector, as a share of the real images'; below 1 the samples are too alike.
     """
-    from torchmetrics.image.kid import KernelInceptionDistance
-
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
-    drawn, real = generate(model, labels.float().to(device), generator=noise).cpu(), to_images(images)
+    drawn = generate(model, labels.float().to(device), generator=noise).cpu()
     p, _ = judge.read(drawn)
-    with torch.no_grad():
-        features = {name: torch.cat([judge.features(b) for b in x.split(512)]).double() for name, x in (("real", real), ("drawn", drawn))}
-    scale = features["real"].std()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few
-        torch.manual_seed(seed)
-        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
-        kid.inception.num_features = features["real"].shape[1]
-        for name, f in features.items():
-            kid.update(f / scale, real=name == "real")
-        mean, sd = kid.compute()
+    features = {"real": judge_features(judge, to_images(images)), "drawn": judge_features(judge, drawn)}
+    kid, kid_sd = kernel_distance(features["real"], features["drawn"], seed=seed)
     _, group = labels.unique(dim=0, return_inverse=True)
     within = {name: _variance_within(f, group) for name, f in features.items()}
     return {
         "n": len(images),
         "accuracy": ((p > 0.5) == labels.bool()).float().mean().item(),
-        "kid": mean.item(),
-        "kid_sd": sd.item(),
+        "kid": kid,
+        "kid_sd": kid_sd,
         "diversity": within["drawn"] / within["real"],
     }
+
+
+def reconstruction_distance(model: VAE, images: Tensor, labels: Tensor, judge: Judge) -> float:
+    """The `kernel_distance` of reconstructions (`reconstruct`) from the uint8 images that they are of; a little below 0 where they are the
+    same pictures, since that is an unbiased estimate for sets drawn apart."""
+    real, drawn = (judge_features(judge, x) for x in (to_images(images), reconstruct(model, images, labels)))
+    return kernel_distance(real, drawn)[0]
+
+
+@torch.no_grad()
+def judge_features(judge: Judge, images: Tensor, batch_size: int = 512) -> Tensor:
+    """`Judge.features` (N, 128), float64, of images (N, *image_shape) in [0, 1]."""
+    return torch.cat([judge.features(batch) for batch in images.split(batch_size)]).double()
+
+
+def kernel_distance(real: Tensor, drawn: Tensor, *, seed: int = 0, subsets: int = 20) -> tuple[float, float]:
+    """Kernel inception distance (Binkowski et al. 2018) of features (N, n), in units of the real ones' spread: mean and sd over
+    `subsets` of half the images (torchmetrics). 0 in expectation for two samples of the same distribution."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    scale = real.std()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few
+        torch.manual_seed(seed)
+        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
+        kid.inception.num_features = real.shape[1]
+        kid.update(real / scale, real=True)
+        kid.update(drawn / scale, real=False)
+        mean, sd = kid.compute()
+    return mean.item(), sd.item()
 
 
 def _variance_within(features: Tensor, group: Tensor) -> float:

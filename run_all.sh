@@ -16,6 +16,7 @@ usage() {
 ./run_all.sh own IMAGES LABELS [word=value ...] [-- snakemake options]   train on your own images, report, characteristics.csv
 ./run_all.sh apply RUN IMAGES [OUT.csv]         what a trained model says of new images
 ./run_all.sh draw FOLDER                        draw a folder of images to try the two on
+./run_all.sh report                             the published report anew, from the records and weights in outputs/published
 ./run_all.sh test [-- pytest options]           the tests
 ./run_all.sh lab                                JupyterLab on notebooks/
 TEXT
@@ -86,14 +87,15 @@ stand_in_note() { # the profile's source decides, not its name
 }
 
 run_profile() {
-  local profile="$1" started=$SECONDS
+  local graph="$1" profile="$1" started=$SECONDS
   shift
+  [ "$graph" = report ] && profile=published
   stand_in_note "$profile"
   set_up
   local report="outputs/$profile/report.html"
   local status=0 interrupted=""
   trap 'interrupted=1' INT TERM # Snakemake, which gets the signal too, stops its jobs first
-  python notebooks/support/graph.py "$profile" "$@" || status=$?
+  python notebooks/support/graph.py "$graph" "$@" || status=$?
   trap - INT TERM
   if [ "$status" != 0 ]; then
     [ "$status" = 3 ] && exit 1 # it has said why
@@ -131,6 +133,7 @@ case "$command" in
     set_up && exec python -m data.example "${here:+$here/}$1"
     ;;
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
+  report) run_profile report "$@" ;;
   *)
     [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml || $command =~ ^own_[a-z0-9_]+$ && -f outputs/$command/profile.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
     run_profile "$command" "$@"

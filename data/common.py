@@ -299,8 +299,8 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
     """The arrays of the cache file `name` and its sha256.
 
     It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
-    `build(data/cache)` gets the publisher's files and makes it. Raises DataError where that is not possible or the
-    file is broken.
+    `build(data/cache)` gets the publisher's files and makes it, but not where MCCVAE_DOWNLOAD is "never". Raises DataError where that
+    is not possible or the file is broken.
     """
     path = CACHE / name
     if named := os.environ.get("MCCVAE_DATA"):
@@ -310,6 +310,10 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
         if (folder / name).exists():
             path = folder / name
     if not path.exists():
+        if os.environ.get("MCCVAE_DOWNLOAD") == "never":
+            raise DataError(
+                f"{name} is not here, neither in the folder that MCCVAE_DATA names nor in data/cache, and nothing is downloaded"
+            )
         try:
             with hold(CACHE, wait=math.inf):  # another process may be making it
                 if not path.exists():

@@ -117,14 +117,12 @@ def test_blocks_effects_and_exchange_have_a_row_for_each_thing(figures, profile,
 
 
 def test_runs_are_scored_each_with_its_own_model_and_joined_in_their_order(profile, monkeypatch):
-    def scores(data, run, judge):
-        return {
-            "found": pd.DataFrame(
-                [{"model": run.spec.name, "mean": core.predict(run.model(), data.test.images).mean().item(), "judge": judge}]
-            )
-        }
+    def run_tables(run, data, judges):
+        task = run.record["task"]
+        mean = core.predict(run.model(), data[task].test.images).mean().item()
+        return {"found": pd.DataFrame([{"model": run.spec.name, "mean": mean, "judge": judges[task]}])}
 
-    monkeypatch.setattr(ch, "scores", scores)
+    monkeypatch.setattr(ch, "run_tables", run_tables)
     trained = [runs.train(profile, "stick_figures", model, 0) for model in ("mccvae", "ccvae")]
     d = runs.load_data(profile, "stick_figures")
     table = ch.score_all(trained, {"stick_figures": d}, {"stick_figures": "the judge"})["found"]

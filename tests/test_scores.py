@@ -179,6 +179,16 @@ def test_a_judge_reads_labels_and_factors_of_pictures_it_has_not_seen(judged):
     assert wrong.max() < 0.1
 
 
+def test_a_judge_is_read_back_as_it_was_written_and_nothing_else_for_one(judged, tmp_path):
+    judge, images, _, _ = judged
+    core.save_judge(tmp_path / "judge", judge)
+    again = core.load_judge(tmp_path / "judge")
+    assert all(torch.equal(a, b) for a, b in zip(judge.read(core.to_images(images)), again.read(core.to_images(images)), strict=True))
+    core.save_model(tmp_path / "model", core.build_model("VAE", core.ModelConfig((1, 60, 60), (1, 1), 1, "bernoulli", 0.5), 0))
+    with pytest.raises(core.CheckpointError, match="holds no judge"):
+        core.load_judge(tmp_path / "model")
+
+
 def test_a_judge_is_a_function_of_its_seed_alone(judged):
     _, images, labels, factors = judged
     first, second = (core.fit_judge(images[:64], labels[:64], factors[:64], epochs=1, seed=3) for _ in range(2))
@@ -201,6 +211,36 @@ def test_generation_is_scored_against_held_out_pictures(judged, monkeypatch):
     assert alike["accuracy"] > 0.85 and alike["diversity"] < 1e-9 and alike["kid"] > same["kid"]
     noise = scores(torch.rand(real.shape, generator=torch.Generator().manual_seed(0)))
     assert noise["accuracy"] < 0.8 and noise["kid"] > 10 * abs(same["kid"])
+
+
+def test_kernel_distance_has_the_mean_of_its_closed_form_and_a_spread_that_falls_with_n():
+    """Of N(0, 1) and N(m, 1), one feature: the cubic kernel (xy + 1)^3 has E k(x, x') = 1 + 3 ab + 3 a2 b2 + a3 b3 with their moments."""
+    m = 0.5
+    moments = {0: (0, 1, 0), m: (m, 1 + m**2, m**3 + 3 * m)}
+    kernel = lambda a, b: sum(c * p * q for c, p, q in zip((3, 3, 1), moments[a], moments[b], strict=True))  # noqa: E731 (the ones cancel)
+    expected = kernel(0, 0) + kernel(m, m) - 2 * kernel(0, m)
+    rng, found = torch.Generator().manual_seed(0), {}
+    for n in (100, 900):
+        draws = [
+            [
+                core.kernel_distance(*(torch.randn(n, 1, generator=rng).double() + shift for shift in (0, d)), subsets=5)[0]
+                for _ in range(40)
+            ]
+            for d in (0, m)
+        ]
+        found[n] = np.array(draws)
+    for n, (same, apart) in found.items():
+        assert abs(same.mean()) < 4 * same.std() / math.sqrt(40) and abs(apart.mean() - expected) < 4 * apart.std() / math.sqrt(40), n
+    assert 2 < found[100][1].std() / found[900][1].std() < 4.5  # sqrt(9) = 3
+
+
+def test_reconstructions_are_nearer_to_their_images_the_better_they_are(judged, monkeypatch):
+    judge, images, labels, _ = judged
+    real, distance = core.to_images(images), {}
+    for share in (0.0, 0.3, 0.6):
+        monkeypatch.setattr(core, "reconstruct", lambda model, x, y, share=share: (1 - share) * real + share * real.mean(0))
+        distance[share] = core.reconstruction_distance(None, images, labels, judge)
+    assert distance[0.0] < 0 < distance[0.3] < distance[0.6]  # the same pictures: below 0, as the docstring says
 
 
 # --- allocation ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,7 +37,8 @@ SCORES = {  # of a run: name for people, and which way is better: 1 more, -1 les
     "swap_taken": ("swap taken", 1),
     "swap_kept": ("swap kept", 1),
     "sample_accuracy": ("samples right", 1),
-    "sample_kid": ("KID", -1),
+    "sample_kid": ("KID of samples", -1),
+    "reconstruction_kid": ("KID of reconstructions", -1),
     "sample_diversity": ("diversity", 0),
     "test_accuracy": ("test accuracy", 1),
     "test_bound": ("test loss, unbiased", -1),
@@ -63,6 +65,34 @@ def train_judge(data: Dataset, seed: int = 0) -> core.Judge:
     """The task's judge: about JUDGE_STEPS steps on the training part."""
     epochs = min(JUDGE_EPOCHS, max(3, round(JUDGE_STEPS * 64 / len(data.train))))
     return core.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
+
+
+class Judges(dict):
+    """task -> its judge, trained when first asked for; that of published runs is kept, so that all of them have the same."""
+
+    def __init__(self, data: runs.Datasets):
+        super().__init__()
+        self.data = data
+
+    def __missing__(self, task: str) -> core.Judge:
+        folder = self.data.profile.folder
+        file = runs.runs_below(folder) / task / "judge.safetensors"
+        if runs.is_published(folder) and file.exists():
+            self[task] = core.load_judge(file)
+        else:
+            self[task] = train_judge(self.data[task])
+            if runs.is_published(folder):
+                core.save_judge(file, self[task])
+        return self[task]
+
+
+def judge_tables(tasks: Iterable[str], data: runs.Datasets, judges: Judges) -> pd.DataFrame:
+    """`judge_table` of each task; of the published runs it is kept."""
+    tables = [
+        runs.kept(runs.runs_below(data.profile.folder) / task / "judge.csv", lambda task=task: judge_table(data[task], judges[task]))
+        for task in tasks
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
@@ -206,8 +236,8 @@ def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200) -> pd.DataFrame:
-    """Swaps of one label's characteristics between test images that differ in it, and samples for the test part's label vectors;
-    beside them what the model costs, its test accuracy and loss."""
+    """Swaps of one label's characteristics between test images that differ in it, samples for the test part's label vectors, and
+    reconstructions; beside them what the model costs, its test accuracy and loss."""
     model = run.model()
     z = torch.from_numpy(codes(model, data.test.images))
     taken, kept, count = [], [], 0
@@ -223,23 +253,26 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
     drawn = core.generation_scores(model, some.images, some.labels, judge)
     mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
     swap = {"pairs": count} | mean | _test_scores(run)
+    swap |= {"reconstruction_kid": core.reconstruction_distance(model, some.images, some.labels, judge)}
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
 
 
-def scores(data: Dataset, run: Run, judge: core.Judge) -> dict[str, pd.DataFrame]:
-    """All four tables of a run."""
-    return {
-        "found": found_table(data, run),
-        "blocks": block_table(data, run, judge),
-        "effects": effect_table(data, run, judge),
-        "exchange": exchange_table(data, run, judge),
-    }
-
-
 def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
-    """`scores` of all runs, joined in their order; data and judges by task."""
-    tables = [scores(data[run.record["task"]], run, judges[run.record["task"]]) for run in trained]
+    """The four tables of all runs, joined in their order; data and judges by task. Those of published runs are kept."""
+    tables = [run_tables(run, data, judges) for run in trained]
     return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
+
+
+def run_tables(run: Run, data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
+    """All four tables of a run."""
+    task = run.record["task"]
+    make = {
+        "found": lambda: found_table(data[task], run),
+        "blocks": lambda: block_table(data[task], run, judges[task]),
+        "effects": lambda: effect_table(data[task], run, judges[task]),
+        "exchange": lambda: exchange_table(data[task], run, judges[task]),
+    }
+    return {name: run.scores(name, table) for name, table in make.items()}
 
 
 def _test_scores(run: Run) -> dict[str, float]:

@@ -35,10 +35,14 @@ def label_walk(model: core.VAE, z: torch.Tensor, y: torch.Tensor, label: int) ->
 COLUMNS = ("task", "task_title", "stand_in", "model", "model_title", "seed", "label", "z_auc", "moved", "steps")
 
 
-def conditional_table(data: dict[str, Dataset], runs: list[Run], judges: dict[str, core.Judge]) -> pd.DataFrame:
-    """`conditional_rows` of every run; data and judges by task."""
-    rows = [row for run in runs for row in conditional_rows(data[run.record["task"]], run, judges[run.record["task"]])]
-    return pd.DataFrame(rows, columns=COLUMNS)
+def conditional_table(data: dict[str, Dataset], trained: list[Run], judges: dict[str, core.Judge]) -> pd.DataFrame:
+    """`conditional_rows` of every run; data and judges by task. Those of published runs are kept."""
+
+    def of(run):
+        task = run.record["task"]
+        return run.scores("conditional", lambda: pd.DataFrame(conditional_rows(data[task], run, judges[task])))
+
+    return pd.concat(map(of, trained), ignore_index=True) if trained else pd.DataFrame(columns=COLUMNS)
 
 
 def conditional_rows(data: Dataset, run: Run, judge: core.Judge) -> list[dict]:

@@ -131,10 +131,10 @@ def chosen(trained: list[runs.Run]) -> list[runs.Run]:
 
 def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
     """The explorer of each task that has a model with characteristics; where none has, the report says so."""
-    shown = chosen(trained)
-    for run in shown:
-        title = f"{run.spec.title}, seed {run.record['seed']}"
-        display(HTML(section(payload(runs.load_data(profile, run.record["task"]), run.model(), title))))
+    shown = {run.record["task"]: run for run in chosen(trained)}
+    for data in runs.Datasets(profile).to_draw(shown):
+        run = shown[data.task.name]
+        display(HTML(section(payload(data, run.model(), f"{run.spec.title}, seed {run.record['seed']}"))))
     if not shown:
         display(Markdown(f"*The profile {profile.profile} has no CCVAE or MCCVAE to explore.*"))
 

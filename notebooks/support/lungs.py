@@ -46,9 +46,10 @@ def disease_maps(data: Dataset, model: core.MCCVAE) -> dict[str, np.ndarray]:
 COLUMNS = ("task", "task_title", "stand_in", "model", "model_title", "seed", "disease", "lungs", "area", "share_left", "share_right")
 
 
-def lung_table(data: dict[str, Dataset], runs: list[Run]) -> pd.DataFrame:
-    """`lung_rows` of every run; data by task."""
-    return pd.DataFrame([row for run in runs for row in lung_rows(data[run.record["task"]], run)], columns=COLUMNS)
+def lung_table(data: dict[str, Dataset], trained: list[Run]) -> pd.DataFrame:
+    """`lung_rows` of every run; data by task. Those of published runs are kept."""
+    tables = [run.scores("lungs", lambda run=run: pd.DataFrame(lung_rows(data[run.record["task"]], run))) for run in trained]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
 def lung_rows(data: Dataset, run: Run) -> list[dict]:

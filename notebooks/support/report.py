@@ -12,7 +12,7 @@ from data import TASKS
 
 from . import ROOT, characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
 from .figures import STAND_IN
-from .runs import PAPER_TASKS, Run, commit
+from .runs import PAPER_TASKS, Run, commit, is_published, missing
 from .settings import ModelSpec, Profile
 
 
@@ -77,6 +77,18 @@ def provenance_table(runs: list[Run]) -> pd.DataFrame:
             ],
         }
     )  # fmt: skip
+
+
+def missing_text(absent_runs: list[tuple[str, str, int]], there: int) -> str:
+    """Which of a profile's runs (task, model, seed) are not there, as HTML: never fewer seeds in silence."""
+    seeds = {}
+    for task, model, seed in absent_runs:
+        seeds.setdefault((task, model), []).append(str(seed))
+    named = {}
+    for (task, model), mine in seeds.items():
+        named.setdefault(task, []).append(f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}")
+    listed = "; ".join(f"{TASKS[task].title}: {'; '.join(models)}" for task, models in named.items())
+    return f"<strong>Not all of it is here.</strong> Of {there + len(absent_runs)} runs {there} are. Missing: {html.escape(listed)}."
 
 
 def readme_section(title: str) -> str:
@@ -196,6 +208,8 @@ class Report:
                 trained = f"{models} model{'s' * (models > 1)}, {seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
                 parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
         display(Markdown(f"**On which data.** {tables._list(parts)}."))
+        if absent_runs := missing(self.profile):
+            display(HTML(f'<p class="notice">{missing_text(absent_runs, len(self.runs))}</p>'))
         if self.profile.source == "own":
             display(Markdown("What the first model says of each image, and its latents: [characteristics.csv](characteristics.csv)."))
 
@@ -320,10 +334,11 @@ class Report:
     def provenance(self) -> None:
         """On what, from which code; the experiments' notebooks; the notes that stand behind numbers."""
         self.table(provenance_table(self.runs), "How this report came about", note=None)
-        pages = [
-            f"<li>{_link(f'notebooks/{name}.html', name)} ({_link(f'notebooks/{name}.ipynb', 'notebook')})</li>"
-            for name in self.profile.experiments
-        ]
+        kinds = {"notebook": "ipynb"} | ({} if is_published(self.profile.folder) else {"page": "html"})  # of that one pages are not tracked
+        links = {
+            name: ", ".join(_link(f"notebooks/{name}.{kind}", what) for what, kind in kinds.items()) for name in self.profile.experiments
+        }
+        pages = [f"<li>{name} ({there})</li>" for name, there in links.items()]
         display(HTML(f"<p>The experiments, with their code:</p><ul>{''.join(pages)}</ul>"))
 
     def notes(self) -> None:

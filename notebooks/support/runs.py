@@ -1,5 +1,6 @@
 """Run folders: train a model into one, read what is there. `outputs/<profile>/<task>/<model>/seed<n>/`."""
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -8,14 +9,16 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 import mccvae_core as core
-from data import TASKS, Dataset, load, own
+from data import TASKS, DataError, Dataset, load, own
 from data.common import hold
 
 from . import IMAGES, OUTPUTS, ROOT, runs_below
@@ -38,7 +41,9 @@ RECORD = (
     "seconds",
     "sha256",
 )
+NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)  # columns of scores; a digit's name is no number
 WEIGHTS = "model.safetensors"
+SCORES = "scores"  # folder beside a published run's records
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
 
 
@@ -75,6 +80,10 @@ class Run:
         """The trained model, on this machine's device."""
         return core.load_model(self.weights()).to(core.choose_device())
 
+    def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """`kept` of this run."""
+        return kept(self.folder / SCORES / f"{name}.csv", make)
+
 
 def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
     return runs_below(profile.folder) / task / model / f"seed{seed}"
@@ -91,6 +100,44 @@ def load_data(profile: Profile, task: str) -> Dataset:
     of_task = functools.partial(profile.value, task=TASKS[task])
     file = OUTPUTS / profile.profile / IMAGES if profile.source == "own" else None
     return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file)
+
+
+class Datasets(dict):
+    """task -> its data as this profile uses them, loaded when first asked for."""
+
+    def __init__(self, profile: Profile):
+        super().__init__()
+        self.profile = profile
+
+    def __missing__(self, task: str) -> Dataset:
+        self[task] = load_data(self.profile, task)
+        return self[task]
+
+    def to_draw(self, tasks: Iterable[str]) -> Iterator[Dataset]:
+        """The data of these tasks, for pictures. The published profile's records stand without data: a task whose data can't be had is
+        then left out with a sentence."""
+        for task in tasks:
+            try:
+                yield self[task]
+            except DataError as error:
+                if not is_published(self.profile.folder):
+                    raise
+                print(f"{TASKS[task].title}: its pictures are not drawn anew: {error}")
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a profile's folder is the tracked one, whose records stand without weights and without data."""
+    return runs_below(folder) != folder
+
+
+def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table of scores that needs weights and data. Among the published runs it is read from its file, since the weights of all seeds would
+    be too large to publish, and made and put there where that is missing; elsewhere it is made."""
+    if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
+        return make()
+    if not file.exists():
+        core.write_atomically(file, make().to_csv(index=False, float_format="%.6g").encode())
+    return pd.read_csv(file, dtype=NAMES)
 
 
 def compared(profile: Profile) -> tuple[str, ...]:
@@ -130,11 +177,14 @@ def _label(identity: dict) -> str:
 
 
 def _finished(folder: Path, identity: dict) -> Run | None:
-    """The run in a folder, if it is whole and has this identity."""
+    """The run in a folder, if it is whole and has this identity; a published one may be of older code."""
     try:
         run = read_run(folder)
-        same = {key: run.record.get(key) for key in identity} == identity
-        return run if same and isinstance(run.model(), core.VAE) else None
+        differs = {key for key in identity if run.record.get(key) != identity[key]}
+        if differs == {"code"} and run.weights() == published_weights(folder):
+            print(f"{_label(identity)}: its published weights are taken, which an older version of the code trained")
+            differs = set()
+        return run if not differs and isinstance(run.model(), core.VAE) else None
     except (RunError, core.CheckpointError) as error:
         if (folder / "run.json").exists():
             print(f"{_label(identity)}: trained again, since {error}")
@@ -176,7 +226,10 @@ def _train(folder, spec, data, identity):
     }
     metrics["test"] |= core.picture_scores(model, data.test.images, data.test.labels)
     (folder / "run.json").unlink(missing_ok=True)  # of an earlier run: it must not stand beside these weights
+    shutil.rmtree(folder / SCORES, ignore_errors=True)
     core.save_model(folder / WEIGHTS, model)
+    if (half := published_weights(folder)).exists():
+        core.save_model(half, copy.deepcopy(model).half())
     contents = {"history.csv": pd.DataFrame(history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
     weights = (folder / WEIGHTS).read_bytes()
     record = identity | {
@@ -243,26 +296,45 @@ def sweep(profile: Profile) -> list[str]:
 
 
 def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
-    """The runs that the profile asks for, in its order. A run that is missing raises FileNotFoundError naming its folder."""
-    runs = []
-    for task in tasks or list(TASKS):
-        for model, seed in profile.runs(TASKS[task]):
-            folder = run_folder(profile, task, model, seed)
-            if not (folder / "run.json").exists():
-                where = folder.relative_to(ROOT)
-                raise FileNotFoundError(
-                    f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
-                )
-            runs.append(read_run(folder))
-    return runs
+    """The runs that the profile asks for, in its order; of the published one those that are there, `missing` has the others.
+
+    Elsewhere a run that is missing raises FileNotFoundError naming its folder."""
+    absent = missing(profile, tasks=tasks)
+    if absent and not is_published(profile.folder):
+        task, model, seed = absent[0]
+        where = run_folder(profile, *absent[0]).relative_to(OUTPUTS.parent)
+        raise FileNotFoundError(
+            f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
+        )
+    return [read_run(run_folder(profile, *run)) for run in _asked(profile, tasks) if run not in absent]
+
+
+def _asked(profile, tasks):
+    return [(task, model, seed) for task in tasks or list(TASKS) for model, seed in profile.runs(TASKS[task])]
+
+
+def missing(profile: Profile, *, tasks: list[str] | None = None) -> list[tuple[str, str, int]]:
+    """(task, model, seed) of the profile's runs that are not there."""
+    return [run for run in _asked(profile, tasks) if not (run_folder(profile, *run) / "run.json").exists()]
+
+
+def first_runs(profile: Profile, task: str, *, characteristics: bool = False) -> list[Run]:
+    """Of each model of the task its first seed, of the published profile where its weights are there; `characteristics`: only models that
+    have them."""
+    first = {}
+    for run in read_runs(profile, tasks=[task]):
+        first.setdefault(run.spec.name, run)
+    there = lambda run: any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))  # noqa: E731
+    return [
+        run
+        for run in first.values()
+        if (run.spec.kind == "MCCVAE" or not characteristics) and (there(run) or not is_published(profile.folder))
+    ]
 
 
 def models_by_title(profile: Profile, task: str, *, characteristics: bool = False) -> dict[str, core.VAE]:
-    """Title -> trained model of the task, each at its first seed; `characteristics`: only models that have them."""
-    first = {}
-    for run in read_runs(profile, tasks=[task]):
-        first.setdefault(run.spec.title, run)
-    return {title: run.model() for title, run in first.items() if run.spec.kind == "MCCVAE" or not characteristics}
+    """Title -> trained model, of `first_runs`."""
+    return {run.spec.title: run.model() for run in first_runs(profile, task, characteristics=characteristics)}
 
 
 def code_version(task: str) -> str:

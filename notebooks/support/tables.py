@@ -82,6 +82,15 @@ def loss_table(runs: list[Run]) -> pd.DataFrame:
     return _over_seeds(frame, ["loss", *[v for v in values if v != "loss"]], PAPER["table_3"])
 
 
+def intervention_tables(data: dict[str, Dataset], trained: list[Run]) -> pd.DataFrame:
+    """`intervention_table` of each run, in the order of the paper's figures; data by task. Those of published runs are kept."""
+    tables = [
+        run.scores("interventions", lambda run=run: intervention_table(data[run.record["task"]], {run.spec.title: run.model()}))
+        for run in trained
+    ]
+    return pd.concat(tables, ignore_index=True).sort_values("figure", kind="stable", ignore_index=True)
+
+
 def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int = 64) -> pd.DataFrame:
     """What each walk of the paper changes on average over test images: see `mccvae_core.intervention_effects`.
 

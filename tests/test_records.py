@@ -1,0 +1,134 @@
+"""The published records: what can be read and made from them alone, without data, weights or training."""
+
+import copy
+import dataclasses
+import io
+import json
+import shutil
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import torch
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, report, runs, settings
+from support.settings import read_profile
+
+import mccvae_core as core
+from data import DataError
+
+FOLDER = OUTPUTS / PUBLISHED
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """The smoke profile, as if its outputs were those published; in a folder of this test's own."""
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / PUBLISHED))
+    return read_profile("smoke", images=70, models={"stick_figures": ["mccvae-e1"]}, seeds=[0, 1])
+
+
+@pytest.fixture
+def without_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("MCCVAE_DATA", str(tmp_path))
+    monkeypatch.setenv("MCCVAE_DOWNLOAD", "never")
+    monkeypatch.setattr("data.common.CACHE", tmp_path)
+
+
+def test_scores_of_published_runs_are_kept_and_others_are_made(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return pd.DataFrame({"label": ["5", "1"], "auc": [1 / 3, 0.5]})
+
+    file = tmp_path / PUBLISHED / "runs" / "mnist" / "mccvae" / "seed0" / "scores" / "found.csv"
+    first, second = runs.kept(file, make), runs.kept(file, make)
+    assert len(made) == 1 and first.equals(second) and list(first["label"]) == ["5", "1"] and first["auc"][0] == 0.333333
+    for elsewhere in (tmp_path / "demo" / "mnist" / "found.csv", tmp_path / PUBLISHED / "mccvae" / "outputs" / "demo" / "found.csv"):
+        assert runs.kept(elsewhere, make)["auc"][0] == 1 / 3 and not elsewhere.exists()
+
+
+def test_published_runs_have_one_judge(published, monkeypatch):
+    profile = dataclasses.replace(published, images=70)
+    monkeypatch.setattr(characteristics, "JUDGE_EPOCHS", 3)
+    first = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
+    monkeypatch.setattr(characteristics, "train_judge", None)
+    second = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+def test_what_is_not_published_is_left_out_and_named(published):
+    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    assert [r.folder for r in runs.read_runs(published)] == [run.folder]
+    absent = runs.missing(published)
+    assert absent == [("stick_figures", "mccvae-e1", 1)]
+    text = report.missing_text([*absent, ("mnist", "vae", 0), ("mnist", "vae", 2)], there=1)
+    assert "Of 4 runs 1 are. Missing: Stick figures: MCCVAE, e1 seed 1; MNIST: VAE seeds 0, 2." in text
+
+
+def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(published):
+    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    half, scores = runs.published_weights(run.folder), run.folder / "scores"
+    assert not half.exists()  # a seed whose weights are not published gets none
+    half.parent.mkdir()
+    half.write_bytes(b"of an earlier training")
+    scores.mkdir()
+    again = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
+    assert not scores.exists()
+    expected = copy.deepcopy(again.model()).half()
+    assert all(torch.equal(a.half(), b) for a, b in zip(core.load_model(half).parameters(), expected.parameters(), strict=True))
+
+
+def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_may_differ(published, capsys, monkeypatch):
+    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    half = runs.published_weights(run.folder)
+    core.save_model(half, copy.deepcopy(run.model()).half())
+    (run.folder / "model.safetensors").unlink()
+    monkeypatch.setattr(runs, "code_version", lambda task: "newer")
+    capsys.readouterr()
+    taken = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    assert taken.record == run.record and "an older version of the code trained" in capsys.readouterr().out
+    other = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
+    assert other.record["code"] == "newer" and other.record["data"] != run.record["data"]
+
+
+def test_pictures_are_drawn_of_the_data_that_can_be_had(without_data, capsys, monkeypatch):
+    profile = read_profile(PUBLISHED)
+    assert list(runs.Datasets(profile).to_draw(["mnist"])) == []
+    said = capsys.readouterr().out
+    assert "MNIST: its pictures are not drawn anew: mnist.npz is not here" in said and "nothing is downloaded" in said
+    with pytest.raises(DataError, match=r"mnist\.npz is not here"):
+        list(runs.Datasets(read_profile("paper")).to_draw(["mnist"]))
+
+
+def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, monkeypatch):
+    """The experiments' and the report's notebooks, cell by cell, on a copy of the records: as `./run_all.sh report` runs them."""
+    copied = tmp_path / PUBLISHED
+    for name in ("runs", "figures", "weights"):
+        shutil.copytree(FOLDER / name, copied / name)
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: copied))
+    monkeypatch.setattr("support.figures.show", lambda fig, *_, **__: plt.close(fig))
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
+    for name in [*read_profile(PUBLISHED).experiments, "report"]:
+        cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        namespace = {}
+        for cell in [*code[:1], f"profile = {PUBLISHED!r}", *code[1:]]:
+            exec(cell, namespace)
+    tables = sorted(path.name for path in (FOLDER / "tables").iterdir())
+    assert sorted(path.name for path in (copied / "tables").iterdir()) == tables
+    for name in tables:
+        ours, theirs = ((folder / "tables" / name).read_text() for folder in (copied, FOLDER))
+        if name.endswith(".csv"):  # numbers to five digits: another processor may round the sixth otherwise
+            pd.testing.assert_frame_equal(*(pd.read_csv(io.StringIO(text)) for text in (ours, theirs)), rtol=1e-5, atol=1e-9, obj=name)
+        else:
+            assert ours == theirs, name
+
+
+def test_published_records_are_whole_and_weights_are_theirs():
+    profile = read_profile(PUBLISHED)
+    trained = {runs.published_weights(run.folder): run for run in runs.read_runs(profile)}
+    weights = sorted((FOLDER / "weights").iterdir())
+    assert weights and set(weights) <= set(trained) and sum(path.stat().st_size for path in weights) <= 30e6
+    for path in weights:
+        model, record = core.load_model(path), trained[path].record
+        assert list(model.config.characteristics) == record["characteristics"] and model.config.style_dim == record["style_dim"]
