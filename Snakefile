@@ -260,7 +260,7 @@ rule report_notebook:
         "README.md",
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
-        claims=f"{OUT}/tables/claims.csv",
+        tables=[f"{OUT}/tables/claims.csv", f"{OUT}/tables/results.csv"],
     resources:
         **ASKED,
     benchmark:

@@ -102,3 +102,14 @@ def test_the_evidence_names_what_was_measured():
     rows = [dataclasses.asdict(claim(kind, second=second)) | {"task_title": "T"} | judge(claim(kind, second=second), runs(ccvae=(1.0, 20), mccvae=(2.0, 30)))
             for kind, second in (("better", "ccvae"), ("level", None))]  # fmt: skip
     assert list(claims.evidence_columns(pd.DataFrame(rows))["measured"]) == ["mccvae − ccvae", "mccvae"]
+
+
+def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
+    rows = [
+        dataclasses.asdict(one) | {"task_title": title, "verdict": HOLDS} for one, title in ((CLAIMS[0], "MNIST"), (NEEDED, "drawn chests"))
+    ]
+    table = pd.DataFrame(rows)
+    shown, drawn = claims.verdict_columns(table), claims.verdict_columns(table, drawn=True)
+    assert list(shown["no."]) == sorted(shown["no."]) and len(shown) == len(CLAIMS) + 1 and "drawn chests" not in shown
+    assert HOLDS in shown["MNIST"][0] and shown["MNIST"][1:].str.contains(claims.NOT_TRIED).all()
+    assert len(drawn) == 1 and drawn["no."].item() == NEEDED.number and HOLDS in drawn["drawn chests"].item() and "MNIST" not in drawn

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, report, runs, settings
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, report, runs, settings, tables
 from support.settings import read_profile
 
 import mccvae_core as core
@@ -103,8 +103,9 @@ def test_pictures_are_drawn_of_the_data_that_can_be_had(without_data, capsys, mo
 def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, monkeypatch):
     """The experiments' and the report's notebooks, cell by cell, on a copy of the records: as `./run_all.sh report` runs them."""
     copied = tmp_path / PUBLISHED
-    for name in ("runs", "figures", "weights"):
-        shutil.copytree(FOLDER / name, copied / name)
+    for folder in FOLDER.iterdir():
+        if folder.is_dir() and folder.name not in ("tables", "notebooks"):
+            shutil.copytree(folder, copied / folder.name)
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: copied))
     monkeypatch.setattr("support.figures.show", lambda fig, *_, **__: plt.close(fig))
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
@@ -114,9 +115,9 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
         namespace = {}
         for cell in [*code[:1], f"profile = {PUBLISHED!r}", *code[1:]]:
             exec(cell, namespace)
-    tables = sorted(path.name for path in (FOLDER / "tables").iterdir())
-    assert sorted(path.name for path in (copied / "tables").iterdir()) == tables
-    for name in tables:
+    names = sorted(path.name for path in (FOLDER / "tables").iterdir())
+    assert sorted(path.name for path in (copied / "tables").iterdir()) == names
+    for name in names:
         ours, theirs = ((folder / "tables" / name).read_text() for folder in (copied, FOLDER))
         if name.endswith(".csv"):  # numbers to five digits: another processor may round the sixth otherwise
             pd.testing.assert_frame_equal(*(pd.read_csv(io.StringIO(text)) for text in (ours, theirs)), rtol=1e-5, atol=1e-9, obj=name)
@@ -132,3 +133,12 @@ def test_published_records_are_whole_and_weights_are_theirs():
     for path in weights:
         model, record = core.load_model(path), trained[path].record
         assert list(model.config.characteristics) == record["characteristics"] and model.config.style_dim == record["style_dim"]
+
+
+def test_the_readme_has_the_published_results():
+    table = tables.results_columns(tables.read_csv(FOLDER / "tables" / "results.csv"))
+    line = lambda cells: f"| {' | '.join(map(str, cells))} |"  # noqa: E731
+    rows = [line(row) for row in table.itertuples(index=False)]
+    readme = (ROOT / "README.md").read_text().splitlines()
+    at = readme.index(line(table.columns))
+    assert readme[at + 2 : at + 2 + len(rows) + 1] == [*rows, ""], "\n".join(["the table is", *rows])

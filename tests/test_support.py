@@ -313,6 +313,17 @@ def test_tables_hold_mean_and_spread_over_seeds_beside_the_paper(four_runs):
     assert wide.loc["CCVAE", ("MNIST", "ours")] == "510 ± 14" and wide.loc["CCVAE", ("MNIST", "paper")] == "2,298"
 
 
+def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_runs):
+    table = tables.results_table(four_runs[:3])
+    ccvae = table.set_index("model").loc["ccvae"]
+    half = 12.706 * (0.04 / math.sqrt(2)) / math.sqrt(2)  # Student's 97.5 % of one degree of freedom, by hand
+    assert ccvae["test_accuracy"] == pytest.approx(0.96) and ccvae["test_accuracy_half"] == pytest.approx(half, rel=1e-4)
+    assert table["seeds"].tolist() == [2, 1] and math.isnan(table["test_accuracy_half"][1])
+    shown = tables.results_columns(table).set_index("model")
+    assert shown.loc["CCVAE", "train loss: paper / ours"] == "2,298 / 510 ± 127" and shown.loc["MCCVAE", "test loss, unbiased"] == "480"
+    assert shown.loc["CCVAE", "test, majority"] == tables._number(four_runs[0].metrics["test"]["majority_accuracy"], 3)
+
+
 def test_the_label_weight_is_chosen_on_validation(four_runs):
     better = made_up("mnist", "mccvae-rb30", 0, 0.97, 470.0)
     better.record["estimator"] = "rao-blackwell"

@@ -11,6 +11,7 @@ Else it is open. All scores are turned so that more is what the claim says.
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from data import TASKS
 
 from . import tables
 from .characteristics import as_many_latents, paired
-from .runs import Run
+from .runs import Run, is_published
 from .settings import Profile
 
 STYLE = "as many in style"
@@ -63,7 +64,8 @@ CLAIMS = (
     Claim(6, "A label's latents change that label alone (CCVAE)", "4.7", "level", "label_diagonal", "ccvae", None, 0.8),
     Claim(6, "A label's latents change that label alone (MCCVAE)", "4.7", "level", "label_diagonal", "mccvae", None, 0.8),
     Claim(6, "Every model changes the attribute easily: swapped latents take the label along", "4.7", "level", "swap_taken", "mccvae", None, 0.8),
-    Claim(7, "The two latents of a label take different parts of it", "3, 4.7", "level", "disentanglement", "mccvae", None, 0.5),
+    Claim(7, "Each of a label's two latents takes one part of it", "3, 4.7", "level", "disentanglement", "mccvae", None, 0.5),
+    Claim(7, "… and not the same one: a part sits in one latent", "3, 4.7", "level", "completeness", "mccvae", None, 0.5),  # added when the first held by both latents carrying the same part
     Claim(8, "One of the two does almost all the work", "4.7", "level", "-effective_latents", "mccvae", None, -1.2),
     Claim(9, "The prior p(y) matters where classes are uneven", "4.3", "differs", "test_accuracy", "mccvae-rb*-x3", "mccvae-rb*-x3-y0.5", ACCURACY, ("chest_xray",)),
     Claim(9, "… and not on MNIST", "4.2", "alike", "test_accuracy", "mccvae-rb*-x3", "mccvae-rb*-x3-y0.5", ACCURACY, ("mnist",)),
@@ -74,6 +76,11 @@ CLAIMS = (
 )  # fmt: skip
 NEEDED = Claim(10, "Latents help where labels are confused", "5", "better", "test_accuracy", "where needed", "k = 2", ACCURACY)
 LOSSES = ("train_loss", "train_bound", "train_reconstruction", "test_reconstruction")
+DRAWN_SCORES = ("label_diagonal", "swap_taken", "disentanglement", "completeness", "effective_latents")
+DRAWN = {
+    TASKS[task].title: title for task, title in (("celeba", "drawn faces"), ("mnist", "embedded digits"), ("chest_xray", "drawn chests"))
+}
+DRAWN |= {TASKS["stick_figures"].title: "stick figures"}
 RELATIVE = (*LOSSES, "reconstruction_kid")  # whose margin is a share of the second model's
 
 
@@ -98,7 +105,7 @@ def run_scores(profile: Profile, runs: list[Run]) -> pd.DataFrame:
     if "characteristics" in profile.experiments:
         scores = tables.read_table(profile, "characteristics")
         scores = scores.assign(task=scores["task_title"].map({task.title: name for name, task in TASKS.items()}))
-        wanted = ["label_diagonal", "swap_taken", "disentanglement", "effective_latents", "reconstruction_kid"]
+        wanted = ["label_diagonal", "swap_taken", "disentanglement", "completeness", "effective_latents", "reconstruction_kid"]
         frame = frame.merge(scores[["task", "model", "seed", *[name for name in wanted if name in scores]]], how="left")
         for table, columns in (("conditional", ["z_auc", "steps"]), ("lungs", ["lungs"])):
             scores = tables.read_table(profile, table)
@@ -164,22 +171,44 @@ def claims_table(profile: Profile, runs: list[Run]) -> pd.DataFrame:
             if found := judge(claim, scores[scores["task"] == task.name]):
                 rows.append(dataclasses.asdict(claim) | {"task_title": task.title} | found)
     if "allocation" in profile.experiments:
-        table = tables.read_table(profile, "allocation_comparison")
-        for row in table[(table["second"] == "k = 2") & (table["value"] == "test_accuracy")].itertuples():
-            found = {"value": row.difference, "low": row.low, "high": row.high, "margin": ACCURACY, "n": row.n}
-            found |= {"measured": f"{row.first} − {row.second}", "verdict": verdict("better", row.low, row.high, ACCURACY)}
-            rows.append(dataclasses.asdict(NEEDED) | {"task_title": row.task_title} | found)
+        rows += _needed(tables.read_table(profile, "allocation_comparison"))
+    if is_published(profile.folder):
+        rows += _beside(profile.folder)
     columns = [field.name for field in dataclasses.fields(Claim)]
     return pd.DataFrame(rows, columns=[*columns, "task_title", "measured", "value", "low", "high", "n", "verdict"])
 
 
-def verdict_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """`claims_table` for showing: a row a test, a column a task."""
-    asked = pd.DataFrame([dataclasses.asdict(claim) for claim in (*CLAIMS, NEEDED)])[["number", "says", "section"]]
-    wide = table.pivot(index=["number", "says"], columns="task_title", values="verdict").reset_index()
-    tasks = [task.title for task in TASKS.values() if task.title in wide]
-    shown = asked.merge(wide, how="left")[["number", "says", "section", *tasks]].fillna(NOT_TRIED)
-    shown[tasks] = shown[tasks].map(lambda v: tables.Markup(f'<span class="verdict {v.replace(" ", "-")}">{v}</span>'))
+def _needed(comparison: pd.DataFrame, titles: dict[str, str] | None = None) -> list[dict]:
+    """NEEDED on each task of an `allocation_comparison`; titles: for some task's title another."""
+    rows = []
+    for row in comparison[(comparison["second"] == "k = 2") & (comparison["value"] == "test_accuracy")].itertuples():
+        found = {"value": row.difference, "low": row.low, "high": row.high, "margin": ACCURACY, "n": row.n}
+        found |= {"measured": f"{row.first} − {row.second}", "verdict": verdict("better", row.low, row.high, ACCURACY)}
+        rows.append(dataclasses.asdict(NEEDED) | {"task_title": (titles or {}).get(row.task_title, row.task_title)} | found)
+    return rows
+
+
+def _beside(folder: Path) -> list[dict]:
+    """The claims about what a label is made of and where latents are needed, by the experiments that are published beside the runs: on
+    drawn data, whose parts are known, and on real chests by the profile quick."""
+    scores = tables.read_csv(folder / "characteristics" / "tables" / "characteristics.csv")
+    rows = []
+    for title, part in scores.groupby("task_title", sort=False):
+        for claim in (claim for claim in CLAIMS if claim.score.lstrip("-") in DRAWN_SCORES and claim.second is None):
+            if found := judge(claim, part.assign(task=next(task.name for task in TASKS.values() if task.title == title))):
+                rows.append(dataclasses.asdict(claim) | {"task_title": DRAWN[title]} | found)
+    rows += _needed(tables.read_csv(folder / "characteristics" / "tables" / "allocation_comparison.csv"), DRAWN)
+    return rows + _needed(tables.read_csv(folder / "quick" / "tables" / "allocation_comparison.csv"))
+
+
+def verdict_columns(table: pd.DataFrame, *, drawn: bool = False) -> pd.DataFrame:
+    """`claims_table` for showing: a row a test, a column a task; `drawn`: of what is published beside on drawn data, only what was tried."""
+    mine = table[table["task_title"].isin(list(DRAWN.values())) == drawn]
+    asked = pd.DataFrame([dataclasses.asdict(claim) for claim in sorted((*CLAIMS, NEEDED), key=lambda claim: claim.number)])
+    wide = mine.pivot(index=["number", "says"], columns="task_title", values="verdict").reset_index()
+    tasks = [title for title in [*(task.title for task in TASKS.values()), *DRAWN.values()] if title in wide]
+    shown = asked[["number", "says", "section"]].merge(wide, how="inner" if drawn else "left")[["number", "says", "section", *tasks]]
+    shown[tasks] = shown[tasks].fillna(NOT_TRIED).map(lambda v: tables.Markup(f'<span class="verdict {v.replace(" ", "-")}">{v}</span>'))
     return shown.rename(columns={"number": "no.", "says": "the paper claims", "section": "where"})
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import html
 import re
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML, Markdown, display
@@ -153,11 +154,21 @@ ABOUT_VERDICTS = """Each claim was given a test and a margin before the runs (`s
 
 
 @dataclasses.dataclass(frozen=True)
+class Beside:
+    """A profile whose tables and figures are published in a folder beside the published runs."""
+
+    profile: str
+    folder: Path
+    experiments: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """The report of a profile, from the files that its runs and experiments left; each method displays a section."""
 
-    profile: Profile
+    profile: "Profile | Beside"
     runs: list[Run]
+    below: str = ""  # from the page to the profile's folder
 
     @functools.cached_property
     def stand_in(self) -> bool:
@@ -177,7 +188,7 @@ class Report:
     def table(self, table: pd.DataFrame, text: str, csv: str | None = None, **options) -> None:
         """A table with notes and, where it shows tables/<csv>.csv, a link to that."""
         show = options.pop("show", tables.display_table)
-        options = {"stand_in": self.stand_in, "note": self.sources.note, "csv": csv and f"tables/{csv}.csv"} | options
+        options = {"stand_in": self.stand_in, "note": self.sources.note, "csv": csv and f"{self.below}tables/{csv}.csv"} | options
         show(table, text, **options)
 
     def read(self, name: str) -> pd.DataFrame:
@@ -191,6 +202,14 @@ class Report:
         if experiment not in self.profile.experiments:
             absent(f"The profile {self.profile.profile} has no experiment {experiment}.")
         return experiment in self.profile.experiments
+
+    def beside(self, name: str, *experiments: str) -> "Report | None":
+        """Of the published report, where that has not these experiments: the report of the profile `name`, whose tables and figures of them
+        are published beside its runs, in a folder of that name."""
+        if not is_published(self.profile.folder) or set(experiments) & set(self.profile.experiments):
+            return None
+        display(Markdown(f"By the profile `{name}`, whose records lie beside this report in the folder `{name}`."))
+        return Report(Beside(name, self.profile.folder / name, experiments), [], f"{name}/")
 
     # --- the first screen ---
 
@@ -217,6 +236,8 @@ class Report:
         """The paper's claims and their verdicts."""
         if len(self.verdicts):
             self.table(claims.verdict_columns(self.verdicts), "The paper's claims", "claims")
+            if len(drawn := claims.verdict_columns(self.verdicts, drawn=True)):
+                self.table(drawn, "… and on drawn data, by the profile characteristics", "claims")
             display(Markdown(ABOUT_VERDICTS))
         else:
             absent("None of the paper's claims can be tried on these data and models.")
@@ -231,6 +252,14 @@ class Report:
         explorer.display_explorer(self.profile, self.runs)
 
     # --- results ---
+
+    def overview(self) -> None:
+        """Every model of every task in one table, saved beside the others; the README has it too."""
+        table = tables.results_table(self.runs)
+        tables.save_table(table, self.profile, "results")
+        self.table(
+            tables.results_columns(table), "All models: mean over seeds ± half the 95 % interval; losses in nats per image", "results"
+        )
 
     def classification(self) -> None:
         """Tables 1 and 2, further scores, every run's accuracy."""
@@ -264,7 +293,9 @@ class Report:
 
     def objective(self) -> None:
         """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's likelihoods."""
-        if self.has("objective"):
+        if there := self.beside("objective", "objective"):
+            there.objective()
+        elif self.has("objective"):
             self.figure("gradients")
             self.table(tables.hidden_columns(self.read("objective")), "The label weight that official hides on the encoder", "objective")
             self.figure("terms_over_training")
@@ -295,9 +326,23 @@ class Report:
                     if (self.profile.folder / "figures" / f"{name}.json").exists():
                         self.figure(name)
 
+    def drawn(self) -> None:
+        """Of the published report: what latents hold of drawn images, whose parts are known."""
+        there = self.beside("characteristics")
+        if there is None:
+            absent("What this profile has of drawn images stands above.")
+            return
+        options = {"stand_in": True}
+        there.table(characteristics.summary_columns(there.read("characteristics")), "What the latents hold", "characteristics", **options)
+        there.table(characteristics.comparison_columns(there.read("comparison")), "Differences, paired over seeds", "comparison", **options)
+        for task in ("stick_figures", "celeba"):
+            there.figure(f"parts_{task}")
+
     def allocation(self) -> None:
         """Ways to spend as many latents."""
-        if self.has("allocation"):
+        if there := self.beside("characteristics", "allocation"):
+            there.allocation()
+        elif self.has("allocation"):
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
             options = {"stand_in": bool(table["stand_in"].any())}
             self.table(characteristics.allocation_columns(table), "Ways to spend as many latents", "allocation", **options)

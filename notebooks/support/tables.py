@@ -1,18 +1,20 @@
 """Every table and every finding, from the records of runs alone. The paper's numbers are read from paper.yaml."""
 
 import html
+from pathlib import Path
 
 import pandas as pd
 import torch.nn.functional as F
 import yaml
 from IPython.display import HTML, display
+from scipy import stats
 
 import mccvae_core as core
 from data import TASKS, Dataset
 
 from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
-from .runs import PARTS, Run, RunError
+from .runs import NAMES, PARTS, Run, RunError
 from .settings import ModelSpec, Profile
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
@@ -80,6 +82,60 @@ def loss_table(runs: list[Run]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     values = [c for c in frame.columns if c not in ("task", "task_title", "model", "model_title", "seed", "stand_in", "n")]
     return _over_seeds(frame, ["loss", *[v for v in values if v != "loss"]], PAPER["table_3"])
+
+
+RESULTS = {  # of a run: where its metrics have it, its name for people, its digits
+    "train_accuracy": (("train", "accuracy"), "train accuracy", 3),
+    "test_accuracy": (("test", "accuracy"), "test accuracy", 3),
+    "train_loss": (("train", "loss", "loss_alpha0"), "train loss", 0),
+    "test_bound": (("test", "bound", "loss_alpha0"), "test loss, unbiased", 0),
+    "psnr": (("test", "psnr"), "PSNR, dB", 1),
+    "ssim": (("test", "ssim"), "SSIM", 3),
+}
+
+
+def results_table(runs: list[Run]) -> pd.DataFrame:
+    """The whole reproduction at a glance: a row a task and model, of each of RESULTS the mean over seeds and `<name>_half`, half its 95 %
+    interval (Student; NaN for one seed); the paper's three numbers and the majority's accuracy on the test part beside them."""
+
+    def found(run, path):
+        value = run.metrics
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    rows = [
+        _about(run)
+        | {"majority": run.metrics["test"].get("majority_accuracy")}
+        | {name: found(run, path) for name, (path, *_) in RESULTS.items()}
+        for run in runs
+    ]
+    frame = pd.DataFrame(rows).astype({name: float for name in ("majority", *RESULTS)})
+    grouped = frame.groupby(["task", "task_title", "model", "model_title", "stand_in"], sort=False)
+    table = grouped[["majority", *RESULTS]].mean()
+    table.insert(0, "seeds", grouped.size())
+    for name in RESULTS:
+        n = grouped[name].count()
+        table[f"{name}_half"] = stats.t.ppf(0.975, n - 1) * grouped[name].std() / n**0.5
+    table = table.reset_index()
+    for key, name in (("table_1", "train_accuracy"), ("table_2", "test_accuracy"), ("table_3", "train_loss")):
+        papers = [PAPER[key].get(model, {}).get(task) for task, model in zip(table["task"], table["model"], strict=True)]
+        table[f"paper_{name}"] = pd.Series(papers, dtype=float)
+    return table
+
+
+def results_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """`results_table` for showing: the paper's / ours ± half the 95 % interval."""
+    shown = table[["task_title", "model_title", "seeds"]].rename(columns={"task_title": "task", "model_title": "model"})
+    for name, (_, title, digits) in RESULTS.items():
+        ours = [_pm(mean, half, digits) for mean, half in zip(table[name], table[f"{name}_half"], strict=True)]
+        paper = table.get(f"paper_{name}")
+        if paper is not None:
+            title = f"{title}: paper / ours"
+            ours = ["–" if mean == "–" else f"{_paper(number)} / {mean}" for number, mean in zip(paper, ours, strict=True)]
+        shown[title] = ours
+    shown.insert(5, "test, majority", [_number(v, 3) for v in table["majority"]])
+    return shown
 
 
 def intervention_tables(data: dict[str, Dataset], trained: list[Run]) -> pd.DataFrame:
@@ -265,10 +321,14 @@ def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
 
 
 def read_table(profile: Profile, name: str) -> pd.DataFrame:
+    """`read_csv` of tables/<name>.csv."""
+    return read_csv(profile.folder / "tables" / f"{name}.csv")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
     """Raises RunError for a file that is no table."""
-    path = profile.folder / "tables" / f"{name}.csv"
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype=NAMES)
     except ValueError as error:
         raise RunError(f"{path} is broken ({error}); delete it and run again") from None
 
