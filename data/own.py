@@ -39,10 +39,12 @@ TASK = Task(
 )
 KEYS = ("x", "y", "names", "labels", "part")
 UNKNOWN = -1  # of a label, in the file
-VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": UNKNOWN}  # 1.0: what pandas writes of whole numbers in a column with gaps
+VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": UNKNOWN, "na": UNKNOWN, "nan": UNKNOWN}  # what pandas and R write
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 FEWEST, FEWEST_LABELLED = 50, 20  # images in all, and of them with a label that is known
 SHOWN = 50  # problems in a message
+DARK = 16  # of 255: what the brightest of 12 bits becomes when it is read as 16
+PAGED = (".tif", ".tiff", ".gif", ".webp", ".png")  # files that may hold several pictures
 RESERVED = r"file|part|.* (probability|mean|sd)"  # columns that characteristics.csv has beside the labels
 
 
@@ -147,11 +149,27 @@ def gather(folder: Path, table: Path) -> tuple[dict[str, np.ndarray], list[str]]
     x, names = np.stack(pictures), np.array([path.relative_to(folder).as_posix() for path in paths.values()])
     grey = is_grey(x)
     left = set(there) - set(names) - ({table.relative_to(folder).as_posix()} if table.is_relative_to(folder) else set())
-    remarks = [f"{len(x):,} images, {'grey' if grey else 'in colour'}; {len(labels)} labels."]
+    remarks = [f"{_counted(len(x), 'image')}, {'grey' if grey else 'in colour'}; {_counted(len(labels), 'label')}."]
     if left:
-        remarks.append(f"{len(left):,} other files in the folder are not named in {table.name} and are left out, as {min(left)}.")
+        remarks.append(
+            f"Left out, since {table.name} does not name them: {_counted(len(left), 'other file')} in the folder, as {min(left)}."
+        )
+    remarks += _doubtful(x, list(paths.values()))
     arrays = {"x": x[..., 0] if grey else x, "y": y, "names": names, "labels": np.array(labels), "part": split(y)}
     return arrays, remarks
+
+
+def _doubtful(x: np.ndarray, paths: list[Path]) -> list[str]:
+    """Remarks on pictures that were read, but perhaps not as they were meant."""
+    dark = [path.name for path, picture in zip(paths, x, strict=True) if picture.max() <= DARK]
+    several = [path.name for path in paths if path.suffix.lower() in PAGED and _pages(path) > 1]
+    remarks = [f"{_counted(len(dark), 'picture')} nearly black, as {dark[0]}: 16 bits are taken to use their whole range, so stretch pictures of 12 bits first."] if dark else []  # fmt: skip
+    return remarks + ([f"{_counted(len(several), 'file')} with several pages, as {several[0]}: the first counts."] if several else [])
+
+
+def _pages(path: Path) -> int:
+    with Image.open(path) as image:
+        return getattr(image, "n_frames", 1)
 
 
 def _listed(problems: list[str], table: Path) -> str:
@@ -195,9 +213,9 @@ def _counted(n: int, word: str) -> str:
 
 
 def _value(cell: str, row: int, label: str, problems: list[str]) -> int:
-    if cell not in VALUES:
+    if cell.lower() not in VALUES:
         problems.append(f"row {row}, column {label}: {cell[:40]!r} is not 0, 1 or empty")
-    return VALUES.get(cell, UNKNOWN)
+    return VALUES.get(cell.lower(), UNKNOWN)
 
 
 def _cells(path: Path, problems: list[str]) -> list[list[str]]:
@@ -225,7 +243,7 @@ def _label_names(header: list[str], problems: list[str]) -> list[str]:
     for number, name in enumerate(header[1:], 2):
         if not name:
             problems.append(f"row 1, column {number}: has no name; name the label, or remove the column")
-        elif name in VALUES:
+        elif name.lower() in VALUES:
             problems.append(f"row 1, column {number}: {name!r} is a value; the first row must hold the columns' names")
         elif name in header[1 : number - 1]:
             problems.append(f"row 1, column {number}: a second column {name}")

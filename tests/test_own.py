@@ -130,7 +130,25 @@ def test_tables_of_spreadsheets_are_read(folder, separator):
     arrays, remarks = own.gather(folder, path)
     assert arrays["names"][-1] == "sub/59.png" and arrays["y"].tolist()[:3] == [[0, -1], [1, 0], [0, 1]]
     assert arrays["labels"].tolist() == ["a", "b"] and arrays["x"].shape == (60, 64, 64)
-    assert "1 other files in the folder are not named in labels.csv and are left out, as other.png." in remarks
+    assert "Left out, since labels.csv does not name them: 1 other file in the folder, as other.png." in remarks
+
+
+def test_values_of_other_programs_are_read(folder):
+    lines = [[name, {"0": "FALSE", "1": "True"}[a], b or "NA"] for name, a, b in rows()]
+    arrays, _ = own.gather(folder, table(folder, lines))
+    assert arrays["y"].tolist() == own.gather(folder, table(folder, rows()))[0]["y"].tolist()
+
+
+def test_pictures_that_may_not_be_meant_as_they_are_read_are_remarked_on(folder):
+    assert len(own.gather(folder, table(folder, rows()))[1]) == 1
+    twelve_bits = np.linspace(0, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(twelve_bits).save(folder / "7.png")
+    pages = [Image.new("L", (9, 9), grey) for grey in (200, 100)]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    lines = [*rows()[:-1], ["pages.tif", "1", "0"]]
+    _, remarks = own.gather(folder, table(folder, lines))
+    assert "1 picture nearly black, as 7.png: 16 bits are taken to use their whole range" in remarks[2]
+    assert "1 file with several pages, as pages.tif: the first counts." in remarks[3] and len(remarks) == 4
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------
@@ -311,7 +329,10 @@ def test_the_same_images_again_change_nothing_others_take_their_place_and_strang
     command.main(arguments)
     assert "outputs/own_images had other images or labels" in capsys.readouterr().out
     assert runs.load_data(settings.read_profile("own_images"), "own").sha256 != first
-    for file in folder.iterdir():
+    assert "steps, and 1,500 or more are usual" not in capsys.readouterr().out
+    command.main([*arguments, "epochs=3"])
+    assert "That is 6 steps, and 1,500 or more are usual" in capsys.readouterr().out
+    for file in sorted(folder.iterdir())[5:]:  # a few are still there
         Image.new("L", (8, 8), 3).save(file)
     with pytest.raises(SettingsError, match="is of other images; give these another name"):
         command.main(arguments)

@@ -128,13 +128,14 @@ def profile_name(words: dict[str, str], folder: Path) -> str:
 def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None:
     """Write images and profile, where they are not there already; a remark if they take the place of others.
 
-    Raises SettingsError where the profile is of images of which none is here: it would take another project's place."""
+    Raises SettingsError where the profile is of images of which less than half is here: it would take another project's place."""
     path, remark = OUTPUTS / name / IMAGES, None
     with hold(path.parent, wait=1):
         old = _old(path)
         same = old is not None and all(np.array_equal(old[key], arrays[key]) for key in own.KEYS)
         if old is not None and not same:
-            if not {p.tobytes() for p in old["x"]} & {p.tobytes() for p in arrays["x"]}:
+            before, now = ({p.tobytes() for p in each["x"]} for each in (old, arrays))
+            if 2 * len(before & now) < len(before):
                 raise SettingsError(f"outputs/{name} is of other images; give these another name (name=...), or delete that folder")
             remark = f"outputs/{name} had other images or labels: models are trained anew, the report is made again."
         if not same:
@@ -180,6 +181,11 @@ def main(arguments: list[str]) -> None:
     remarks.append(
         f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs in batches of {settings['batch_size']}."
     )
+    steps = settings["epochs"] * math.ceil(n["train"] / settings["batch_size"])
+    if steps < STEPS:
+        remarks.append(
+            f"That is {steps:,} steps, and {STEPS:,} or more are usual: leave epochs= out, or expect a model that has learnt little."
+        )
     print(*filter(None, remarks), name, sep="\n")
 
 
