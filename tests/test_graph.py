@@ -15,7 +15,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from nbclient import NotebookClient
 from support import ROOT
-from support.settings import EXPERIMENTS
+from support.settings import EXPERIMENTS, read_profile
 
 from data import MODULES, TASKS
 
@@ -125,7 +125,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
             "conditional.csv",
             "lungs.csv",
         ),
-        *("allocation.csv", "allocation_comparison.csv", "claims.csv"),
+        *("allocation.csv", "allocation_comparison.csv", "claims.csv", "results.csv"),
     }
     for number in (3, *range(6, 13)):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
@@ -254,6 +254,15 @@ def test_a_file_that_is_missing_behind_a_report_is_made_again(smoke, tmp_path):
         said = run_all(smoke[0], "smoke", "--", "--dry-run")
         aside.rename(path)
         assert re.search(rf"^{wanted} +1$", said.stdout + said.stderr, re.MULTILINE), (name, said.stdout)
+
+
+def test_the_published_report_is_made_from_records_without_training(clone):
+    there = clone / "outputs" / "published"
+    shutil.copytree(ROOT / "outputs" / "published" / "runs", there / "runs")
+    said = run_all(clone, "report", "--", "--dry-run")
+    shutil.rmtree(there)
+    jobs = re.findall(r"^(\w+) +\d+$", said.stdout + said.stderr, re.MULTILINE)
+    assert set(jobs) == {*read_profile("published").experiments, "report_notebook", "page", "finish", "report", "total"}, said.stdout
 
 
 def test_notebooks_run_in_a_live_session_from_a_fresh_kernel_with_a_bar(smoke, monkeypatch):

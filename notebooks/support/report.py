@@ -148,7 +148,7 @@ def _link(target: str, text: str) -> str:
     return f'<a href="{html.escape(target)}">{html.escape(text)}</a>'
 
 
-ABOUT_VERDICTS = """Each claim was given a test and a margin before the runs (`support/claims.py`); differences are paired over seeds, with 95 % intervals.
+ABOUT_VERDICTS = """Each claim was given a test and a margin before the runs (`support/claims.py`; the second test of claim 7 came later, when the first was met by two latents that carry the same part); differences are paired over seeds, with 95 % intervals.
 *Open*: the interval does not decide; with one seed there is none. *Not tried*: this profile has not trained what the test needs.
 [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
 
