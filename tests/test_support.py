@@ -321,6 +321,8 @@ def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_ru
     assert table["seeds"].tolist() == [2, 1] and math.isnan(table["test_accuracy_half"][1])
     shown = tables.results_columns(table).set_index("model")
     assert shown.loc["CCVAE", "train loss: paper / ours"] == "2,298 / 510 ± 127" and shown.loc["MCCVAE", "test loss, unbiased"] == "480"
+    without = table.assign(paper_train_loss=math.nan)
+    assert tables.results_columns(without)["train loss"][0] == "510 ± 127"
     assert shown.loc["CCVAE", "test, majority"] == tables._number(four_runs[0].metrics["test"]["majority_accuracy"], 3)
 
 

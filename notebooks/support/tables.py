@@ -125,12 +125,12 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def results_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """`results_table` for showing: the paper's / ours ± half the 95 % interval."""
+    """`results_table` for showing: the paper's, where it has any, / ours ± half the 95 % interval."""
     shown = table[["task_title", "model_title", "seeds"]].rename(columns={"task_title": "task", "model_title": "model"})
     for name, (_, title, digits) in RESULTS.items():
         ours = [_pm(mean, half, digits) for mean, half in zip(table[name], table[f"{name}_half"], strict=True)]
         paper = table.get(f"paper_{name}")
-        if paper is not None:
+        if paper is not None and paper.notna().any():  # own images have none
             title = f"{title}: paper / ours"
             ours = ["–" if mean == "–" else f"{_paper(number)} / {mean}" for number, mean in zip(paper, ours, strict=True)]
         shown[title] = ours
