@@ -4,13 +4,15 @@ import copy
 import dataclasses
 import io
 import json
+import re
 import shutil
+import subprocess
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, report, runs, settings, tables
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, repeat, report, runs, settings, tables
 from support.settings import read_profile
 
 import mccvae_core as core
@@ -89,6 +91,30 @@ def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_m
     assert taken.record == run.record and "an older version of the code trained" in capsys.readouterr().out
     other = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
     assert other.record["code"] == "newer" and other.record["data"] != run.record["data"]
+
+
+def test_a_run_repeated_from_its_record_has_the_same_scores_and_other_scores_are_told(published, capsys):
+    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    files = lambda: {path: path.read_bytes() for path in published.folder.rglob("*") if path.is_file()}  # noqa: E731
+    before = files()
+    assert repeat.repeat(run.folder, published) == 0 and files() == before
+    assert re.search(r"\nOf \d\d+ scores 0 differ\.", capsys.readouterr().out)
+    run.metrics["test"]["accuracy"] += 0.25
+    run.metrics["test"]["bound"]["new"] = 1
+    now = repeat.differences(runs.read_run(run.folder), run)
+    assert set(now) == {"test accuracy", "test bound new"} and now["test accuracy"][1] == run.metrics["test"]["accuracy"]
+
+
+def test_what_can_t_be_repeated_is_told():
+    repeated = lambda *words: subprocess.run([ROOT / "run_all.sh", "repeat", *words], cwd=ROOT, capture_output=True, text=True)  # noqa: E731
+    for words, message in (
+        ([], "repeat takes a run's folder"),
+        (["README.md"], "README.md does not lie below"),
+        (["outputs/nothing/mnist/ccvae/seed0"], "there is no profile 'nothing'"),
+        (["outputs/published/runs/mnist/ccvae/seed99"], "seed99 holds no whole record of a run"),
+    ):
+        said = repeated(*words)
+        assert said.returncode in (1, 2) and message in said.stderr and "Traceback" not in said.stderr, said.stderr
 
 
 def test_pictures_are_drawn_of_the_data_that_can_be_had(without_data, capsys, monkeypatch):

@@ -145,8 +145,8 @@ def compared(profile: Profile) -> tuple[str, ...]:
     return (own.TASK.name,) if profile.source == "own" else PAPER_TASKS
 
 
-def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None) -> Run:
-    """Train one model, evaluate it on every part, write its folder; a finished run with the same settings, data and
+def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None, folder: Path | None = None) -> Run:
+    """Train one model, evaluate it on every part, write its folder, the profile's or another; a finished run with the same settings, data and
     code is read instead, an interrupted one goes on. In a live notebook with a bar, else one line an epoch."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise SettingsError(f"seed must be a whole number from 0 on, not {seed!r}")
@@ -162,7 +162,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "by_turns": not data.train.labels.is_floating_point(),
         "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(task),
     }  # fmt: skip
-    folder = run_folder(profile, task, spec.name, seed)
+    folder = folder or run_folder(profile, task, spec.name, seed)
     with hold(folder):
         if run := _finished(folder, identity):
             print(f"{_label(identity)}: already trained, read from its folder")
