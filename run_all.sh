@@ -9,7 +9,7 @@ here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # glibc's allocator keeps what a batch frees for the next one. Else it goes back to the system, which clears the same pages anew each time:
-# a fifth of a training's time on grey images, a quarter on colour ones.
+# a sixth of a training's time on grey images, a quarter on colour ones.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-$((1 << 33))}"
 
 profiles() { (cd notebooks/profiles && printf '%s ' *.yaml | sed 's/\.yaml//g; s/ $//'); }
