@@ -196,6 +196,8 @@ def test_the_finding_names_the_same_total_and_the_best_option():
             "seed": seed,
             "latents": latents,
             "label_own": 0.9,
+            "label_others": 0.6,
+            "label_style": 0.7,
             "part_own": own + 0.01 * seed,
             "effective_latents": eff,
         }
@@ -209,9 +211,13 @@ def test_the_finding_names_the_same_total_and_the_best_option():
         "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), at 1.80 against 1.20 effective latents"
         in sentence
     )
-    assert "0.90 on T; of a block's latents (two in MCCVAE), 1.63 on T do the work" in sentence
+    assert (
+        "0.90 on T (from the other blocks 0.60, from style 0.70); of a block's latents (two in MCCVAE), 1.63 on T do the work" in sentence
+    )
     shown = ch.comparison_columns(ch.comparison_table(summary))
-    assert set(shown["score"]) == {"parts found", "effective latents", "label found"} and shown["the model's"][0] == "0.105"
+    assert (
+        set(shown["score"]) == {"parts found", "effective latents", "label found", "label in style"} and shown["the model's"][0] == "0.105"
+    )
 
 
 def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():

@@ -80,10 +80,10 @@ def test_labels_are_read_from_what_no_label_owns_alone(chests, monkeypatch):
     assert auc["cvae"] > 0.95 and auc["ccvae"] < 0.7
 
 
-def test_only_the_papers_models_of_the_same_task_and_seed_are_compared():
+def test_only_the_papers_models_of_the_same_task_are_compared():
     runs = [a_run("cvae", None), a_run("ccvae", None), a_run("mccvae", None), a_run("vae", None), a_run("ccvae", None, seed=1)]
     runs.append(a_run("mccvae", None, task="mnist"))
-    assert [(run.spec.name, run.record["seed"]) for run in conditional.compared(runs)] == [("cvae", 0), ("ccvae", 0), ("mccvae", 0)]
+    assert conditional.compared(runs) == [*runs[:3], runs[4]]
     assert list(conditional.conditional_table({}, [], {}).columns) == list(conditional.COLUMNS)
 
 

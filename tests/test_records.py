@@ -64,7 +64,7 @@ def test_what_is_not_published_is_left_out_and_named(published):
     absent = runs.missing(published)
     assert absent == [("stick_figures", "mccvae-e1", 1)]
     text = report.missing_text([*absent, ("mnist", "vae", 0), ("mnist", "vae", 2)], there=1)
-    assert "Of 4 runs 1 are. Missing: Stick figures: MCCVAE, e1 seed 1; MNIST: VAE seeds 0, 2." in text
+    assert "1 of 4 runs are here. Missing: Stick figures: MCCVAE, e1 seed 1; MNIST: VAE seeds 0, 2." in text
 
 
 def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(published):

@@ -376,20 +376,24 @@ def test_the_official_loss_is_evaluated_again_and_again():
     assert row.n == 20 and abs(row.bound - row.loss) < row.highest_loss - row.lowest_loss + 50
 
 
-def test_findings_are_computed(four_runs):
-    train, test = (tables.accuracy_table(four_runs, part) for part in ("train", "test"))
-    sentence = tables.classification_finding(train, test)
-    assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence
-    assert "-30.0 nats on MNIST (-30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_table(four_runs))
+def test_findings_are_computed_and_paired_over_seeds(four_runs):
+    unpaired = [*four_runs, made_up("mnist", "ccvae", 2, 0.5, 900.0), made_up("mnist", "mccvae-rb30", 0, 0.1, 100.0)]
+    sentence = tables.classification_finding(tables.score_frame(unpaired[:4] + unpaired[5:]))
+    assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence  # -rb is not the paper's
+    assert "+1.0 points on MNIST" in tables.classification_finding(tables.score_frame(unpaired))
+    assert "-30.0 nats on MNIST (-30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_frame(unpaired))
+    about = {"task": "celeba", "figure": 9, "model_title": "MCCVAE"}
     walks = pd.DataFrame(
         [
-            {"figure": 9, "model_title": "MCCVAE", "latents": "latent 1 of 2", "moved": 0.1, "others": 0.1, "share": 0.8},
-            {"figure": 9, "model_title": "MCCVAE", "latents": "latent 2 of 2", "moved": 0.1, "others": 0.1, "share": 0.2},
-            {"figure": 9, "model_title": "MCCVAE", "latents": "both together", "moved": 0.7, "others": 0.04, "share": None},
+            about | {"latents": "latent 1 of 2", "moved": 0.1, "others": 0.1, "share": 0.8},
+            about | {"latents": "latent 2 of 2", "moved": 0.1, "others": 0.1, "share": 0.2},
+            about | {"latents": "both together", "moved": 0.7, "others": 0.04, "share": None},
+            about | {"task": "chest_xray", "figure": 12, "latents": "both together", "moved": 0.9, "others": 0.01, "share": None},
         ]
     )
     finding = tables.intervention_finding(walks)
-    assert "by 0.70 on average and every other label's by 0.04" in finding and "80 to 80 %" in finding
+    assert "by 0.70 on CelebA and 0.90 on Chest X-ray, and every other label's by 0.04 on CelebA and 0.01" in finding
+    assert "80 to 80 %" in finding
 
 
 def test_the_papers_numbers_are_those_of_its_tables():
@@ -474,8 +478,12 @@ def test_labels_are_named_where_they_are_1_and_asked_where_they_are_not_known():
 
 
 def test_a_model_has_the_same_colour_in_every_figure():
-    some, all_ = figures.colours(["MCCVAE", "CCVAE, rb300"]), figures.colours(["VAE", "CCVAE", "MCCVAE", "CCVAE, rb300"])
-    assert some == all_ and len({some[title] for title in ("CCVAE", "MCCVAE", "VAE", "CCVAE, rb300")}) == 4
+    few = ["MCCVAE", "CCVAE, rb300"]
+    many = ["VAE", "CCVAE", *few, "CCVAE, rb900", "MCCVAE, rb300, x3"]
+    some, all_ = figures.colours(["mnist"] * 2, few), figures.colours(["mnist"] * 6, many)
+    assert all(all_[title] == colour for title, colour in some.items()) and len({all_[title] for title in many}) == 6
+    both = figures.colours(["mnist", "mnist", "celeba"], ["CCVAE, rb300", "CCVAE, rb900", "CCVAE, rb1024"])
+    assert both["CCVAE, rb300"] == both["CCVAE, rb1024"] != both["CCVAE, rb900"]
 
 
 def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():

@@ -22,6 +22,7 @@ from .tables import _columns, _interval, _list, _number, _pm
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
 STARTS = 64  # test images from which single latents are moved
+READ = 0.01  # what a judge's accuracy must have over the majority's
 SCORES = {  # of a run: name for people, and which way is better: 1 more, -1 less, 0 neither
     "label_own": ("label found", 1),
     "label_others": ("label in other blocks", -1),
@@ -117,15 +118,19 @@ def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
 
 
 def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """`judge_table` for showing: a row a task and kind, mean and lowest score."""
+    """`judge_table` for showing: a row a task and kind, mean and lowest score, and the labels that it can't judge: read less than READ better
+    than by the majority's answer."""
     rows = []
     for (task, kind), part in table.groupby(["task_title", "kind"], sort=False):
         value, score = ("accuracy", "accuracy") if kind == "label" else ("r2", "R²")
         worst = part.loc[part[value].idxmin()]
         row = {"task": task, "reads": f"{kind}: {len(part)}", "score": score, "mean": part[value].mean()}
         row |= {"lowest": f"{worst[value]:.3f} ({worst['target'].replace('_', ' ')})"}
-        if kind != "style":
-            row |= {"majority": part["majority"].mean()} if kind == "label" else {"among images with the label": part["r2_within"].mean()}
+        if kind == "label":
+            unread = part.loc[part["accuracy"] < part["majority"] + READ, "target"].str.replace("_", " ")
+            row |= {"majority": part["majority"].mean(), "hardly better than the majority": _list(unread) or "none"}
+        if kind == "part":
+            row |= {"among images with the label": part["r2_within"].mean()}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -410,8 +415,11 @@ def label_to_show(data: Dataset) -> int:
 
 def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
     """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best variant adds."""
-    label = summary.groupby("task_title", sort=False)["label_own"].mean()
-    sentence = "Labels are read from their own block with an area under the curve of " + _list(f"{v:.2f} on {t}" for t, v in label.items())
+    read = summary.groupby("task_title", sort=False)[["label_own", "label_others", "label_style"]].mean()
+    sentence = "Labels are read from their own block with an area under the curve of " + _list(
+        f"{row.label_own:.2f} on {task} (from the other blocks {row.label_others:.2f}, from style {row.label_style:.2f})"
+        for task, row in read.iterrows()
+    )
     effective = summary.dropna(subset="effective_latents").groupby("task_title", sort=False)["effective_latents"].mean()
     if len(effective):
         sentence += "; of a block's latents (two in MCCVAE), " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
@@ -447,7 +455,8 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
     columns = table.drop_duplicates("column").sort_values("kind", key=lambda k: k.map(order), kind="stable")
     pivot = table.pivot_table(index="row", columns="column", values="effect", sort=False)[list(columns["column"])]
     fig, ax = plt.subplots(figsize=(0.42 * pivot.shape[1] + 2.5, 0.3 * pivot.shape[0] + 2))
-    sns.heatmap(pivot, ax=ax, cmap="cividis", vmin=0, vmax=1, cbar_kws={"label": "mean absolute change"})
+    most = max(0.1, math.ceil(10 * pivot.to_numpy().max()) / 10)
+    sns.heatmap(pivot, ax=ax, cmap="cividis", vmin=0, vmax=most, cbar_kws={"label": "mean absolute change"})
     owner = dict(zip(table["row"], table["label"], strict=True))
     for r, row in enumerate(pivot.index):
         for c, on_label in enumerate(columns["on_label"]):
@@ -456,7 +465,8 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
     for edge in (columns["kind"] == "label").sum(), (columns["kind"] != "style").sum():
         ax.axvline(edge, color="white", linewidth=3)
     title = table["model_title"].iloc[0]
-    ax.set(xlabel="what the judge reads: labels, parts, style", ylabel="latent that is moved")
+    kinds = [f"{kind}s" if kind != "style" else kind for kind in columns["kind"].unique()]
+    ax.set(xlabel=f"what the judge reads: {', '.join(kinds)}", ylabel="latent that is moved")
     text = caption(
         f"{data.task.title}, {title}: what moving one latent over its range changes, mean over {table['n'].iloc[0]} test images", data
     )
@@ -469,33 +479,35 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
 
 @torch.no_grad()
 def latent_walks_figure(data: Dataset, run: Run, judge: core.Judge, label: int, profile: Profile, name: str, steps: int = 7) -> None:
-    """A walk a row, one for each latent of a label's block; under each what the judge reads: the label and its parts."""
+    """A walk a row, one for each latent of a label's block; under each what the judge reads, the label and its parts, mean over STARTS test
+    images without the label, of which the first is shown."""
     model = run.model()
-    z = torch.from_numpy(codes(model, data.test.images[data.test.labels[:, label] == 0][:1]))[0]
+    z = torch.from_numpy(codes(model, data.test.images[data.test.labels[:, label] == 0][:STARTS]))
     block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
     fig = plt.figure(figsize=(1.1 * steps + 3, 2.6 * len(block) + 0.6))
     grid = fig.add_gridspec(2 * len(block), steps, height_ratios=[1.2, 1] * len(block))
     words = []
     for r, latent in enumerate(block):
         walk = core.latent_walk(model, z, {label: 1}, within=r, steps=steps)
-        p, read = judge.read(walk.images)
+        p, read = (values.unflatten(0, (steps, len(z))).mean(1) for values in judge.read(walk.images.flatten(0, 1)))
         for t in range(steps):
             ax = fig.add_subplot(grid[2 * r, t])
-            _picture(ax, walk.images[t])
+            _picture(ax, walk.images[t, 0])
             if t == 0:
                 ax.set_ylabel(f"latent {r + 1}", rotation=0, ha="right", va="center")
         ax = fig.add_subplot(grid[2 * r + 1, :])
         low, high = core.characteristic_range(model, latent)
         where = np.linspace(low, high, steps)
-        ax.plot(where, p[:, label], marker="o", label=f"{data.labels[label]} (probability)")
+        ax.plot(where, p[:, label], marker="o", label=f"{data.labels[label].replace('_', ' ')} (probability)")
         for i in mine:
             ax.plot(where, read[:, i], marker=".", linestyle="--", label=data.part_names[i].replace("_", " "))
-        ax.set(ylim=(-0.1, 1.1), xlabel=f"value of latent {r + 1}", ylabel="judge's reading")
+        ax.set(ylim=(-0.1, 1.1), xlabel=f"value of latent {r + 1}", ylabel="judge's reading, mean")
         ax.legend(fontsize=7, ncol=4)
         words.append(f"latent {r + 1}: {data.labels[label]} from {p[0, label]:.2f} to {p[-1, label]:.2f}")
     text = caption(f"{data.task.title}, {run.spec.title}: each latent of “{data.labels[label]}” alone over its range", data)
     fig.suptitle(text)
-    show(fig, text, f"{text}. Judge's probability at the ends: {'; '.join(words)}.", profile=profile, name=name)
+    below = f"{text}. Curves: mean over {len(z)} test images without the label; pictures: the first of them."
+    show(fig, below, f"{text}. Judge's probability at the ends: {'; '.join(words)}.", profile=profile, name=name)
 
 
 def part_scatter(data: Dataset, run: Run, label: int, profile: Profile, name: str) -> None:

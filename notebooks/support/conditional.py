@@ -14,10 +14,9 @@ STEPS, STARTS = 7, 32  # of a walk, as in the paper's figures; test images that 
 
 
 def compared(runs: list[Run]) -> list[Run]:
-    """The conditional VAEs, and the paper's models of the same tasks and seeds."""
-    there = {(run.record["task"], run.record["seed"]) for run in runs if run.spec.kind == "ConditionalVAE"}
-    paired = [run for run in runs if (run.record["task"], run.record["seed"]) in there]
-    return [run for run in paired if run.spec.name in ("cvae", "ccvae", "mccvae")]
+    """The conditional VAEs, and the paper's models of the same tasks."""
+    tasks = {run.record["task"] for run in runs if run.spec.kind == "ConditionalVAE"}
+    return [run for run in runs if run.record["task"] in tasks and run.spec.name in ("cvae", "ccvae", "mccvae")]
 
 
 @torch.no_grad()

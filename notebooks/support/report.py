@@ -38,6 +38,12 @@ def _counted(characteristics: list[int]) -> str:
     return f"{len(characteristics)} × {k.pop()}" if len(k) == 1 else " + ".join(map(str, characteristics))
 
 
+def _latents(run: Run) -> str:
+    """Those of labels and of style; a model without labels has no such parts."""
+    k, style = run.record["characteristics"], run.record["style_dim"]
+    return f"{_counted(k)}; {style} style" if run.spec.kind == "MCCVAE" else f"{sum(k) + style}"
+
+
 def _epochs(run: Run) -> str:
     """Beside the paper's, where it has the task."""
     return str(run.record["epochs"]) + (f" (paper {TASKS[run.record['task']].epochs})" if run.record["task"] in PAPER_TASKS else "")
@@ -49,7 +55,7 @@ def settings_table(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         r = run.record
         row = rows.setdefault((r["task"], r["model"]), {
-            "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": f"{_counted(r['characteristics'])}; {r['style_dim']} style",
+            "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": _latents(run),
             "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": _epochs(run), "seeds": [], "seconds": [],
         })  # fmt: skip
         row["seeds"].append(r["seed"])
@@ -89,12 +95,12 @@ def missing_text(absent_runs: list[tuple[str, str, int]], there: int) -> str:
     for (task, model), mine in seeds.items():
         named.setdefault(task, []).append(f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}")
     listed = "; ".join(f"{TASKS[task].title}: {'; '.join(models)}" for task, models in named.items())
-    return f"<strong>Not all of it is here.</strong> Of {there + len(absent_runs)} runs {there} are. Missing: {html.escape(listed)}."
+    return f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {html.escape(listed)}."
 
 
 def readme_section(title: str) -> str:
-    """The text of a section of the README, which is where it stands once."""
-    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    """The text of a section or subsection of the README, which is where it stands once."""
+    match = re.search(rf"^###? {re.escape(title)}\n(.*?)(?=^###? |\Z)", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     return match[1].strip()
 
 
@@ -129,7 +135,7 @@ class Sources:
             else:
                 what = f"{title}, {mine[0].spec.title}"
                 links = [self._files(profile, run) for run in mine]
-            items.append(f'<li id="source-{number}">{html.escape(what)}: {"; ".join(links) or "no file"}</li>')
+            items.append(f'<li id="source-{number}">{html.escape(what)}: {"; ".join(links) or "in the run.json of each run"}</li>')
         return f'<ol class="sources">{"".join(items)}</ol>'
 
     def _files(self, profile: Profile, run: Run) -> str:
@@ -148,9 +154,12 @@ def _link(target: str, text: str) -> str:
     return f'<a href="{html.escape(target)}">{html.escape(text)}</a>'
 
 
-ABOUT_VERDICTS = """Each claim was given a test and a margin before the runs (`support/claims.py`; the second test of claim 7 came later, when the first was met by two latents that carry the same part); differences are paired over seeds, with 95 % intervals.
-*Open*: the interval does not decide; with one seed there is none. *Not tried*: this profile has not trained what the test needs.
-[What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
+ABOUT_VERDICTS = """Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals.
+*Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no run for it yet. *Not meant*: the claim is not about
+these data, or can't be tried on them: nobody knows the parts of what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
+
+
+DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +201,11 @@ class Report:
         show(table, text, **options)
 
     def read(self, name: str) -> pd.DataFrame:
-        return tables.read_table(self.profile, name)
+        """A table; of the published drawn data under their own names, not under those of the sets that they stand in for."""
+        table = tables.read_table(self.profile, name)
+        if self.below == f"{DRAWN_PROFILE}/" and "task_title" in table:
+            table["task_title"] = table["task_title"].replace(claims.DRAWN)
+        return table
 
     def figure(self, name: str) -> None:
         figures.display_saved(self.profile, name)
@@ -224,7 +237,7 @@ class Report:
                 record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
                 n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
                 models = len({run.record["model"] for run in mine})
-                trained = f"{models} model{'s' * (models > 1)}, {seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
+                trained = f"{models} model{'s' * (models > 1)}, {'up to ' * (models > 1 < seeds)}{seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
                 parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
         display(Markdown(f"**On which data.** {tables._list(parts)}."))
         if absent_runs := missing(self.profile):
@@ -235,9 +248,13 @@ class Report:
     def claims(self) -> None:
         """The paper's claims and their verdicts."""
         if len(self.verdicts):
-            self.table(claims.verdict_columns(self.verdicts), "The paper's claims", "claims")
+            self.table(claims.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims")
             if len(drawn := claims.verdict_columns(self.verdicts, drawn=True)):
-                self.table(drawn, "… and on drawn data, by the profile characteristics", "claims")
+                self.table(
+                    drawn,
+                    "… and on drawn data, by the profile characteristics, whose results were known when these tests were written",
+                    "claims",
+                )
             display(Markdown(ABOUT_VERDICTS))
         else:
             absent("None of the paper's claims can be tried on these data and models.")
@@ -255,8 +272,8 @@ class Report:
 
     def overview(self) -> None:
         """Every model of every task in one table, saved beside the others; the README has it too."""
-        table = tables.results_table(self.runs)
-        tables.save_table(table, self.profile, "results")
+        tables.save_table(tables.results_table(self.runs), self.profile, "results")
+        table = self.read("results")  # so that a number rounds here as in the README
         self.table(
             tables.results_columns(table), "All models: mean over seeds ± half the 95 % interval; losses in nats per image", "results"
         )
@@ -328,7 +345,7 @@ class Report:
 
     def drawn(self) -> None:
         """Of the published report: what latents hold of drawn images, whose parts are known."""
-        there = self.beside("characteristics")
+        there = self.beside(DRAWN_PROFILE)
         if there is None:
             absent("What this profile has of drawn images stands above.")
             return
@@ -340,7 +357,7 @@ class Report:
 
     def allocation(self) -> None:
         """Ways to spend as many latents."""
-        if there := self.beside("characteristics", "allocation"):
+        if there := self.beside(DRAWN_PROFILE, "allocation"):
             there.allocation()
         elif self.has("allocation"):
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
@@ -371,6 +388,10 @@ class Report:
         """Data, models, training."""
         self.table(data_table(self.runs), "Data")
         self.table(settings_table(self.runs), "Models and training; seconds are the mean of a run")
+
+    def names(self) -> None:
+        """The README's table of what a model's name says."""
+        display(Markdown(readme_section("Names of models")))
 
     def deviations(self) -> None:
         """The README's list of deviations from the paper."""

@@ -64,10 +64,9 @@ def accuracy_table(runs: list[Run], part: str) -> pd.DataFrame:
     return _over_seeds(frame[frame["part"] == part], list(SCORES), PAPER[{"train": "table_1", "test": "table_2"}[part]])
 
 
-def loss_table(runs: list[Run]) -> pd.DataFrame:
-    """Table 3: labelled loss at alpha = 0 over the whole training part with the final weights, its terms, the
-    running mean of the last epoch beside it, the test part's loss and reconstruction, and for both parts the bound by
-    rao-blackwell, which may be compared between models."""
+def loss_frame(runs: list[Run]) -> pd.DataFrame:
+    """One row a run: its labelled loss at alpha = 0 over the whole training part with the final weights, the loss's terms, the running mean
+    of the last epoch, the test part's loss and reconstruction, and for both parts the bound by rao-blackwell."""
     rows = []
     for run in runs:
         train, test = run.metrics["train"]["loss"], run.metrics["test"]["loss"]
@@ -79,7 +78,12 @@ def loss_table(runs: list[Run]) -> pd.DataFrame:
             _about(run) | {"n": run.metrics["train"]["n"], "loss": train["loss_alpha0"], "last_epoch_mean": last} | bound | terms
             | {"test_loss": test["loss_alpha0"], "test_reconstruction": test["reconstruction"]} | seconds
         )  # fmt: skip
-    frame = pd.DataFrame(rows)
+    return pd.DataFrame(rows)
+
+
+def loss_table(runs: list[Run]) -> pd.DataFrame:
+    """Table 3: `loss_frame`, means over seeds, beside the paper's. Between models only the bounds may be compared."""
+    frame = loss_frame(runs)
     values = [c for c in frame.columns if c not in ("task", "task_title", "model", "model_title", "seed", "stand_in", "n")]
     return _over_seeds(frame, ["loss", *[v for v in values if v != "loss"]], PAPER["table_3"])
 
@@ -572,17 +576,23 @@ def seeds_note(table: pd.DataFrame) -> str:
     """What stands behind the numbers of a table."""
     seeds = sorted({int(n) for n in table["seeds"]})
     counts = ", ".join(f"{title} {int(n):,}" for title, n in table.groupby("task_title", sort=False)["n"].first().items())
-    many = "one seed" if seeds == [1] else f"mean ± sd over {' or '.join(map(str, seeds))} seeds"
+    many = "one seed" if seeds == [1] else f"mean ± sd over {seeds[0]}{f' to {seeds[-1]}' * (len(seeds) > 1)} seeds"
     return f"{many}; images: {counts}"
 
 
 # --- findings: sentences from numbers -------------------------------------------------------------------------
 
 
-def _differences(table: pd.DataFrame, value: str, first: str, second: str) -> dict[str, float]:
-    """Value of the first model minus that of the second, for each task that has both."""
-    pivot = table.pivot_table(index="task_title", columns="model", values=value, sort=False)
-    return {} if not {first, second} <= set(pivot.columns) else (pivot[first] - pivot[second]).dropna().to_dict()
+PAPERS = tuple(PAPER["table_3"])  # the models that the paper has
+
+
+def _differences(frame: pd.DataFrame, value: str, first: str, second: str) -> dict[str, float]:
+    """Value of the first model minus that of the second, a row of the frame a run, mean over the seeds that both have, for each task
+    that has such."""
+    pivot = frame.pivot_table(index=["task_title", "seed"], columns="model", values=value, sort=False)
+    if not {first, second} <= set(pivot.columns):
+        return {}
+    return (pivot[first] - pivot[second]).dropna().groupby(level=0, sort=False).mean().to_dict()
 
 
 def _list(parts) -> str:
@@ -601,10 +611,12 @@ def training_finding(run: Run, data: Dataset) -> str:
     return sentence + (f", all on {STAND_IN}." if data.stand_in else ".")
 
 
-def classification_finding(train: pd.DataFrame, test: pd.DataFrame) -> str:
-    """CCVAE against MCCVAE, and both against the majority."""
+def classification_finding(frame: pd.DataFrame) -> str:
+    """CCVAE against MCCVAE, paired over seeds, and the paper's models against the majority; from a `score_frame`."""
+    test = frame[frame["part"] == "test"]
     gap = _differences(test, "accuracy", "ccvae", "mccvae")
-    lift = (test.groupby("task_title", sort=False)[["accuracy", "majority_accuracy"]].mean()).eval("accuracy - majority_accuracy")
+    papers = test[test["model"].isin(PAPERS)] if test["model"].isin(PAPERS).any() else test
+    lift = papers.groupby("task_title", sort=False)[["accuracy", "majority_accuracy"]].mean().eval("accuracy - majority_accuracy")
     parts = []
     if gap:
         parts.append(
@@ -612,17 +624,17 @@ def classification_finding(train: pd.DataFrame, test: pd.DataFrame) -> str:
         )
     parts.append(
         "over always answering the majority the models gain " + _list(f"{100 * d:+.1f} points on {t}" for t, d in lift.items())
-        + f", and {'one seed' if test['seeds'].max() == 1 else 'the spread over seeds'} limits what can be told from that"
+        + f", and {'one seed' if test['seed'].nunique() == 1 else 'the spread over seeds'} limits what can be told from that"
     )  # fmt: skip
     sentence = "; ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def reconstruction_finding(table: pd.DataFrame) -> str:
-    """Where MCCVAE's loss differs from CCVAE's, and how much of that is reconstruction."""
-    loss, pixels = (_differences(table, value, "mccvae", "ccvae") for value in ("loss", "reconstruction"))
+def reconstruction_finding(frame: pd.DataFrame) -> str:
+    """Where MCCVAE's loss differs from CCVAE's, paired over seeds, and how much of that is reconstruction; from a `loss_frame`."""
+    loss, pixels = (_differences(frame, value, "mccvae", "ccvae") for value in ("loss", "reconstruction"))
     if not loss:
-        worst = table.groupby("task_title", sort=False)["loss"].mean()
+        worst = frame.groupby("task_title", sort=False)["loss"].mean()
         return "The training loss is " + _list(f"{v:,.0f} nats on {t}" for t, v in worst.items()) + "."
     return (
         "MCCVAE's training loss minus CCVAE's is " + _list(f"{d:+,.1f} nats on {t} ({pixels[t]:+,.1f} of it reconstruction)" for t, d in loss.items())
@@ -632,14 +644,14 @@ def reconstruction_finding(table: pd.DataFrame) -> str:
 
 def intervention_finding(table: pd.DataFrame) -> str:
     """How far the walks move their labels and others, and how evenly a block's latents share the work."""
-    whole = table[~table["latents"].str.startswith("latent")]
-    moved, others = whole["moved"].mean(), whole["others"].mean()
-    sentence = f"Walking a label's whole block moves its probability, read again from the picture, by {moved:.2f} on average and every other label's by {others:.2f}"
+    whole = table[~table["latents"].str.startswith("latent")].groupby("task", sort=False)[["moved", "others"]].mean()
+    on = lambda column: _list(f"{v:.2f} on {TASKS[task].title}" for task, v in whole[column].items())  # noqa: E731
+    sentence = f"Walking a label's whole block moves its probability, which the model itself reads again from the picture, by {on('moved')}, and every other label's by {on('others')}"
     single = table[table["latents"].str.startswith("latent")]
     if len(single):
         top = single.groupby(["figure", "model_title"])["share"].max()
         sentence += f"; in MCCVAE the stronger latent of a block does {100 * top.min():.0f} to {100 * top.max():.0f} % of the pixel change"
-    return sentence + "."
+    return sentence + " (one seed of each model)."
 
 
 def objective_finding(audit: pd.DataFrame, trade_off: pd.DataFrame) -> str:
