@@ -381,7 +381,7 @@ def test_findings_are_computed_and_paired_over_seeds(four_runs):
     sentence = tables.classification_finding(tables.score_frame(unpaired[:4] + unpaired[5:]))
     assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence  # -rb is not the paper's
     assert "+1.0 points on MNIST" in tables.classification_finding(tables.score_frame(unpaired))
-    assert "-30.0 nats on MNIST (-30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_frame(unpaired))
+    assert "−30.0 nats on MNIST (−30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_frame(unpaired))
     about = {"task": "celeba", "figure": 9, "model_title": "MCCVAE"}
     walks = pd.DataFrame(
         [
@@ -488,6 +488,7 @@ def test_a_model_has_the_same_colour_in_every_figure():
 
 def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
     assert tables._number(-0.0004, 3) == "0.000" and tables._number(-0.0006, 3) == "−0.001" and tables._number(math.nan, 1) == "–"
+    assert tables._signed(-0.04, 1) == "+0.0" and tables._signed(-1234.56, 1) == "−1,234.6"
     assert tables._interval(-1.0, 2.0, 1) == "−1.0 to 2.0" and tables._interval(math.nan, math.nan, 1) == "–"
 
 

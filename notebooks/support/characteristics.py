@@ -450,7 +450,7 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
     """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what changes."""
     about = _about(run, data)
     table = effects[(effects[["task", "model", "seed"]] == [about["task"], about["model"], about["seed"]]).all(axis=1)]
-    table = table.assign(row=table["label"] + " " + table["latent"].astype(str), column=table["on"])
+    table = table.assign(row=table["label"] + ", latent " + table["latent"].astype(str), column=table["on"])
     order = {"label": 0, "part": 1, "style": 2}
     columns = table.drop_duplicates("column").sort_values("kind", key=lambda k: k.map(order), kind="stable")
     pivot = table.pivot_table(index="row", columns="column", values="effect", sort=False)[list(columns["column"])]
@@ -467,6 +467,7 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
     title = table["model_title"].iloc[0]
     kinds = [f"{kind}s" if kind != "style" else kind for kind in columns["kind"].unique()]
     ax.set(xlabel=f"what the judge reads: {', '.join(kinds)}", ylabel="latent that is moved")
+    ax.tick_params(axis="y", rotation=0)
     text = caption(
         f"{data.task.title}, {title}: what moving one latent over its range changes, mean over {table['n'].iloc[0]} test images", data
     )

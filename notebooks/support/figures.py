@@ -292,6 +292,7 @@ def _probability_bars(ax, values, labels, moved, last_row):
     ax.set(ylim=(0, 1), yticks=[], xlim=(-0.6, len(labels) - 0.4))
     ax.set_xticks(moved, [f"{values[i]:.2f}" for i in moved], fontsize=7)
     ax.tick_params(axis="x", length=0, pad=1)
+    ax.grid(False)
     if last_row:
         ax.set(yticks=[0, 1])
 

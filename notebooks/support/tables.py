@@ -342,6 +342,11 @@ def _number(value, digits: int) -> str:
     return "–" if pd.isna(value) else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
+def _signed(value: float, digits: int) -> str:
+    """With a sign, which is + where it rounds to zero."""
+    return f"{round(value, digits) + 0.0:+,.{digits}f}".replace("-", "−")
+
+
 def _interval(low, high, digits: int) -> str:
     return "–" if pd.isna(low) or pd.isna(high) else f"{_number(low, digits)} to {_number(high, digits)}"
 
@@ -620,10 +625,11 @@ def classification_finding(frame: pd.DataFrame) -> str:
     parts = []
     if gap:
         parts.append(
-            "On test images CCVAE's accuracy per label minus MCCVAE's is " + _list(f"{100 * d:+.1f} points on {t}" for t, d in gap.items())
+            "On test images CCVAE's accuracy per label minus MCCVAE's is "
+            + _list(f"{_signed(100 * d, 1)} points on {t}" for t, d in gap.items())
         )
     parts.append(
-        "over always answering the majority the models gain " + _list(f"{100 * d:+.1f} points on {t}" for t, d in lift.items())
+        "over always answering the majority the models gain " + _list(f"{_signed(100 * d, 1)} points on {t}" for t, d in lift.items())
         + f", and {'one seed' if test['seed'].nunique() == 1 else 'the spread over seeds'} limits what can be told from that"
     )  # fmt: skip
     sentence = "; ".join(parts)
@@ -637,7 +643,7 @@ def reconstruction_finding(frame: pd.DataFrame) -> str:
         worst = frame.groupby("task_title", sort=False)["loss"].mean()
         return "The training loss is " + _list(f"{v:,.0f} nats on {t}" for t, v in worst.items()) + "."
     return (
-        "MCCVAE's training loss minus CCVAE's is " + _list(f"{d:+,.1f} nats on {t} ({pixels[t]:+,.1f} of it reconstruction)" for t, d in loss.items())
+        "MCCVAE's training loss minus CCVAE's is " + _list(f"{_signed(d, 1)} nats on {t} ({_signed(pixels[t], 1)} of it reconstruction)" for t, d in loss.items())
         + "; the rest comes from the latents' terms and from w, so the loss alone does not measure the pictures."
     )  # fmt: skip
 
