@@ -111,7 +111,7 @@ def test_what_can_t_be_repeated_is_told():
         ([], "repeat takes a run's folder"),
         (["README.md"], "README.md does not lie below"),
         (["outputs/nothing/mnist/ccvae/seed0"], "there is no profile 'nothing'"),
-        (["outputs/published/runs/mnist/ccvae/seed99"], "seed99 holds no whole record of a run"),
+        (["outputs/published/runs/mnist/ccvae/seed99"], "seed99 is not a run's folder; name one with a run.json"),
     ):
         said = repeated(*words)
         assert said.returncode in (1, 2) and message in said.stderr and "Traceback" not in said.stderr, said.stderr

@@ -41,6 +41,8 @@ def differences(first: Run, second: Run) -> dict[str, tuple[float, float]]:
 
 def repeat(folder: Path, profile: Profile) -> int:
     """Train the run of a folder again, with its profile's settings; say what differs. The exit status."""
+    if not (folder / "run.json").is_file():
+        raise RunError(f"{folder} is not a run's folder; name one with a run.json, as <task>/<model>/seed<n>")
     run = runs.read_run(folder)
     task, model, seed = (run.record[key] for key in ("task", "model", "seed"))
     with tempfile.TemporaryDirectory() as elsewhere:
