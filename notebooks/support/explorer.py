@@ -7,12 +7,13 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import torch
 from IPython.display import HTML, Markdown, display
 from PIL import Image
 
 import mccvae_core as core
-from data import TASKS, Dataset
+from data import TASKS, Dataset, Task
 
 from . import figures, runs
 from .settings import Profile
@@ -52,31 +53,35 @@ def _decode(model, z):
     return core.VAE.decode(model, z)
 
 
-def payload(data: Dataset, model: core.MCCVAE, title: str) -> dict:
-    """What the page needs of one model, as JSON takes it.
+def starts_table(data: Dataset, model: core.MCCVAE) -> pd.DataFrame:
+    """Test images to start from, a row each, no picture: start, a name; z1, z2, ..., the posterior's mean by the model that the page decodes with."""
+    index = figures.examples(data, STARTS)
+    z = core.posterior(half_precision(model), data.test.images[index]).loc
+    names = [f"test image {i + 1}: {figures.label_text(data, data.test.labels[i])}" for i in index]
+    return pd.DataFrame({"start": names} | {f"z{latent}": column for latent, column in enumerate(z.T.tolist(), 1)})
+
+
+def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, title: str) -> dict:
+    """What the page needs of one model, as JSON takes it; about: `Dataset.summary`, as it stands in the run's record; starts: `starts_table`.
 
     ranges: lower and upper end of each characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of
     p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. style: for each style
-    latent, the most important first, its position in z and its `style_importance`. starts: test images, as posterior means
-    and names, no picture. layers: the decoder's weights, base64 of little-endian half floats.
-    Raises ValueError for a model without characteristics, or one whose weights half precision can't hold.
+    latent, the most important first, its position in z and its `style_importance`. layers: the decoder's weights, base64 of
+    little-endian half floats.
+    Raises ValueError for a model whose weights half precision can't hold.
     """
-    if not isinstance(model, core.MCCVAE):
-        raise ValueError(f"{title} has no characteristics to move; the explorer takes a CCVAE or an MCCVAE")
     model = half_precision(model)
     config = model.config
-    index = figures.examples(data, STARTS)
-    z = core.posterior(model, data.test.images[index]).loc
+    z = torch.tensor(starts.drop(columns="start").to_numpy(), dtype=torch.float32)
     style = list(range(config.characteristic_dim, config.latent_dim))
     importance = style_importance(model, z, style)
-    names = [f"test image {i + 1}: {figures.label_text(data, data.test.labels[i])}" for i in index]
     return {
-        "task": data.task.name,
-        "title": data.task.title,
+        "task": task.name,
+        "title": task.title,
         "model": title,
-        "note": figures.STAND_IN if data.stand_in else "",
-        "labels": list(data.labels),
-        "exclusive": data.task.exclusive,
+        "note": figures.STAND_IN if about["stand_in"] else "",
+        "labels": about["labels"],
+        "exclusive": task.exclusive,
         "characteristics": list(config.characteristics),
         "image_shape": list(config.image_shape),
         "sigmoids": 2 if config.likelihood == "bernoulli-two-sigmoids" else 1,
@@ -85,7 +90,7 @@ def payload(data: Dataset, model: core.MCCVAE, title: str) -> dict:
         "style": sorted(zip(style, importance, strict=True), key=lambda pair: -pair[1]),
         "prior": [_prior(model, value) for value in (0, 1)],
         "classifier": {"weight": model.classifier_weight.tolist(), "bias": model.classifier_bias.tolist()},
-        "starts": [{"name": name, "z": row} for name, row in zip(names, z.tolist(), strict=True)],
+        "starts": [{"name": name, "z": row} for name, row in zip(starts["start"], z.tolist(), strict=True)],
         "layers": [_layer(layer) for layer in model.decoder.layers if hasattr(layer, "weight")],
     }
 
@@ -131,10 +136,12 @@ def chosen(trained: list[runs.Run]) -> list[runs.Run]:
 
 def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
     """The explorer of each task that has a model with characteristics; where none has, the report says so."""
-    shown = {run.record["task"]: run for run in chosen(trained)}
-    for data in runs.Datasets(profile).to_draw(shown):
-        run = shown[data.task.name]
-        display(HTML(section(payload(data, run.model(), f"{run.spec.title}, seed {run.record['seed']}"))))
+    data, shown = runs.Datasets(profile), chosen(trained)
+    for run in shown:
+        task, model = run.record["task"], run.model()
+        starts = run.scores("starts", lambda task=task, model=model: starts_table(data[task], model))
+        content = payload(TASKS[task], run.record["data"], starts, model, f"{run.spec.title}, seed {run.record['seed']}")
+        display(HTML(section(content)))
     if not shown:
         display(Markdown(f"*The profile {profile.profile} has no CCVAE or MCCVAE to explore.*"))
 

@@ -108,6 +108,7 @@ class Datasets(dict):
     def __init__(self, profile: Profile):
         super().__init__()
         self.profile = profile
+        self.told: set[str] = set()
 
     def __missing__(self, task: str) -> Dataset:
         self[task] = load_data(self.profile, task)
@@ -115,14 +116,16 @@ class Datasets(dict):
 
     def to_draw(self, tasks: Iterable[str]) -> Iterator[Dataset]:
         """The data of these tasks, for pictures. The published profile's records stand without data: a task whose data can't be had is
-        then left out with a sentence."""
+        then left out with a sentence, once."""
         for task in tasks:
             try:
                 yield self[task]
             except DataError as error:
                 if not is_published(self.profile.folder):
                     raise
-                print(f"{TASKS[task].title}: its pictures are not drawn anew: {error}")
+                if task not in self.told:
+                    print(f"{TASKS[task].title}: its pictures are not drawn anew: {error}")
+                self.told.add(task)
 
 
 def is_published(folder: Path) -> bool:
