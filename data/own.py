@@ -43,6 +43,7 @@ VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": UNKNOWN
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 FEWEST, FEWEST_LABELLED = 50, 20  # images in all, and of them with a label that is known
 SHOWN = 50  # problems in a message
+ALIKE = 5  # of those that are alike, in one column or of names without a file
 DARK = 16  # of 255: what the brightest of 12 bits becomes when it is read as 16
 PAGED = (".tif", ".tiff", ".gif", ".webp", ".png")  # files that may hold several pictures
 RESERVED = r"file|part|.* (probability|mean|sd)"  # columns that characteristics.csv has beside the labels
@@ -189,7 +190,7 @@ def read_table(path: Path, problems: list[str]) -> tuple[list[str], dict[int, st
     """Label names; file names by row, the header being row 1; values, int8 (N, L). What is wrong is added to `problems`."""
     header, *body = _cells(path, problems) or [[]]
     labels = _label_names(header, problems) if header else []
-    rows, values, seen = {}, [], {}
+    rows, values, seen, bad = {}, [], {}, {}
     for number, cells in enumerate(body, 2):
         if not any(cells):
             continue
@@ -203,8 +204,19 @@ def read_table(path: Path, problems: list[str]) -> tuple[list[str], dict[int, st
         else:
             seen[name] = number
         rows[number] = name
-        values.append([_value(cell, number, label, problems) for label, cell in zip(labels, cells[1:], strict=False)])
+        values.append([VALUES.get(cell.lower(), UNKNOWN) for cell in cells[1 : len(labels) + 1]])
         values[-1] += [UNKNOWN] * (len(labels) - len(values[-1]))
+        for label, cell in zip(labels, cells[1:], strict=False):
+            if cell.lower() not in VALUES:
+                bad.setdefault(label, {})[number] = cell[:40]
+    for label, cells in bad.items():
+        said = {row: f"row {row}, column {label}: {cell!r} is not 0, 1 or empty" for row, cell in cells.items()}
+        kinds = ", ".join(map(repr, list(dict.fromkeys(cells.values()))[:ALIKE]))
+        _add(
+            said,
+            problems,
+            f"column {label}: {{}} such entries more (it has {kinds} and so on); of classes or sizes make labels, a column of 0 and 1 each",
+        )
     return labels, rows, np.array(values, np.int8).reshape(len(rows), len(labels))
 
 
@@ -212,10 +224,12 @@ def _counted(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
-def _value(cell: str, row: int, label: str, problems: list[str]) -> int:
-    if cell.lower() not in VALUES:
-        problems.append(f"row {row}, column {label}: {cell[:40]!r} is not 0, 1 or empty")
-    return VALUES.get(cell.lower(), UNKNOWN)
+def _add(said: dict[int, str], problems: list[str], more: str) -> None:
+    """Problems that are alike, by row: all, or of many the first and how many there are more."""
+    lines = list(said.values())
+    problems += lines[:ALIKE]
+    if len(lines) > ALIKE:
+        problems.append(more.format(f"{len(lines) - ALIKE:,}"))
 
 
 def _cells(path: Path, problems: list[str]) -> list[list[str]]:
@@ -256,7 +270,7 @@ def _label_names(header: list[str], problems: list[str]) -> list[str]:
 
 def _check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
     """Whether there is enough to learn; of labels with bad values that can't be said."""
-    bad = [label for label in labels if any(f", column {label}: " in problem for problem in problems)]
+    bad = [label for label in labels if any(re.search(f"(^|, )column {re.escape(label)}: ", problem) for problem in problems)]
     if len(y) < FEWEST:
         problems.append(f"{_counted(len(y), 'image')}, and {FEWEST} or more are needed")
     elif (n := int((y != UNKNOWN).any(1).sum())) < FEWEST_LABELLED and not bad:
@@ -275,7 +289,7 @@ def _check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None
 def _named_files(rows: dict[int, str], folder: Path, there: list[str], problems: list[str]) -> dict[int, Path]:
     """The files of the rows that name one."""
     alike = {_folded(name): name for name in there} | {_folded(PurePosixPath(name).with_suffix("")): name for name in there}
-    names, paths = set(there), {}
+    names, paths, lacking = set(there), {}, {}
     for row, name in rows.items():
         if name in names:
             paths[row] = folder / name
@@ -283,7 +297,9 @@ def _named_files(rows: dict[int, str], folder: Path, there: list[str], problems:
             problems.append(f"row {row}: {name} leads out of the folder; name files as seen from {folder}")
         elif name:
             near = alike.get(_folded(name)) or alike.get(_folded(PurePosixPath(name).with_suffix("")))
-            problems.append(f"row {row}: there is no file {name} in {folder}" + (f"; there is {near}" if near else ""))
+            lacking[row] = f"row {row}: there is no file {name} in {folder}" + (f"; there is {near}" if near else "")
+    holds = f"the folder holds {_counted(len(there), 'file')}" + (f", as {there[0]}" if there else "")
+    _add(lacking, problems, f"{{}} rows more name no file; {holds}")
     return paths
 
 

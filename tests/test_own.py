@@ -113,9 +113,20 @@ def test_a_table_that_is_no_csv_is_refused(folder):
     assert "row 1 has no comma, semicolon or tab" in faults(folder, table(folder, rows(), separator="|"))[1]
 
 
+def test_problems_that_are_alike_are_told_together(folder):
+    said = faults(folder, table(folder, [[name, ["cat", "dog"][i % 2], "y"] for i, (name, *_) in enumerate(rows())]))
+    assert said[0].startswith("12 problems") and len(said) == 13
+    wanted = "column a: 55 such entries more (it has 'cat', 'dog' and so on); of classes or sizes make labels, a column of 0 and 1 each"
+    assert said[1] == wanted and said[3] == "row 2, column a: 'cat' is not 0, 1 or empty"
+    said = faults(folder, table(folder, [[f"images/{name}", *labels] for name, *labels in rows()]))
+    assert (
+        len(said) == 7 and said[1] == "55 rows more name no file; the folder holds 60 files, as 0.png" and "no file images/0.png" in said[2]
+    )
+
+
 def test_a_long_list_of_problems_is_cut(folder):
-    said = faults(folder, table(folder, [[name, "x", "y"] for name, *_ in rows()]))
-    assert said[0].startswith("120 problems") and len(said) == 52 and said[-1] == "and 70 more"
+    said = faults(folder, table(folder, [["", *labels] for _, *labels in rows()]))
+    assert said[0].startswith("60 problems") and len(said) == 52 and said[-1] == "and 10 more"
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -255,9 +266,12 @@ def test_own_images_have_a_source_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["epoch=3"], r"'epoch=3' is no option.*\n  name=  "),
-        (["epochs"], "'epochs' is no option"),
-        (["epochs=3", "epochs=4"], "is given twice"),
+        (["epoch=3"], r"'epoch=3': no option.*\n  name=  "),
+        (["epochs"], "'epochs': no option"),
+        (["epochs=3", "epochs=4"], "or given twice"),
+        (["epochs", "kk=3"], "'epochs', 'kk=3': no option"),
+        (["models=mccvae-k3", "k=2"], "k=2 and models=mccvae-k3 both say it"),
+        (["models=ccvae,mccvae-z3", "style_dim=2"], "style_dim=2 and models=mccvae-z3 both say it"),
         (["epochs=0"], "epochs must be a whole number from 1 on"),
         (["epochs=1,2"], "epochs takes one number"),
         (["seeds=0,0"], "seeds must be a whole number"),
@@ -461,7 +475,7 @@ def test_apply_gives_the_same_numbers_for_the_same_files_and_leaves_out_what_is_
     [
         (["own"], "own takes a folder of images and a CSV file"),
         (["own", "nowhere", "nothing.csv"], "nowhere is not a folder"),
-        (["own", "tiny faces/images", "tiny faces/labels.csv", "epoch=2"], "'epoch=2' is no option"),
+        (["own", "tiny faces/images", "tiny faces/labels.csv", "epoch=2"], "'epoch=2': no option"),
         (["own", "tiny faces/images", "tiny faces/labels.csv", "k=hat:2"], "the labels are smiling, glasses, bangs, blond"),
         (["apply", "outputs"], "apply takes a run's folder and a folder of images"),
         (["apply", "nowhere", "tiny faces/new"], "nowhere is not a folder; name that of a run"),

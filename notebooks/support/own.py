@@ -37,13 +37,16 @@ SMALL, STEPS, EPOCHS = 4_000, 1_500, 20  # training images that are few; the lea
 
 def read_words(arguments: list[str]) -> dict[str, str]:
     """word=value, each word one of WORDS. Raises SettingsError."""
-    words = {}
+    words, wrong = {}, []
     for argument in arguments:
         word, equals, value = argument.partition("=")
-        if not (equals and value) or word not in WORDS or word in words:
-            known = "\n".join(f"  {name}=  {about}" for name, about in WORDS.items())
-            raise SettingsError(f"{argument!r} is no option, or is given twice or without a value; there are\n{known}")
-        words[word] = value
+        if equals and value and word in WORDS and word not in words:
+            words[word] = value
+        else:
+            wrong.append(repr(argument))
+    if wrong:
+        known = "\n".join(f"  {name}=  {about}" for name, about in WORDS.items())
+        raise SettingsError(f"{', '.join(wrong)}: no option, or given twice or without a value; there are\n{known}")
     return words
 
 
@@ -87,6 +90,9 @@ def model_names(words: dict[str, str], labels: tuple[str, ...], channels: int) -
         if spec.label_weight is None:
             rate = spec.rate_factor if spec.rate_factor != 1 else 3.0
             spec = dataclasses.replace(spec, label_weight=channels * own.RAW_SIDE**2 / 4, rate_factor=rate)
+        for word, given in (("k", spec.k), ("style_dim", spec.style_dim)):
+            if word in words and given is not None:
+                raise SettingsError(f"{word}={words[word]} and models={name} both say it; leave one out")
         if "k" in words and spec.base == "mccvae":
             spec = dataclasses.replace(spec, k=latents(words["k"], labels))
         if "style_dim" in words:
