@@ -142,17 +142,24 @@ def test_latents_where_they_are_needed_are_held_against_k_2_in_accuracy_and_reco
 
 def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
     rows = [
-        dataclasses.asdict(one) | {"task_title": title, "verdict": HOLDS}
+        dataclasses.asdict(one) | {"task_title": title, "verdict": HOLDS, "n": 5}
         for one, title in ((CLAIMS[0], "MNIST"), (NEEDED[0], "drawn chests"))
     ]
     table = pd.DataFrame(rows)
     shown, drawn = claims.verdict_columns(table, real=True), claims.verdict_columns(table, drawn=True)
     assert list(shown["no."]) == sorted(shown["no."]) and len(shown) == len((*CLAIMS, *NEEDED)) and "drawn chests" not in shown
     of = lambda says: shown.loc[shown["the paper claims"].str.startswith(says), "MNIST"].item()  # noqa: E731
-    assert HOLDS in of("CCVAE classifies training") and claims.NOT_TRIED in of("CCVAE classifies test")
+    assert f">{HOLDS}</span> <small>n = 5</small>" in of("CCVAE classifies training") and claims.NOT_TRIED in of("CCVAE classifies test")
     assert (
         claims.NOT_MEANT in of("A walk to a disease")
         and claims.NOT_MEANT in of("Each of a label's two")
         and claims.NOT_TRIED in of("… and not on MNIST")
     )
     assert len(drawn) == 1 and drawn["no."].item() == 10 and HOLDS in drawn["drawn chests"].item() and "MNIST" not in drawn
+
+
+def test_the_tally_counts_each_tasks_verdicts():
+    rows = [("MNIST", HOLDS), ("MNIST", OPEN), ("MNIST", HOLDS), ("drawn chests", FAILS)]
+    assert claims.tally(pd.DataFrame(rows, columns=["task_title", "verdict"])) == (
+        "- **MNIST**, 3 tests: *holds* 2, *does not hold* 0, *open* 1\n- **drawn chests**, 1 test: *holds* 0, *does not hold* 1, *open* 0"
+    )

@@ -253,20 +253,37 @@ def _beside(folder: Path) -> list[dict]:
     return rows + _needed(tables.read_csv(folder / "quick" / "tables" / "allocation.csv"), about=" (profile quick)")
 
 
+def tally(table: pd.DataFrame) -> str:
+    """A line a task and set of drawn data: how many tests hold, do not hold, are open."""
+    said = []
+    for title in dict.fromkeys([*(task.title for task in TASKS.values()), *DRAWN.values()]):
+        found = table.loc[table["task_title"] == title, "verdict"].value_counts()
+        if n := int(found.sum()):
+            counts = ", ".join(f"*{one}* {found.get(one, 0)}" for one in VERDICTS)
+            said.append(f"- **{title}**, {n} test{'s' * (n > 1)}: {counts}")
+    return "\n".join(said)
+
+
+def _badge(text: str) -> str:
+    return f'<span class="verdict {text.replace(" ", "-")}">{text}</span>'
+
+
 def verdict_columns(table: pd.DataFrame, *, drawn: bool = False, real: bool = False) -> pd.DataFrame:
     """`claims_table` for showing: a row a test, a column a task; `drawn`: of what is published beside on drawn data, only what was tried.
     real: on real images, whose parts nobody knows."""
     mine = table[table["task_title"].isin(list(DRAWN.values())) == drawn]
     asked = pd.DataFrame([dataclasses.asdict(claim) for claim in sorted((*CLAIMS, *NEEDED), key=lambda claim: claim.number)])
-    wide = mine.pivot(index=["number", "says"], columns="task_title", values="verdict").reset_index()
+    seeds = mine["n"].map(lambda n: f" <small>n = {n}</small>")
+    badge = mine["verdict"].map(_badge) + seeds
+    wide = mine.assign(badge=badge).pivot(index=["number", "says"], columns="task_title", values="badge").reset_index()
     titles = {task.title: task.name for task in TASKS.values()}
     tasks = [title for title in [*titles, *DRAWN.values()] if title in wide]
     shown = asked.merge(wide, how="inner" if drawn else "left", on=["number", "says"])
     for title in tasks:
         out = shown["tasks"].map(lambda meant, title=title: bool(meant) and titles.get(title, title) not in meant) & (not drawn)
         out |= (shown["score"] == "parts_apart") & (real and title != TASKS["stick_figures"].title)
-        shown[title] = shown[title].fillna(NOT_TRIED).mask(out & shown[title].isna(), NOT_MEANT)
-    shown[tasks] = shown[tasks].map(lambda v: tables.Markup(f'<span class="verdict {v.replace(" ", "-")}">{v}</span>'))
+        shown[title] = shown[title].fillna(_badge(NOT_TRIED)).mask(out & shown[title].isna(), _badge(NOT_MEANT))
+    shown[tasks] = shown[tasks].map(tables.Markup)
     shown["says"] += shown["late"].map({True: LATE, False: ""})
     names = {"number": "no.", "says": "the paper claims", "section": "where"}
     return tables._columns(shown, names | {title: title for title in tasks})

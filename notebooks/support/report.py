@@ -155,7 +155,7 @@ def _link(target: str, text: str) -> str:
 
 
 ABOUT_VERDICTS = """Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals.
-*Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no run for it yet. *Not meant*: the claim is not about
+*n* is the number of seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no run for it yet. *Not meant*: the claim is not about
 these data, or can't be tried on them: nobody knows the parts of what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
 
 
@@ -248,6 +248,7 @@ class Report:
     def claims(self) -> None:
         """The paper's claims and their verdicts."""
         if len(self.verdicts):
+            display(Markdown(claims.tally(self.verdicts)))
             self.table(claims.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims")
             if len(drawn := claims.verdict_columns(self.verdicts, drawn=True)):
                 self.table(
