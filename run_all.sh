@@ -27,7 +27,7 @@ usage() {
 TEXT
 }
 
-fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit 1; }
+fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit "${code:-1}"; }
 
 # Does this Python have every version that requirements.txt pins? Prints the first that it lacks.
 satisfies() {
@@ -133,7 +133,7 @@ case "$command" in
     set_up && cd notebooks && exec python -m support.apply new "$here" "$@"
     ;;
   repeat)
-    [ $# = 1 ] || fail "repeat takes a run's folder: ./run_all.sh repeat outputs/published/runs/<task>/<model>/seed<n>"
+    [ $# = 1 ] || code=2 fail "repeat takes a run's folder: ./run_all.sh repeat outputs/published/runs/<task>/<model>/seed<n>"
     set_up && cd notebooks && exec python -m support.repeat "$here" "$1"
     ;;
   draw)

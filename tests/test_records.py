@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +17,7 @@ from support import OUTPUTS, PUBLISHED, ROOT, characteristics, repeat, report, r
 from support.settings import read_profile
 
 import mccvae_core as core
-from data import DataError
+from data import TASKS, DataError, load
 
 FOLDER = OUTPUTS / PUBLISHED
 
@@ -114,7 +115,7 @@ def test_what_can_t_be_repeated_is_told():
         (["outputs/published/runs/mnist/ccvae/seed99"], "seed99 is not a run's folder; name one with a run.json"),
     ):
         said = repeated(*words)
-        assert said.returncode in (1, 2) and message in said.stderr and "Traceback" not in said.stderr, said.stderr
+        assert said.returncode == 2 and message in said.stderr and "Traceback" not in said.stderr, said.stderr
 
 
 def test_pictures_are_drawn_of_the_data_that_can_be_had(without_data, capsys, monkeypatch):
@@ -153,6 +154,40 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
             pd.testing.assert_frame_equal(*(pd.read_csv(io.StringIO(text)) for text in (ours, theirs)), rtol=1e-5, atol=1e-9, obj=name)
         else:
             assert ours == theirs, name
+
+
+def test_the_readme_s_lines_make_the_published_faces_of_all_of_celeba(tmp_path, monkeypatch):
+    """On a CelebA of 12,000 small pictures in another order."""
+    split = pd.read_csv(FOLDER / "celeba_split.csv")
+    rng, n = np.random.default_rng(0), 12_000
+    number = rng.permutation(n) + 1
+    names = np.array([f"{i:06d}.jpg" for i in number])
+    x = np.zeros((n, 64, 64, 3), np.uint8)
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = number % 256, number // 256
+    attr, attr_names = rng.integers(0, 2, (n, 18), dtype=np.uint8), np.array(TASKS["celeba"].labels)
+    (tmp_path / "data" / "cache").mkdir(parents=True)
+    np.savez_compressed(tmp_path / "data" / "cache" / "celeba_64.npz", x=x, attr=attr, attr_names=attr_names, names=names, split=attr[:, 0])
+    (tmp_path / "outputs" / PUBLISHED).mkdir(parents=True)
+    shutil.copy(FOLDER / "celeba_split.csv", tmp_path / "outputs" / PUBLISHED)
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"```python\n(.*celeba_split.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1], {})
+    monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "data" / "cache" / "first_10000"))
+    d = load("celeba", "real")
+    assert [len(part) for part in (d.train, d.validation, d.test)] == (split["split"].value_counts().sort_index()).tolist()
+    pixel = d.test.images[:, :2, 0, 0].long()
+    assert (pixel[:, 0] + 256 * pixel[:, 1]).tolist() == (np.flatnonzero(split["split"] == 2) + 1).tolist()
+    assert np.array_equal(d.test.labels.numpy(), attr[np.argsort(number)][:10_000][split["split"] == 2])
+
+
+def test_a_set_that_can_t_be_had_is_told_with_the_way_to_name_a_folder(monkeypatch):
+    def refused(*_, **__):
+        raise DataError("refused")
+
+    monkeypatch.setattr(runs, "load", refused)
+    with pytest.raises(DataError, match=r"refused\n.*MCCVAE_DATA=<folder>"):
+        runs.load_data(read_profile("paper"), "mnist")
+    with pytest.raises(DataError, match=r"refused$"):
+        runs.load_data(read_profile("demo"), "mnist")
 
 
 def test_published_records_are_whole_and_weights_are_theirs():

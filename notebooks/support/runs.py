@@ -99,7 +99,12 @@ def load_data(profile: Profile, task: str) -> Dataset:
     """The task's data as this profile uses them."""
     of_task = functools.partial(profile.value, task=TASKS[task])
     file = OUTPUTS / profile.profile / IMAGES if profile.source == "own" else None
-    return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file)
+    try:
+        return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file)
+    except DataError as error:
+        if profile.source != "real" or "MCCVAE_DATA" in str(error):
+            raise
+        raise DataError(f"{error}\nIf you have the sets in a folder already: MCCVAE_DATA=<folder>, see the README, The real data") from None
 
 
 class Datasets(dict):
@@ -168,7 +173,12 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
     folder = folder or run_folder(profile, task, spec.name, seed)
     with hold(folder):
         if run := _finished(folder, identity):
-            print(f"{_label(identity)}: already trained, read from its folder")
+            there = (
+                "already trained, read from its folder"
+                if run.record["code"] == identity["code"]
+                else "its published weights are taken, which an older version of the code trained"
+            )
+            print(f"{_label(identity)}: {there}")
             for checkpoint in filter(Path.is_file, folder.glob("checkpoint*")):
                 checkpoint.unlink()
             return run
@@ -185,7 +195,6 @@ def _finished(folder: Path, identity: dict) -> Run | None:
         run = read_run(folder)
         differs = {key for key in identity if run.record.get(key) != identity[key]}
         if differs == {"code"} and run.weights() == published_weights(folder):
-            print(f"{_label(identity)}: its published weights are taken, which an older version of the code trained")
             differs = set()
         return run if not differs and isinstance(run.model(), core.VAE) else None
     except (RunError, core.CheckpointError) as error:
