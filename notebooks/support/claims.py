@@ -79,6 +79,8 @@ CLAIMS = (
     Claim(8, "One of the two does almost all the work, 95 % of it", "4.7", "level", "-effective_latents", "mccvae", None, -1.2),
     Claim(9, "The prior p(y) matters where classes are uneven", "4.3", "differs", "test_accuracy", "mccvae-rb*-x3", "mccvae-rb*-x3-y0.5", ACCURACY, ("chest_xray",)),
     Claim(9, "… and not on MNIST", "4.2", "alike", "test_accuracy", "mccvae-rb*-x3", "mccvae-rb*-x3-y0.5", ACCURACY, ("mnist",)),
+    Claim(10, "Latents where a trained model confuses chests, 1 3 2, help", "5", "better", "test_accuracy", "mccvae-k1.3.2", "mccvae", ACCURACY, ("chest_xray",)),
+    Claim(10, "… and improve these chests' reconstruction", "5", "better", "-test_reconstruction", "mccvae-k1.3.2", "mccvae", LOSS, ("chest_xray",)),
     Claim(11, "What a conditional VAE encodes still holds the labels", "1", "level", "z_auc", "cvae", None, 0.6),
     Claim(11, "… more than CCVAE's style does", "1, 2.1", "better", "z_auc", "cvae", "ccvae", 0.02),
     Claim(11, "CCVAE's style has nothing to do with the labels", "2.1", "level", "-z_auc", "ccvae", None, -0.6, late=True),
