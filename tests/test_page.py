@@ -6,8 +6,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from support import figures, page, report, schemes, tables
 
-TABLE = pd.DataFrame({"task": ["MNIST", "Chest, X-ray"], "model": ["CCVAE", 'the "other"'], "loss, nats": [1.5, float("nan")]})
-CSV = 'task,model,"loss, nats"\nMNIST,CCVAE,1.500\n"Chest, X-ray","the ""other""",–\n'
+TABLE = pd.DataFrame(
+    {"task": ["MNIST", "Chest, X-ray"], "model": ["CCVAE", 'the "other"'], "loss, nats": [1.5, float("nan")], "PSNR": ["21.9 ± 0.1", "–"]}
+)
+CSV = 'task,model,"loss, nats",PSNR\nMNIST,CCVAE,1.500,21.9 ± 0.1\n"Chest, X-ray","the ""other""",–,–\n'
 
 
 def displayed(monkeypatch, module, call):

@@ -450,7 +450,7 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
     table = tables.accuracy_table(runs_, "test")
     tables.display_accuracy(table, "Table 2", stand_in=False, note=sources.note, csv="tables/table_2.csv")
     tables.display_table(tables.score_columns(table), "Scores", stand_in=False, note=sources.note)
-    for title, model, mean in (("CCVAE", "ccvae", "0.960 ± 0.028"), ("MCCVAE", "mccvae", "0.950 ± 0.000")):
+    for title, model, mean in (("CCVAE", "ccvae", "0.960 ±&nbsp;0.028"), ("MCCVAE", "mccvae", "0.950 ±&nbsp;0.000")):
         mark = sources.note("MNIST", title)
         assert mark == sources.note("MNIST", model) and f"<td>{mean}{mark}</td>" in shown[0] and f"<td>{title}{mark}</td>" in shown[1]
         number = re.search(r"#source-(\d+)", mark)[1]

@@ -550,7 +550,8 @@ def _cell(value) -> str:
     """As markup."""
     if isinstance(value, Markup):
         return value
-    return html.escape("–" if pd.isna(value) else f"{value:,.3f}" if isinstance(value, float) else str(value))
+    text = html.escape("–" if pd.isna(value) else f"{value:,.3f}" if isinstance(value, float) else str(value))
+    return text.replace("± ", "±&nbsp;")  # a narrow column breaks before the sign, not after it too
 
 
 class Markup(str):

@@ -55,7 +55,7 @@
   const shownText = (cell) => {
     const copy = cell.cloneNode(true);
     copy.querySelectorAll("sup").forEach((mark) => mark.remove());
-    return copy.textContent.trim();
+    return copy.textContent.trim().replaceAll("\u00a0", " ");
   };
   const asCsv = (table) => [...table.rows].map((row) => [...row.cells].flatMap((cell) => {
     const text = shownText(cell);
