@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -212,11 +212,8 @@ def read_table(path: Path, problems: list[str]) -> tuple[list[str], dict[int, st
     for label, cells in bad.items():
         said = {row: f"row {row}, column {label}: {cell!r} is not 0, 1 or empty" for row, cell in cells.items()}
         kinds = ", ".join(map(repr, list(dict.fromkeys(cells.values()))[:ALIKE]))
-        _add(
-            said,
-            problems,
-            f"column {label}: {{}} such entries more (it has {kinds} and so on); of classes or sizes make labels, a column of 0 and 1 each",
-        )
+        advice = f"(it has {kinds} and so on); of classes or sizes make labels, a column of 0 and 1 each"
+        _add(said, problems, lambda n, label=label, advice=advice: f"column {label}: {_counted(n, 'cell')} more like these {advice}")
     return labels, rows, np.array(values, np.int8).reshape(len(rows), len(labels))
 
 
@@ -224,12 +221,12 @@ def _counted(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
-def _add(said: dict[int, str], problems: list[str], more: str) -> None:
-    """Problems that are alike, by row: all, or of many the first and how many there are more."""
+def _add(said: dict[int, str], problems: list[str], more: Callable[[int], str]) -> None:
+    """Problems that are alike, by row: all, or of many the first and, in words of `more`, how many there are beside them."""
     lines = list(said.values())
     problems += lines[:ALIKE]
     if len(lines) > ALIKE:
-        problems.append(more.format(f"{len(lines) - ALIKE:,}"))
+        problems.append(more(len(lines) - ALIKE))
 
 
 def _cells(path: Path, problems: list[str]) -> list[list[str]]:
@@ -299,7 +296,7 @@ def _named_files(rows: dict[int, str], folder: Path, there: list[str], problems:
             near = alike.get(_folded(name)) or alike.get(_folded(PurePosixPath(name).with_suffix("")))
             lacking[row] = f"row {row}: there is no file {name} in {folder}" + (f"; there is {near}" if near else "")
     holds = f"the folder holds {_counted(len(there), 'file')}" + (f", as {there[0]}" if there else "")
-    _add(lacking, problems, f"{{}} rows more name no file; {holds}")
+    _add(lacking, problems, lambda n: f"the files of {_counted(n, 'row')} more are not there either; {holds}")
     return paths
 
 

@@ -114,13 +114,17 @@ def test_a_table_that_is_no_csv_is_refused(folder):
 
 
 def test_problems_that_are_alike_are_told_together(folder):
-    said = faults(folder, table(folder, [[name, ["cat", "dog"][i % 2], "y"] for i, (name, *_) in enumerate(rows())]))
+    said = faults(folder, table(folder, [[name, ["{cat}", "dog"][i % 2], "y"] for i, (name, *_) in enumerate(rows())]))
     assert said[0].startswith("12 problems") and len(said) == 13
-    wanted = "column a: 55 such entries more (it has 'cat', 'dog' and so on); of classes or sizes make labels, a column of 0 and 1 each"
-    assert said[1] == wanted and said[3] == "row 2, column a: 'cat' is not 0, 1 or empty"
+    wanted = (
+        "column a: 55 cells more like these (it has '{cat}', 'dog' and so on); of classes or sizes make labels, a column of 0 and 1 each"
+    )
+    assert said[1] == wanted and said[3] == "row 2, column a: '{cat}' is not 0, 1 or empty"
     said = faults(folder, table(folder, [[f"images/{name}", *labels] for name, *labels in rows()]))
     assert (
-        len(said) == 7 and said[1] == "55 rows more name no file; the folder holds 60 files, as 0.png" and "no file images/0.png" in said[2]
+        len(said) == 7
+        and said[1] == "the files of 55 rows more are not there either; the folder holds 60 files, as 0.png"
+        and "no file images/0.png" in said[2]
     )
 
 
