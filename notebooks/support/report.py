@@ -331,10 +331,12 @@ class Report:
         if self.has("characteristics"):
             self.table(characteristics.judge_columns(self.read("judge")), "The judge's own test", "judge")
             summary = characteristics.summary_columns(self.read("characteristics"))
-            self.table(summary, "What the latents hold, means over labels", "characteristics")
+            self.table(summary, "What the latents hold, means over labels ± sd over seeds", "characteristics")
             self.table(characteristics.comparison_columns(self.read("comparison")), "Differences, paired over seeds", "comparison")
             self.table(
-                conditional.conditional_columns(self.read("conditional")), "Beside a conditional VAE, means over labels", "conditional"
+                conditional.conditional_columns(self.read("conditional")),
+                "Beside a conditional VAE, means over labels and seeds",
+                "conditional",
             )
             self.table(lungs.lung_columns(self.read("lungs")), "Change by lung field on walks from normal to a disease", "lungs")
             for name in ["lungs"] * (self.profile.folder / "figures" / "lungs.json").exists():
@@ -351,7 +353,12 @@ class Report:
             absent("What this profile has of drawn images stands above.")
             return
         options = {"stand_in": True}
-        there.table(characteristics.summary_columns(there.read("characteristics")), "What the latents hold", "characteristics", **options)
+        there.table(
+            characteristics.summary_columns(there.read("characteristics")),
+            "What the latents hold, means over labels ± sd over seeds",
+            "characteristics",
+            **options,
+        )
         there.table(characteristics.comparison_columns(there.read("comparison")), "Differences, paired over seeds", "comparison", **options)
         for task in ("stick_figures", "celeba"):
             there.figure(f"parts_{task}")
@@ -363,7 +370,9 @@ class Report:
         elif self.has("allocation"):
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
             options = {"stand_in": bool(table["stand_in"].any())}
-            self.table(characteristics.allocation_columns(table), "Ways to spend as many latents", "allocation", **options)
+            self.table(
+                characteristics.allocation_columns(table), "Ways to spend as many latents, mean ± sd over seeds", "allocation", **options
+            )
             shown = characteristics.comparison_columns(comparison)
             self.table(shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options)
 
