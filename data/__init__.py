@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from . import celeba, chest_xray, mnist, own, stick_figures
-from .common import DataError, Dataset, Split, Task
+from .common import Dataset, Split, Task
+from .files import DataError
 
 MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}  # the paper's in the order of its tables
 TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()} | {own.TASK.name: own.TASK}

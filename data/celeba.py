@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .common import UNREADABLE, DataError, Dataset, Split, Task, as_uint8, cached, checked_zip, digest, read_images, resize
+from .common import Dataset, Split, Task, as_uint8, cached, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
+from .files import UNREADABLE, DataError, checked_zip, digest
+from .pictures import read_images
 
 ATTRIBUTES = (
     "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Eyeglasses",

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import UNREADABLE, DataError, Dataset, Split, Task, cached, check_labelled, checked_zip, one_hot, read_images, resize
+from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
+from .files import UNREADABLE, DataError, checked_zip
+from .pictures import read_images
 
 CLASSES = ("normal", "bacteria", "virus")
 TASK = Task(

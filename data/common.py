@@ -4,91 +4,20 @@ A data set goes one way: the publisher's files -> a cache, one `.npz` of uint8 a
 uint8 images at the task's size. Every fault raises `DataError`, whose message names the file and what to do.
 """
 
-import contextlib
 import dataclasses
-import fcntl
-import hashlib
 import math
 import os
-import platform
-import shutil
-import struct
-import sys
-import time
-import zipfile
-import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+
+from .files import DataError, digest, hold, read_npz, write_npz
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "data" / "cache"
-LOCK = ".lock"
-MAX_PIXELS = 50_000_000  # of a picture; a larger one is refused before it is decoded
-MAX_BYTES = 4 << 30  # of a cache, unpacked; all of CelebA has 2.5 GB
-RAW_SIDE = 64  # of chest X-rays and faces in the cache
-
-
-# what the readers of other libraries raise for a file that is not what it should be
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, ArithmeticError, MemoryError,
-              RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
-
-
-class DataError(Exception):
-    """Data can't be used; the message names the file and what to do."""
-
-
-class HeldError(Exception):
-    """Another process works in a folder; the message names both."""
-
-
-def take(folder: Path, wait: float):
-    """The lock of a folder, an open file: whoever has it is the only process that works there, and half-written files that a dead one
-    left are swept. The system itself lets go when the process ends, however it ends.
-
-    Raises HeldError, naming the holder, after `wait` seconds.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path, give_up = folder / LOCK, time.monotonic() + wait
-    while (file := _try_lock(path)) is None:
-        if time.monotonic() > give_up:
-            who = path.read_text(errors="replace")[:200] if path.exists() else ""
-            raise HeldError(f"{folder} is in use by {who or 'another process'}; wait until it is done, or stop it")
-        time.sleep(0.1)
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-    file.flush()
-    for part in folder.glob(".*.part*"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
-    return file
-
-
-def _try_lock(path: Path):
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # no link: another file would be emptied
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the holder before has just removed it
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    file.close()
-    return None
-
-
-@contextlib.contextmanager
-def hold(folder: Path, wait: float = 10.0):
-    """`take` the folder's lock for the time of a with block, after which the lock's file is gone."""
-    file = take(folder, wait)
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        file.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,67 +160,6 @@ def resize(images: np.ndarray, image_shape: tuple[int, int, int], chunk: int = 4
     return out
 
 
-def read_image(path: Path | zipfile.Path, mode: str, *, modes: tuple[str, ...], size: tuple[int, int] | None = None) -> np.ndarray:
-    """One picture, turned to `mode` and resized to 64x64 (whole picture, bilinear, antialiased).
-
-    Raises DataError where it can't be read, its mode is not among `modes`, or it has not the `size` (width, height)
-    that the publisher's files have (None: any size from 64x64).
-    """
-    try:
-        with path.open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path} has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; replace it by a smaller one")
-            if image.mode not in modes:
-                raise DataError(f"{path} has mode {image.mode}, where {' or '.join(modes)} is expected; convert or replace it")
-            if size is not None and image.size != size:
-                raise DataError(
-                    f"{path} is {image.width}x{image.height} pixels, where {size[0]}x{size[1]} is expected; get the original file again"
-                )
-            if min(image.size) < RAW_SIDE:
-                raise DataError(
-                    f"{path} is {image.width}x{image.height} pixels, smaller than {RAW_SIDE}x{RAW_SIDE}; get the original file again"
-                )
-            return np.asarray(image.convert(mode).resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BILINEAR))
-    except UNREADABLE as error:
-        raise DataError(f"{path} can't be read as an image ({error}); delete it and get it again") from None
-
-
-def read_images(paths: list[Path | zipfile.Path], mode: str, **checks) -> np.ndarray:
-    """`read_image` of many files, side by side, with progress on a terminal; (N, 64, 64[, 3])."""
-    from tqdm import tqdm
-
-    with ThreadPoolExecutor() as pool:
-        rows = pool.map(lambda path: read_image(path, mode, **checks), paths)
-        return np.stack(list(tqdm(rows, total=len(paths), unit="image", disable=not sys.stderr.isatty())))
-
-
-def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
-    """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file; `again` says how to get it."""
-    with open(path, "rb") as file:
-        head = file.read(512).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
-    try:
-        return zipfile.ZipFile(path)
-    except UNREADABLE as error:
-        raise DataError(f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}") from None
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def digest_arrays(*arrays: np.ndarray) -> str:
-    """sha256 over arrays, their types and shapes."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(f"{a.dtype.str}{a.shape}".encode())
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
-
-
 # --- the cache of a real set --------------------------------------------------------------------------------
 
 
@@ -323,33 +191,6 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
                 f"{path} can't be made ({error}); what was there is kept: make room or get the right to write, and run again"
             ) from None
     return read_npz(path, keys), digest(path)
-
-
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Compressed npz, complete or not there at all."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
-    try:
-        np.savez_compressed(part, **arrays)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
-    mend = "delete it and run again, and it is made anew"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
-                raise DataError(f"{path} would unpack to {size:,} bytes, more than any cache has; {mend}")
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [key for key in keys if key not in file.files]:
-                raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
-            return {key: file[key] for key in keys}
-    except UNREADABLE as error:
-        raise DataError(f"{path} can't be read as npz ({error}); {mend}") from None
 
 
 def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: int, ndim: int) -> np.ndarray:

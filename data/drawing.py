@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from .common import Dataset, Split, Task, digest_arrays, resize
+from .common import Dataset, Split, Task, resize
+from .files import digest_arrays
 
 ABSENT, LOW, HIGH = (0.0, 0.0), (0.0, 0.3), (0.6, 1.0)  # ranges of a part under label 0 (nothing there, or little of it) and 1
 

@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 
-from .common import DataError, Dataset, Split, Task, cached, check_labelled, digest_arrays, one_hot, resize
+from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
+from .files import DataError, digest_arrays
 
 DIGITS = tuple(str(d) for d in range(10))
 TASK = Task(

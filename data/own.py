@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .common import MAX_BYTES, MAX_PIXELS, RAW_SIDE, UNREADABLE, DataError, Dataset, Split, Task, digest_arrays, read_npz
+from .common import Dataset, Split, Task
+from .files import MAX_BYTES, UNREADABLE, DataError, digest_arrays, read_npz
+from .pictures import MAX_PIXELS, RAW_SIDE
 
 LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, as the paper has them
 TASK = Task(

@@ -16,7 +16,7 @@ from PIL import Image
 from support import ROOT
 
 import data
-from data import DataError, celeba, chest_xray, common, drawing, mnist, stick_figures
+from data import DataError, celeba, chest_xray, common, drawing, files, mnist, pictures, stick_figures
 
 DRAWN = (celeba, chest_xray, stick_figures)
 
@@ -284,7 +284,7 @@ def test_resizing_is_antialiased_and_keeps_the_mean():
 def test_an_image_of_another_size_or_mode_is_named(tmp_path, name, size, mode, message):
     picture(tmp_path / name, size, mode)
     with pytest.raises(DataError, match=message) as error:
-        common.read_image(tmp_path / name, "L", modes=("L", "RGB"), size=(80, 80) if "80x80" in message else None)
+        pictures.read_image(tmp_path / name, "L", modes=("L", "RGB"), size=(80, 80) if "80x80" in message else None)
     assert name in str(error.value)
 
 
@@ -294,7 +294,7 @@ def test_an_unreadable_image_is_named(tmp_path):
     for content in (b"", b"text", whole[: len(whole) // 2]):
         (tmp_path / "a.jpeg").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.jpeg can't be read as an image"):
-            common.read_image(tmp_path / "a.jpeg", "L", modes=("L",))
+            pictures.read_image(tmp_path / "a.jpeg", "L", modes=("L",))
 
 
 def test_a_web_page_or_a_cut_archive_in_place_of_a_zip_is_named(tmp_path):
@@ -302,7 +302,7 @@ def test_a_web_page_or_a_cut_archive_in_place_of_a_zip_is_named(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a", b"x" * 1000)
     whole = path.read_bytes()
-    common.checked_zip(path, "").close()
+    files.checked_zip(path, "").close()
     for content, message in (
         (b"<!DOCTYPE html><html>Quota exceeded", "web page"),
         (b"\n <HTML>", "web page"),
@@ -311,21 +311,21 @@ def test_a_web_page_or_a_cut_archive_in_place_of_a_zip_is_named(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=message) as error:
-            common.checked_zip(path, "Get it from there.")
+            files.checked_zip(path, "Get it from there.")
         assert "x.zip" in str(error.value) and "Get it from there." in str(error.value)
 
 
 def test_a_broken_cache_is_named_and_nothing_is_unpickled(cache, tmp_path):
     path = cache / "x.npz"
-    common.write_npz(path, {"a": np.arange(3)})
+    files.write_npz(path, {"a": np.arange(3)})
     whole = path.read_bytes()
-    assert common.read_npz(path, ("a",))["a"].tolist() == [0, 1, 2]
+    assert files.read_npz(path, ("a",))["a"].tolist() == [0, 1, 2]
     with pytest.raises(DataError, match="lacks the array 'b'"):
-        common.read_npz(path, ("a", "b"))
+        files.read_npz(path, ("a", "b"))
     for content in (b"", b"junk", whole[:-40], whole[:50]):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"x\.npz can't be read"):
-            common.read_npz(path, ("a",))
+            files.read_npz(path, ("a",))
     evil = tmp_path / "ran"
 
     class Evil:
@@ -334,15 +334,15 @@ def test_a_broken_cache_is_named_and_nothing_is_unpickled(cache, tmp_path):
 
     np.savez(path, a=np.array([Evil()], dtype=object))
     with pytest.raises(DataError, match="can't be read"):
-        common.read_npz(path, ("a",))
+        files.read_npz(path, ("a",))
     assert not evil.exists()
 
 
 def test_mccvae_data_is_read_first_and_must_be_a_folder(cache, tmp_path, monkeypatch):
     named = tmp_path / "named"
     named.mkdir()
-    common.write_npz(named / "x.npz", {"a": np.array([1])})
-    common.write_npz(cache / "x.npz", {"a": np.array([2])})
+    files.write_npz(named / "x.npz", {"a": np.array([1])})
+    files.write_npz(cache / "x.npz", {"a": np.array([2])})
     assert common.cached("x.npz", no_network, ("a",))[0]["a"] == 2
     monkeypatch.setenv("MCCVAE_DATA", str(named))
     arrays, sha256 = common.cached("x.npz", no_network, ("a",))
@@ -415,10 +415,10 @@ def test_mnist_truncated_or_out_of_reach(tiny_mnist):
 def test_a_changed_mnist_cache_has_another_checksum(tiny_mnist, cache):
     arrays, _ = tiny_mnist
     changed = arrays | {"x_test": arrays["x_test"] ^ 1}
-    common.write_npz(cache / "mnist.npz", changed)
+    files.write_npz(cache / "mnist.npz", changed)
     with pytest.raises(DataError, match="x_test differs from the published MNIST"):
         data.load("mnist", "real")
-    common.write_npz(cache / "mnist.npz", arrays | {"y_test": arrays["y_test"] + 9})
+    files.write_npz(cache / "mnist.npz", arrays | {"y_test": arrays["y_test"] + 9})
     with pytest.raises(DataError, match="from 0 to 9"):
         data.load("mnist", "real")
 
@@ -538,7 +538,7 @@ def tiny_celeba(cache, monkeypatch):
         for i, name in enumerate(names):
             picture(cache / "tmp.jpg", (178, 218), "RGB", seed=i)
             archive.write(cache / "tmp.jpg", f"img_align_celeba/{name}")
-    monkeypatch.setattr(celeba, "FILES", {name: common.digest(folder / name, "md5") for name in celeba.FILES})
+    monkeypatch.setattr(celeba, "FILES", {name: files.digest(folder / name, "md5") for name in celeba.FILES})
     monkeypatch.setattr(celeba.check_files, "__defaults__", (celeba.FILES,))
     monkeypatch.setattr("torchvision.datasets.CelebA", no_network)
     return folder, values
@@ -614,15 +614,15 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
     Image.new("L", (8_000, 8_000)).save(tmp_path / "huge.png")
     started = time.perf_counter()
     with pytest.raises(DataError, match=r"huge\.png has 8000x8000 pixels, more than 50,000,000"):
-        common.read_image(tmp_path / "huge.png", "L", modes=("L",))
+        pictures.read_image(tmp_path / "huge.png", "L", modes=("L",))
     assert time.perf_counter() - started < 0.1
 
 
 def test_an_archive_that_unpacks_to_absurd_sizes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(common, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(files, "MAX_BYTES", 1_000_000)
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(2_000_000, np.uint8))
     with pytest.raises(DataError, match=r"bomb\.npz would unpack to 2,000,[0-9]+ bytes"):
-        common.read_npz(tmp_path / "bomb.npz", ("x",))
+        files.read_npz(tmp_path / "bomb.npz", ("x",))
     monkeypatch.setattr(chest_xray, "MAX_FILE", 1_000)
     with zipfile.ZipFile(tmp_path / "chest.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chest_xray/train/NORMAL/a.jpeg", b"0" * 100_000)

@@ -24,7 +24,7 @@ from support import ROOT, runs, settings
 from support.settings import read_profile
 
 import mccvae_core as core
-from data.common import HeldError, hold
+from data.files import HeldError, hold
 
 TRAINING = """
     import json, os, random, signal, sys, time
@@ -95,7 +95,7 @@ def test_a_training_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, ofte
 
 
 def test_a_folder_has_one_holder_who_is_named_and_a_killed_one_holds_nothing(tmp_path):
-    code = "import sys, time; from pathlib import Path; from data.common import hold\nwith hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from data.files import hold\nwith hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     process = python(code, tmp_path)
     assert process.stdout.readline() == "held\n"
     (tmp_path / ".weights.1.part").write_text("half")

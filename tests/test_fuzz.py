@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from support import runs
 from support.settings import ModelSpec, SettingsError, read_profile
 
 import mccvae_core as core
-from data import DataError, celeba, chest_xray, common
+from data import DataError, celeba, chest_xray, common, files, pictures
 
 MANY = settings(max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 FEWER = settings(MANY, max_examples=400)
@@ -80,7 +81,7 @@ def put(path: Path, content: bytes) -> Path:
 @given(content=damaged(NPZ))
 def test_caches(folder, content):
     try:
-        arrays = common.read_npz(put(folder / "x.npz", content), ("x", "y", "names"))
+        arrays = files.read_npz(put(folder / "x.npz", content), ("x", "y", "names"))
         assert set(arrays) == {"x", "y", "names"}
         common.check_labelled("x.npz", arrays["x"], arrays["y"], 10, 3)
     except DataError as error:
@@ -91,7 +92,7 @@ def test_caches(folder, content):
 @given(content=st.one_of(damaged(PNG), damaged(JPEG)))
 def test_pictures(folder, content):
     try:
-        assert common.read_image(put(folder / "x.png", content), "L", modes=("L", "RGB")).shape == (64, 64)
+        assert pictures.read_image(put(folder / "x.png", content), "L", modes=("L", "RGB")).shape == (64, 64)
     except DataError as error:
         assert "x.png" in str(error)
 
@@ -105,7 +106,7 @@ def test_archives(folder, content):
     except DataError as error:
         assert "x.zip" in str(error)
     for left in (target, folder / ".chest_xray.part"):
-        common.shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -122,7 +123,7 @@ def test_nothing_in_an_archive_leaves_its_folder(folder, names):
     with contextlib.suppress(DataError):
         chest_xray.extract(folder / "x.zip", inside / "chest_xray", "again")
     assert {p for p in folder.rglob("*") if inside not in p.parents} == before
-    common.shutil.rmtree(inside)
+    shutil.rmtree(inside)
 
 
 @MANY

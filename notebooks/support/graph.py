@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
-from data.common import HeldError, take  # noqa: E402
+from data.files import HeldError, take  # noqa: E402
 from support import PUBLISHED, cluster, runs  # noqa: E402
 from support.settings import SettingsError, read_profile  # noqa: E402
 

@@ -16,7 +16,7 @@ import yaml
 
 import mccvae_core as core
 from data import DataError, Dataset, own
-from data.common import HeldError, hold, read_npz, write_npz
+from data.files import HeldError, hold, read_npz, write_npz
 
 from . import IMAGES, OUTPUTS, OWN, profile_file
 from .runs import PARTS

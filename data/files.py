@@ -1,0 +1,132 @@
+"""Files that others wrote or may be writing: locks, whole or not at all, checksums, archives, and what is no file at all.
+
+Imports nothing of the project. Every fault of a file raises `DataError`, whose message names the file and what to do.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import struct
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+LOCK = ".lock"
+MAX_BYTES = 4 << 30  # of a cache, unpacked; all of CelebA has 2.5 GB
+
+# what the readers of other libraries raise for a file that is not what it should be
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, ArithmeticError, MemoryError,
+              RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
+
+
+class DataError(Exception):
+    """Data can't be used; the message names the file and what to do."""
+
+
+class HeldError(Exception):
+    """Another process works in a folder; the message names both."""
+
+
+def take(folder: Path, wait: float):
+    """The lock of a folder, an open file: whoever has it is the only process that works there, and half-written files that a dead one
+    left are swept. The system itself lets go when the process ends, however it ends.
+
+    Raises HeldError, naming the holder, after `wait` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, give_up = folder / LOCK, time.monotonic() + wait
+    while (file := _try_lock(path)) is None:
+        if time.monotonic() > give_up:
+            who = path.read_text(errors="replace")[:200] if path.exists() else ""
+            raise HeldError(f"{folder} is in use by {who or 'another process'}; wait until it is done, or stop it")
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    file.flush()
+    for part in folder.glob(".*.part*"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    return file
+
+
+def _try_lock(path: Path):
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # no link: another file would be emptied
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the holder before has just removed it
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
+
+
+@contextlib.contextmanager
+def hold(folder: Path, wait: float = 10.0):
+    """`take` the folder's lock for the time of a with block, after which the lock's file is gone."""
+    file = take(folder, wait)
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        file.close()
+
+
+def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
+    """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file; `again` says how to get it."""
+    with open(path, "rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
+    try:
+        return zipfile.ZipFile(path)
+    except UNREADABLE as error:
+        raise DataError(f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}") from None
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """sha256 over arrays, their types and shapes."""
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(f"{a.dtype.str}{a.shape}".encode())
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Compressed npz, complete or not there at all."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
+    try:
+        np.savez_compressed(part, **arrays)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
+    mend = "delete it and run again, and it is made anew"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
+                raise DataError(f"{path} would unpack to {size:,} bytes, more than any cache has; {mend}")
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [key for key in keys if key not in file.files]:
+                raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
+            return {key: file[key] for key in keys}
+    except UNREADABLE as error:
+        raise DataError(f"{path} can't be read as npz ({error}); {mend}") from None
