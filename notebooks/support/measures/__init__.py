@@ -1,0 +1,1 @@
+"""Measures: tensors to numbers. Nothing here trains a model of the method or knows a run's folder."""
