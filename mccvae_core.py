@@ -27,31 +27,30 @@ Both are lower bounds to maximise; every loss below is their negative, in nats p
 Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = C + S latents.
 """
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import math
-import os
 import time
-import warnings
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 LIKELIHOODS = ("bernoulli", "laplace", "bernoulli-two-sigmoids")
 ESTIMATORS = ("official", "rao-blackwell")
+PRECISIONS = ("float32", "bf16")
+STARTS = ("ones", "linear")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
 NODES = 32  # of the Gauss-Hermite quadrature over a label's logit
-CHECKPOINT_SECONDS = 60  # between checkpoints within an epoch
+VALIDATE_EVERY = 5  # epochs between two looks at the validation loss
+CHECK_EVERY = 32  # batches between two looks for a loss that is not finite, on a device that is waited for
 MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
 
 
@@ -72,6 +71,8 @@ class ModelConfig:
     label_prior: p(y_i = 1), one number for all labels or one for each.
     start_std: spread of the random start of the classifier's weights around 1 and of the conditional prior's means around
         0. 0 is the official code's start, where the latents of one block begin exactly alike.
+    start: "ones", as above, or "linear": classifier and conditional prior start as the layers of the paper's words do
+        (section 4), nn.Linear's default with the weights outside the blocks set to zero.
     block_prior: "diagonal", or "full" for a p(z_c^i|y_i) whose k_i latents may be correlated (ours, not the paper's).
 
     Raises ValueError where a value makes no model.
@@ -84,6 +85,7 @@ class ModelConfig:
     label_prior: float | tuple[float, ...]
     start_std: float = 0.0
     block_prior: str = "diagonal"
+    start: str = "ones"
 
     def __post_init__(self):
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 (the dataclass is frozen)
@@ -101,6 +103,8 @@ class ModelConfig:
             raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
         if self.block_prior not in ("diagonal", "full"):
             raise ValueError(f"block_prior must be 'diagonal' or 'full', not {self.block_prior!r}")
+        if self.start not in STARTS or (self.start == "linear" and self.start_std):
+            raise ValueError(f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}")
         if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
             raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
 
@@ -125,9 +129,19 @@ def _image_sides(side: int) -> list[int]:
     return [side >> i for i in range(5)]
 
 
+def _in_precision(layers: nn.Module, x: Tensor, precision: str) -> Tensor:
+    """layers(x). "bf16" computes inside the layers in bfloat16; parameters and what comes out are float32 all the same."""
+    if precision == "float32":
+        return layers(x)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return layers(x).float()
+
+
 class Encoder(nn.Module):
     """q(z|x) after Higgins et al. (2017) as CCVAE uses it: 4x4 stride-2 convolutions of 32, 32, 64 and 128
     channels, a layer of 256, then mean and standard deviation (softplus). (B, *image_shape) -> Normal (B, Z)."""
+
+    precision = "float32"  # see `computing_in`
 
     def __init__(self, image_shape, latent_dim):
         super().__init__()
@@ -139,12 +153,14 @@ class Encoder(nn.Module):
         self.scale = nn.Linear(256, latent_dim)
 
     def forward(self, x):
-        h = self.features(x)
+        h = _in_precision(self.features, x, self.precision)
         return Normal(self.loc(h), F.softplus(self.scale(h)).clamp(min=MIN_SCALE), validate_args=False)
 
 
 class Decoder(nn.Module):
     """The encoder's mirror. (..., latents) -> logits (..., *image_shape); the image mean is their sigmoid."""
+
+    precision = "float32"  # see `computing_in`
 
     def __init__(self, image_shape, latent_dim):
         super().__init__()
@@ -162,7 +178,8 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z):
-        return self.layers(z.reshape(-1, z.shape[-1])).reshape(*z.shape[:-1], *self.image_shape)
+        logits = _in_precision(self.layers, z.reshape(-1, z.shape[-1]), self.precision)
+        return logits.reshape(*z.shape[:-1], *self.image_shape)
 
 
 class VAE(nn.Module):
@@ -223,7 +240,8 @@ class MCCVAE(VAE):
     at w = 1, b = 0. Conditional prior: a mean and a standard deviation for each characteristic and each value
     of its label, started at mean 0 and softplus(1). With block_prior "full" the deviations e = (z_c^i - mean) / scale of a block
     are made independent standard normals by (I + T) e, T strictly lower triangular, a matrix for each value of the label,
-    started at 0.
+    started at 0. With start "linear" they start as nn.Linear layers do: every weight and bias uniform on +-1/sqrt(inputs), where the
+    classifier has C inputs, the conditional prior L, and the prior's values are bias for y_i = 0 and bias + weight for y_i = 1.
     """
 
     def __init__(self, config: ModelConfig):
@@ -236,8 +254,19 @@ class MCCVAE(VAE):
         self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
         self.prior_loc = nn.Parameter(config.start_std * torch.randn(2, config.characteristic_dim))  # rows: y_i = 0, 1
         self.prior_raw_scale = nn.Parameter(torch.ones(2, config.characteristic_dim))
+        if config.start == "linear":
+            self._start_as_linear_layers()
         if config.block_prior == "full":
             self.prior_lower = nn.Parameter(torch.zeros(2, config.characteristic_dim, config.characteristic_dim))
+
+    @torch.no_grad()
+    def _start_as_linear_layers(self):
+        to_labels, to_latents = self.config.characteristic_dim**-0.5, self.config.labels**-0.5  # bounds of nn.Linear's start
+        for parameter in (self.classifier_weight, self.classifier_bias):
+            parameter.uniform_(-to_labels, to_labels)
+        for parameter in (self.prior_loc, self.prior_raw_scale):
+            parameter.uniform_(-to_latents, to_latents)  # rows: bias, weight
+            parameter[1] += parameter[0]
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., Z) -> z_c (..., C), z_style (..., S)."""
@@ -286,9 +315,46 @@ def build_model(kind: str, config: ModelConfig, seed: int) -> VAE:
         return MODELS[kind](config).to(memory_format=torch.channels_last)
 
 
+@contextlib.contextmanager
+def computing_in(model: VAE, precision: str) -> Iterator[None]:
+    """Compute a model's encoder features and decoder layers in "float32" or "bf16" inside a with block, then in float32 again.
+
+    Only training does this. Parameters, likelihoods, losses and the optimiser are float32 always."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    model.encoder.precision = model.decoder.precision = precision
+    try:
+        yield
+    finally:
+        model.encoder.precision = model.decoder.precision = "float32"
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Losses
 # ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is minimised. Raises ValueError for another estimator, and for `official` with a block_penalty.
+
+    estimator: how section 2.3's expectations are estimated, "official" (`official_loss`) or "rao-blackwell" (`rao_blackwell_loss`).
+    label_weight: alpha adds alpha * sum_i log q(y_i|x) over known labels to the bound; 0 is the paper's formula.
+    block_penalty: weight of `block_total_correlation` in the rao-blackwell loss (ours, not the paper's).
+    """
+
+    estimator: str = "official"
+    label_weight: float = 0.0
+    block_penalty: float = 0.0
+
+    def __post_init__(self):
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(f"estimator must be one of {ESTIMATORS}, not {self.estimator!r}")
+        if self.block_penalty and self.estimator == "official":
+            raise ValueError("a block_penalty needs the estimator 'rao-blackwell'")
+
+
+BOUND = Objective("rao-blackwell")  # the unbiased loss at alpha = 0, by which models are compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,14 +400,8 @@ class LossTerms:
 
     @classmethod
     def of(
-        cls,
-        *,
-        weight: Tensor | None = None,
-        label_weight: float = 0.0,
-        block_penalty: float = 0.0,
-        block_correlation: Tensor | None = None,
-        **parts: Tensor,
-    ):
+        cls, objective: Objective, *, weight: Tensor | None = None, block_correlation: Tensor | None = None, **parts: Tensor
+    ) -> "LossTerms":
         """The terms of a batch from those of each image, (B,) each, by name; what a model lacks is 0, its weight w 1."""
         zero, log_px = torch.zeros_like(parts["reconstruction"]), -parts["reconstruction"].detach()
         adding, subtracting = ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"), ("log_qyx", "log_py")
@@ -351,7 +411,7 @@ class LossTerms:
         w = (zero + 1 if weight is None else weight).detach()
         loss_alpha0 = sum(mean[name] for name in adding) - sum(mean[name] for name in subtracting)
         block_correlation = zero.sum() if block_correlation is None else block_correlation
-        loss = loss_alpha0 - label_weight * mean["log_qyx"] + block_penalty * block_correlation
+        loss = loss_alpha0 - objective.label_weight * mean["log_qyx"] + objective.block_penalty * block_correlation
         share = w / w.max().clamp(min=torch.finfo(w.dtype).tiny)  # squares of a small w would be 0
         ess = share.sum() ** 2 / (share**2).sum().clamp(min=1e-12)
         kept = {"block_correlation": block_correlation, "mean_weight": w.mean(), "ess": ess, "log_px": log_px}
@@ -374,34 +434,27 @@ def ccvae_loss(
     model: MCCVAE,
     x: Tensor,
     y: Tensor,
-    estimator: str = "official",
-    label_weight: float = 0.0,
+    objective: Objective,
     control_variate: Tensor | None = None,
-    block_penalty: float = 0.0,
     *,
     generator: torch.Generator | None = None,
 ) -> LossTerms:
     """The loss of section 2.3 for images x (B, *image_shape) in [0, 1] and labels y (B, L) of 0, 1 or NaN (not known).
 
-    All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `estimator` names
-    how its expectations are estimated: see `official_loss` and `rao_blackwell_loss`, which alone takes any pattern of
-    missing labels and a `control_variate` (B,). `label_weight` alpha adds alpha * sum_i log q(y_i|x) over known
-    labels to the bound, 0 being the paper's formula; `block_penalty` times `block_total_correlation` is added to the rao-blackwell loss
-    (ours, not the paper's). Noise comes from `generator`, or torch's default one.
+    All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `rao_blackwell_loss` alone
+    takes any pattern of missing labels and a `control_variate` (B,). Noise comes from `generator`, or torch's default one.
 
-    Raises ValueError for another estimator, for shapes that don't fit, for an image of which `official` knows only some
-    labels (it has no formula for those), and for `official` with what is ours: a block_penalty or a full block_prior.
+    Raises ValueError for shapes that don't fit, for an image of which `official` knows only some labels (it has no
+    formula for those), and for `official` with a full block_prior (ours).
     """
-    if estimator not in ESTIMATORS:
-        raise ValueError(f"estimator must be one of {ESTIMATORS}, not {estimator!r}")
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
-    if estimator == "official":
-        if block_penalty or model.config.block_prior == "full":
-            raise ValueError("a block_penalty and a full block_prior need the estimator 'rao-blackwell'")
-        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), label_weight)
+    if objective.estimator == "official":
+        if model.config.block_prior == "full":
+            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
+        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
     noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
-    return rao_blackwell_loss(model, x, y, noise, label_weight, control_variate, block_penalty)
+    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -425,7 +478,7 @@ class OfficialNoise:
         return cls(z, qyx, torch.rand(y.shape, **like) if missing.any() else None)
 
 
-def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, label_weight: float = 0.0) -> LossTerms:
+def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, objective: Objective = Objective("official")) -> LossTerms:
     """What the official CCVAE code computes, for given noise. One encoding of x serves all of it.
 
     With one z ~ q(z|x) and f = log p(x|z) - KL(q(z|x) || p(z|y)) - log q(y|z_c):
@@ -462,6 +515,7 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
         log_qyx = torch.where(labelled, log_qyx_all, 0.0)
         weight = torch.where(labelled, (model.log_qyz(y, z_c.detach()) - log_qyx_all).exp(), 1.0)
     return LossTerms.of(
+        objective,
         reconstruction=reconstruction,
         kl_style=kl_style,
         characteristics=kl_c,
@@ -470,18 +524,11 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, lab
         log_qyx=log_qyx,
         log_py=model.log_py(y),
         weight=weight,
-        label_weight=label_weight,
     )
 
 
 def rao_blackwell_loss(
-    model: MCCVAE,
-    x: Tensor,
-    y: Tensor,
-    noise: Tensor,
-    label_weight: float = 0.0,
-    control_variate: Tensor | None = None,
-    block_penalty: float = 0.0,
+    model: MCCVAE, x: Tensor, y: Tensor, noise: Tensor, objective: Objective = BOUND, control_variate: Tensor | None = None
 ) -> LossTerms:
     """Section 2.3's objective, unbiased in value and gradient, everything summed or integrated that can be; noise (B, Z).
 
@@ -510,6 +557,7 @@ def rao_blackwell_loss(
         b = torch.where(control_variate.isnan(), b, control_variate.detach())
     kl_style = kl_standard_normal(q_style)
     return LossTerms.of(
+        objective,
         reconstruction=-log_px,
         kl_style=kl_style,
         characteristics=characteristics.sum(1),
@@ -517,9 +565,7 @@ def rao_blackwell_loss(
         log_qyx=torch.where(known, log_qyx_i, 0.0).sum(1),
         log_py=log_py_i.sum(1),
         weight=w,
-        label_weight=label_weight,
-        block_penalty=block_penalty,
-        block_correlation=block_total_correlation(model, q_c, y) if block_penalty else None,
+        block_correlation=block_total_correlation(model, q_c, y) if objective.block_penalty else None,
     )
 
 
@@ -540,7 +586,8 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
     so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i; with a full
     block_prior log p(z_c^i|v) = -1/2 |(I + T) e|^2 - sum_j log scale_j has, where Cov(z|u) = diag(s^2) - (s r)(s r)^T.
     """
-    eps, log_omega = (torch.as_tensor(a, dtype=y.dtype, device=y.device)[:, None, None] for a in _hermite_nodes(NODES))  # (n, 1, 1)
+    nodes = (torch.from_numpy(a).to(y.dtype).to(y.device) for a in _hermite_nodes(NODES))  # no float64 on a device: Apple's has none
+    eps, log_omega = (a[:, None, None] for a in nodes)  # (n, 1, 1)
     m, s = q_c.loc, q_c.scale
     tau = ((s * model.classifier_weight) ** 2 @ model.block + 1e-12).sqrt()  # (B, L); never 0, so that no gradient is NaN
     r = s * model.classifier_weight / tau[:, model.owner]  # (B, C)
@@ -607,15 +654,13 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
         reconstruction = -model.log_px(x, z, y)
     else:
         reconstruction = -model.log_px(x, z)
-    return LossTerms.of(reconstruction=reconstruction, kl_style=kl_standard_normal(q))
+    return LossTerms.of(Objective(), reconstruction=reconstruction, kl_style=kl_standard_normal(q))
 
 
-def model_loss(
-    model: VAE, x, y, estimator: str, label_weight: float = 0.0, control_variate=None, block_penalty: float = 0.0, *, generator=None
-) -> LossTerms:
+def model_loss(model: VAE, x: Tensor, y: Tensor, objective: Objective, control_variate=None, *, generator=None) -> LossTerms:
     """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
     if isinstance(model, MCCVAE):
-        return ccvae_loss(model, x, y, estimator, label_weight, control_variate, block_penalty, generator=generator)
+        return ccvae_loss(model, x, y, objective, control_variate, generator=generator)
     return vae_loss(model, x, y, generator=generator)
 
 
@@ -626,26 +671,6 @@ def model_loss(
 
 class TrainingError(Exception):
     """Training can't go on; the message says where and why."""
-
-
-class CheckpointError(Exception):
-    """A checkpoint or weights file is broken or belongs to another configuration; the message names file and reason."""
-
-
-class BrokenCheckpointError(CheckpointError):
-    """The file is not what was written."""
-
-
-def choose_device() -> torch.device:
-    """The device that MCCVAE_DEVICE names ("cpu", "cuda", "cuda:1", "mps"); without it CUDA where there, else Apple's MPS, else the CPU.
-
-    Raises ValueError, naming those that are there, for one that is not: never another in its place."""
-    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
-    wanted = os.environ.get("MCCVAE_DEVICE") or there[0]
-    name = "cuda:0" if wanted == "cuda" else wanted
-    if name not in there:
-        raise ValueError(f"MCCVAE_DEVICE asks for {wanted!r}, which is not on this machine; there are: {', '.join(there)}")
-    return torch.device(name)
 
 
 def to_images(images: Tensor, device: torch.device | str = "cpu") -> Tensor:
@@ -689,115 +714,171 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
 
 
 @dataclasses.dataclass
+class Best:
+    """The weights with the lowest validation loss so far: `epoch`, that `loss` (nats per image) and `weights` by name."""
+
+    epoch: int
+    loss: float
+    weights: dict[str, Tensor]
+
+
+@dataclasses.dataclass
 class TrainingState:
     """All that a training needs to go on, bit for bit as if it had not been interrupted.
 
     log_px (N,): running log p(x|z) of each image, the control variates; NaN before its first turn. noise: the generator of the
-    epoch under way. history: a row for each epoch that is done. batches: (labelled, images, LossTerms.values()) of those of the
-    epoch under way that are done. seconds: that these took.
+    epoch under way. precision: in which the layers compute. history: a row for each epoch that is done. batches: (labelled, images,
+    LossTerms.values()) of those of the epoch under way that are done. seconds: that these took. best: None without validation images.
     """
 
     model: VAE
     optimizer: torch.optim.Adam
     log_px: Tensor
     noise: torch.Generator
+    precision: str = "float32"
     history: list[dict] = dataclasses.field(default_factory=list)
     batches: list[tuple[bool, int, Tensor]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    best: Best | None = None
+
+
+class Keeper(Protocol):
+    """Where `fit` keeps its state. The core touches no file."""
+
+    def restore(self, state: TrainingState) -> None:
+        """Put what was kept into the state, in place; leave it as it is where nothing was kept."""
+
+    def keep(self, state: TrainingState, epoch_done: bool) -> None:
+        """Called after every batch, and after every epoch with `epoch_done`; keeps the state when it sees fit."""
 
 
 def fit(
     model: VAE,
     images: Tensor,
     labels: Tensor,
+    objective: Objective,
     *,
     batch_size: int,
     epochs: int,
     seed: int,
-    estimator: str = "official",
-    label_weight: float = 0.0,
-    block_penalty: float = 0.0,
     labelled_fraction: float = 1.0,
     by_turns: bool = True,
     learning_rate: float = LEARNING_RATE,
+    precision: str = "float32",
     device: torch.device | str = "cpu",
-    checkpoint: Path | None = None,
-    identity: dict | None = None,
-    measure=None,
-    on_epoch=None,
-) -> list[dict]:
-    """Train in place with Adam and return the history, a dict for each epoch.
+    validation: tuple[Tensor, Tensor] | None = None,
+    keeper: Keeper | None = None,
+    measure: Callable[[int], dict] | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> TrainingState:
+    """Train in place with Adam and return the state, whose `history` has a dict for each epoch.
 
-    images: uint8 (N, *image_shape), kept as they are; labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where not
-    known. by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for those of
-    its labels that are known. A `checkpoint` file is written after each epoch, and within a long one every CHECKPOINT_SECONDS; where it exists, training goes on from it, and ends in
-    the same weights and history as one that was never interrupted. `identity` goes into it; a checkpoint with another one is
-    refused. A row holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that
-    epoch's images, `seconds`, and what `measure(epoch)` returns, a dict, when asked after the epoch; at last comes `on_epoch(row)`.
+    images: uint8 (N, *image_shape), kept on the device as they are; labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where
+    not known. by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for those of
+    its labels that are known. precision: see `computing_in`; whatever is measured is measured in float32. A `keeper` gets the state after
+    each batch and epoch; from what it restores, training ends in the same weights and history as one that was never interrupted.
+    validation: images and labels whose unbiased loss (`BOUND`) is taken every VALIDATE_EVERY epochs and after the last one; the weights
+    where it is lowest are kept as `best`.
 
-    Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite (the
-    last checkpoint stays), CheckpointError for a checkpoint that is broken or another run's.
+    A row holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that epoch's images,
+    `seconds`, `validation_bound` where it was taken, and what `measure(epoch)` returns when asked after the epoch; at last comes
+    `on_epoch(row)`.
+
+    Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite: before a step is taken on the
+    CPU; within CHECK_EVERY batches, and before anything is kept, on another device.
     """
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != model.config.image_shape:
-        raise ValueError(
-            f"images must be uint8 (N, {', '.join(map(str, model.config.image_shape))}), not {images.dtype} {tuple(images.shape)}"
-        )
-    missing = labels.isnan()
-    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1) | missing).all():
-        raise ValueError(f"labels must be (N, L) = {(len(images), model.config.labels)} of 0, 1 or NaN, not {tuple(labels.shape)}")
-    if missing.any() and (estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
-        raise ValueError(f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing")
-    if not 0 < labelled_fraction <= 1:
-        raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
+    _check_fit(model, images, labels, objective, labelled_fraction)
     model.to(device).train()
+    images, labels = images.to(device), labels.float().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    state = TrainingState(model, optimizer, torch.full((len(images),), torch.nan, device=device), torch.Generator(device))
-    if checkpoint is not None:
-        load_checkpoint(checkpoint, state, identity)
-    subset = None if labelled_fraction == 1 else labelled_subset(labels, labelled_fraction, seed)
-    loss = functools.partial(model_loss, estimator=estimator, label_weight=label_weight, block_penalty=block_penalty)
-    labels, saved = labels.float(), time.monotonic()
+    log_px = torch.full((len(images),), torch.nan, device=device)
+    state = TrainingState(model, optimizer, log_px, torch.Generator(device), precision)
+    if keeper is not None:
+        keeper.restore(state)
+    subset = None if labelled_fraction == 1 else labelled_subset(labels.cpu(), labelled_fraction, seed)
     for epoch in range(len(state.history) + 1, epochs + 1):
         if not state.batches:
             state.noise.manual_seed(int(np.random.SeedSequence([seed, 3, epoch]).generate_state(1, np.uint64)[0] >> 1))
         start = time.perf_counter() - state.seconds
         for index, labelled in epoch_batches(len(images), batch_size, subset, seed, epoch)[len(state.batches) :]:
-            _train_batch(state, images, labels, torch.from_numpy(index), labelled or not by_turns, loss)
+            index = torch.from_numpy(index).to(device)
+            _train_batch(state, images, labels, index, labelled or not by_turns, objective)
             state.seconds = time.perf_counter() - start
-            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(checkpoint, state, identity)
-                saved = time.monotonic()
-        row = {"epoch": epoch}
-        for prefix, kind in (("labelled", True), ("unlabelled", False)):
-            means = _means([(n, values) for is_labelled, n, values in state.batches if is_labelled == kind])
-            row |= {f"{prefix}_{name}": value for name, value in means.items()}
-        row["seconds"] = round(state.seconds, 3)
+            if keeper is not None:
+                keeper.keep(state, epoch_done=False)
+        _check_finite(state)
+        row = _row(state, epoch)
+        if validation is not None and (epoch % VALIDATE_EVERY == 0 or epoch == epochs):
+            row["validation_bound"] = _validate(state, epoch, *validation)
         state.history.append(row if measure is None else row | measure(epoch))
         state.batches, state.seconds = [], 0.0
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, state, identity)
-            saved = time.monotonic()
+        if keeper is not None:
+            keeper.keep(state, epoch_done=True)
         if on_epoch is not None:
             on_epoch(state.history[-1])
-    return state.history
+    return state
 
 
-def _train_batch(state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, loss) -> None:
-    """A step of Adam on the images at `index` (B,). Raises TrainingError, the weights as they were, where the loss is not finite."""
-    device, with_labels = state.log_px.device, isinstance(state.model, MCCVAE)
-    y, before = labels[index].to(device), state.log_px[index.to(device)]
-    if not labelled and with_labels:
+def _check_fit(model: VAE, images: Tensor, labels: Tensor, objective: Objective, labelled_fraction: float) -> None:
+    shape = model.config.image_shape
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        wanted = f"(N, {', '.join(map(str, shape))})"
+        raise ValueError(f"images must be uint8 {wanted}, not {images.dtype} {tuple(images.shape)}")
+    missing = labels.isnan()
+    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1) | missing).all():
+        wanted = (len(images), model.config.labels)
+        raise ValueError(f"labels must be (N, L) = {wanted} of 0, 1 or NaN, not {tuple(labels.shape)}")
+    if missing.any() and (objective.estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
+        raise ValueError(f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing")
+    if not 0 < labelled_fraction <= 1:
+        raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
+
+
+def _train_batch(state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, objective: Objective) -> None:
+    """A step of Adam on the images at `index` (B,), with their labels or without."""
+    with_labels = isinstance(state.model, MCCVAE)
+    y, before = labels[index], state.log_px[index]
+    if with_labels and not labelled:
         y = torch.full_like(y, torch.nan)
-    terms = loss(state.model, to_images(images[index], device), y, control_variate=before, generator=state.noise)
-    if not terms.loss.isfinite():
-        bad = [name for name, value in zip(LOSS_TERMS, terms.values().tolist(), strict=True) if not math.isfinite(value)]
-        where = f"epoch {len(state.history) + 1}, batch {len(state.batches) + 1}"
-        raise TrainingError(f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept")
+    with computing_in(state.model, state.precision):
+        terms = model_loss(state.model, to_images(images[index]), y, objective, before, generator=state.noise)
+    state.batches.append((labelled or not with_labels, len(index), terms.values()))
+    if index.device.type == "cpu" or len(state.batches) % CHECK_EVERY == 0:  # looking makes another device wait
+        _check_finite(state)
     state.optimizer.zero_grad(set_to_none=True)
     terms.loss.backward()
     state.optimizer.step()
-    state.log_px[index.to(device)] = torch.where(before.isnan(), terms.log_px, (before + terms.log_px) / 2)
-    state.batches.append((labelled or not with_labels, len(index), terms.values()))
+    state.log_px[index] = torch.where(before.isnan(), terms.log_px, (before + terms.log_px) / 2)
+
+
+def _check_finite(state: TrainingState) -> None:
+    """Raise TrainingError, naming batch and terms, where a loss of the last CHECK_EVERY batches is not finite."""
+    first = max(0, len(state.batches) - CHECK_EVERY)
+    values = torch.stack([values for *_, values in state.batches[first:]])
+    if values.isfinite().all():
+        return
+    for number, row in enumerate(values.tolist(), first + 1):
+        if bad := [name for name, value in zip(LOSS_TERMS, row, strict=True) if not math.isfinite(value)]:
+            where = f"epoch {len(state.history) + 1}, batch {number}"
+            raise TrainingError(f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept")
+
+
+def _row(state: TrainingState, epoch: int) -> dict:
+    """The epoch's means for the history."""
+    row = {"epoch": epoch}
+    for prefix, kind in (("labelled", True), ("unlabelled", False)):
+        means = _means([(n, values) for is_labelled, n, values in state.batches if is_labelled == kind])
+        row |= {f"{prefix}_{name}": value for name, value in means.items()}
+    return row | {"seconds": round(state.seconds, 3)}
+
+
+def _validate(state: TrainingState, epoch: int, images: Tensor, labels: Tensor) -> float:
+    """The unbiased loss on validation images; where it is the lowest so far, the weights are kept."""
+    loss = evaluate_loss(state.model, images, labels)["loss"]
+    if state.best is None or loss < state.best.loss:
+        weights = {name: value.detach().clone() for name, value in state.model.state_dict().items()}
+        state.best = Best(epoch, loss, weights)
+    return loss
 
 
 def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
@@ -814,167 +895,6 @@ def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
     squares = sum_w**2 / table[:, LOSS_TERMS.index("ess")].clamp(min=1e-12)
     means["ess"] = (sum_w.sum() ** 2 / squares.sum().clamp(min=1e-300)).item()
     return means
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Files: weights and checkpoints, safetensors only
-# ---------------------------------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one.
-
-    Raises OSError, naming the file, where the disk is full or not to be written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and is as it was before") from None
-    finally:
-        part.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-
-
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-
-
-def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
-    """sha256 over names, types, shapes and bytes of the tensors, and over the metadata."""
-    h = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        h.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        h.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return h.hexdigest()
-
-
-def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """Tensors and metadata, anything that JSON can hold; under one key, since safetensors writes several in random order, with their checksum."""
-    tensors = _plain(tensors)
-    about = json.dumps({"metadata": metadata, "sha256": _checksum(tensors, metadata)})
-    write_atomically(path, safetensors.torch.save(tensors, {"about": about}))
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            about = json.loads((file.metadata() or {}).get("about", "null"))
-        metadata, checksum = about["metadata"], about["sha256"]
-        damaged = checksum != _checksum(tensors, metadata)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise BrokenCheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
-    if damaged:
-        raise BrokenCheckpointError(f"{path} is damaged: its checksum is not that of its content; delete it and run again")
-    return tensors, metadata
-
-
-def save_model(path: Path, model: VAE) -> None:
-    """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
-    _write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": dataclasses.asdict(model.config)})
-
-
-def load_model(path: Path) -> VAE:
-    """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
-    tensors, metadata = _read_safetensors(Path(path))
-    try:
-        config = ModelConfig(**metadata["config"])
-        if tensors["encoder.loc.bias"].shape != (config.latent_dim,):  # before anything of that size is made
-            raise ValueError(f"it has not the {config.latent_dim} latents of its config")
-        model = build_model(metadata["kind"], config, seed=0)
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} holds no model of this project ({error})") from None
-    return model.eval()
-
-
-def one_before(path: Path) -> Path:
-    """Where `save_checkpoint` keeps the checkpoint before that at `path`."""
-    return path.with_stem(f"{path.stem}.before")
-
-
-def save_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> None:
-    """The whole state and whose it is. The checkpoint that was there is kept beside it, in case that this one gets broken.
-
-    Raises TrainingError, having written nothing, where weights are not finite."""
-    if bad := [name for name, value in state.model.state_dict().items() if not value.isfinite().all()]:
-        raise TrainingError(f"epoch {len(state.history)}: the weights {bad[0]} are not finite numbers; the last checkpoint is kept")
-    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
-    for i, moments in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
-    tensors |= {"log_px": state.log_px, "noise": state.noise.get_state()}
-    if state.batches:
-        labelled, sizes, values = zip(*state.batches, strict=True)
-        tensors |= {"batches.labelled": torch.tensor(labelled), "batches.size": torch.tensor(sizes), "batches.values": torch.stack(values)}
-    if path.is_file():
-        os.replace(path, one_before(path))
-    _write_safetensors(path, tensors, {"history": state.history, "identity": identity, "seconds": state.seconds})
-
-
-def load_checkpoint(path: Path, state: TrainingState, identity: dict | None) -> None:
-    """Restore the state in place from a checkpoint, or where that is broken from the one before it, with a warning; nothing without either.
-
-    Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs (the
-    differences are named)."""
-    broken = []
-    for candidate in filter(Path.is_file, (path, one_before(path))):
-        try:
-            _restore(candidate, state, identity)
-        except BrokenCheckpointError as error:
-            broken.append(str(error))
-        else:
-            if broken:
-                warnings.warn(f"{broken[0]}. Training goes on from the one before it, {candidate.name}", stacklevel=2)
-                path.unlink()  # it must not take the place of the good one when the next is written
-            return
-    if broken:
-        raise BrokenCheckpointError("; ".join(broken))
-
-
-def _restore(path: Path, state: TrainingState, identity: dict | None) -> None:
-    tensors, metadata = _read_safetensors(path)
-    try:
-        history, seconds = metadata["history"], metadata["seconds"]
-        theirs, ours = metadata["identity"] or {}, json.loads(json.dumps(identity)) or {}
-        different = [f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
-        moments = {}
-        for name in [name for name in tensors if name.startswith("adam.")]:
-            _, i, key = name.split(".")
-            moments.setdefault(int(i), {})[key] = tensors[name]
-        parts = [tensors.get(f"batches.{name}", torch.empty(0)) for name in ("labelled", "size", "values")]
-        batches = [(bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)]
-        torch.Generator(state.noise.device).set_state(tensors["noise"])  # fails here rather than half way
-        whole = [row["epoch"] for row in history] == list(range(1, len(history) + 1)) and all(row["seconds"] >= 0 for row in history)
-        whole = whole and float(seconds) >= 0 and all(value.isfinite().all() for name, value in tensors.items() if name != "log_px")
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise BrokenCheckpointError(f"{path} is no whole checkpoint ({error} is missing or does not fit)") from None
-    if different:
-        raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(different)}")
-    parameters = state.optimizer.param_groups[0]["params"]
-    wanted = {f"model.{name}": value.shape for name, value in state.model.state_dict().items()}
-    wanted["log_px"] = state.log_px.shape
-    for i, moment in moments.items():
-        shape = parameters[i].shape if 0 <= i < len(parameters) else None
-        wanted |= {f"adam.{i}.{key}": shape if key.startswith("exp_avg") else () for key in {*moment, "step", "exp_avg", "exp_avg_sq"}}
-    unfit = [name for name, shape in wanted.items() if name not in tensors or shape is None or tensors[name].shape != shape]
-    if unfit or not whole or any(values.shape != (len(LOSS_TERMS),) for *_, values in batches):
-        raise BrokenCheckpointError(f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)")
-    for i, moment in moments.items():  # in the parameter's own memory format, which the fused Adam takes for granted
-        moments[i] = {key: torch.empty_like(parameters[i]).copy_(value) if value.ndim else value for key, value in moment.items()}
-    state.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
-    state.log_px.copy_(tensors["log_px"])
-    state.noise.set_state(tensors["noise"])
-    state.history, state.batches, state.seconds = history, batches, seconds
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -1002,82 +922,18 @@ def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int =
     return torch.cat(out)
 
 
-def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None) -> dict:
-    """Scores of probabilities (N, L) against labels (N, L) of 0 and 1, and those of the majority's answer beside them.
-
-    Labels that are not known (NaN) don't count; `exclusive` ones must all be known.
-
-    accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts.
-    balanced_accuracy  mean over labels of (true positive rate + true negative rate) / 2; labels without both values are left out.
-    exact_match        share of images with every label right, of those with every label known.
-    argmax_accuracy    `exclusive` labels only: share of images whose most probable label is the true one;
-    argmax_balanced_accuracy  the mean of that share over classes.
-    majority_*         the same scores of an answer that ignores the image: each label's, or for exact_match and
-                       argmax the whole vector's, most frequent value in `reference` (the training labels; None: `labels`).
-    by_label           accuracy, balanced_accuracy, majority_accuracy and positives of each label, as lists.
-    """
-    labels, reference = labels.float(), (labels if reference is None else reference).float()
-    y, known, whole = labels > 0.5, ~labels.isnan(), ~labels.isnan().any(1)
-    right = (probabilities > 0.5) == y
-    majority = reference.nanmean(0) > 0.5
-    rate = lambda mask: (right & mask).sum(0) / mask.sum(0)  # noqa: E731 (0/0 is NaN: a label without such images)
-    balanced = (rate(y) + rate(known & ~y)) / 2
-    vectors, counts = reference[~reference.isnan().any(1)].unique(dim=0, return_counts=True)
-    scores = {
-        "n": len(y),
-        "accuracy": right[known].float().mean().item(),
-        "majority_accuracy": (majority == y)[known].float().mean().item(),
-        "balanced_accuracy": balanced.nanmean().item(),
-        "majority_balanced_accuracy": 0.5,
-        "exact_match": _number(right[whole].all(1).float().mean()),
-        "majority_exact_match": _number((vectors[counts.argmax()] == labels[whole]).all(1).float().mean()) if len(vectors) else None,
-    }
-    if exclusive:
-        hit = probabilities.argmax(1) == y.float().argmax(1)
-        present = y.any(0)
-        recall = (hit[:, None] & y).sum(0) / y.sum(0)
-        scores["argmax_accuracy"] = hit.float().mean().item()
-        scores["majority_argmax_accuracy"] = y[:, reference.sum(0).argmax()].float().mean().item()
-        scores["argmax_balanced_accuracy"] = recall[present].mean().item()
-        scores["majority_argmax_balanced_accuracy"] = 1 / int(present.sum())
-    scores["by_label"] = {
-        "accuracy": [_number(a) for a in rate(known)],
-        "balanced_accuracy": [_number(b) for b in balanced],
-        "majority_accuracy": [_number(m) for m in ((majority == y) & known).sum(0) / known.sum(0)],
-        "positives": y.sum(0).tolist(),
-    }
-    return scores
-
-
-def _number(value: Tensor) -> float | None:
-    """A scalar; None for NaN, which stands for a mean over nothing."""
-    return None if value.isnan() else value.item()
-
-
 @torch.no_grad()
-def evaluate_loss(model: VAE, images: Tensor, labels: Tensor, estimator: str, *, seed: int = 0, batch_size: int = 256) -> dict[str, float]:
-    """The labelled loss at alpha = 0 over a whole set, every term of LossTerms, means in nats per image."""
+def evaluate_loss(
+    model: VAE, images: Tensor, labels: Tensor, objective: Objective = BOUND, *, seed: int = 0, batch_size: int = 256
+) -> dict[str, float]:
+    """The labelled loss over a whole set of uint8 images, every term of LossTerms, means in nats per image, with one draw of the noise
+    per image, a function of the seed."""
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), estimator, generator=noise).values()))
+        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), objective, generator=noise).values()))
     return _means(batches)
-
-
-def evaluate(
-    model: VAE, images: Tensor, labels: Tensor, *, exclusive: bool, estimator: str, reference: Tensor | None = None, seed: int = 0
-) -> dict:
-    """`classification_scores` at the posterior mean, the accuracy at one posterior draw (`sampled_accuracy`), and the
-    terms of `evaluate_loss` twice: `loss` by the model's own estimator, `bound` by rao-blackwell, which alone may be
-    compared between models. A VAE or ConditionalVAE has no classifier and one estimator: n, `loss` and `bound` alone."""
-    model.eval()
-    loss, bound = (evaluate_loss(model, images, labels, e, seed=seed) for e in (estimator, "rao-blackwell"))
-    if not isinstance(model, MCCVAE):
-        return {"n": len(images), "loss": loss, "bound": bound}
-    scores = classification_scores(predict(model, images), labels, exclusive=exclusive, reference=reference)
-    sampled = classification_scores(predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive)
-    return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss, "bound": bound}
 
 
 @torch.no_grad()
@@ -1089,117 +945,6 @@ def reconstruct(model: VAE, images: Tensor, labels: Tensor | None = None, *, bat
         given = (labels[part].float().to(device),) if isinstance(model, ConditionalVAE) else ()
         out.append(model.decode(posterior(model, images[part]).loc, *given).cpu())
     return torch.cat(out)
-
-
-def picture_scores(model: VAE, images: Tensor, labels: Tensor, *, batch_size: int = 512) -> dict[str, float]:
-    """How near reconstructions (`reconstruct`) come to uint8 images (N, *image_shape), means over images: `psnr`, 10 log10(1 / mean
-    squared error of the image) in dB, and `ssim`, structural similarity in windows of 11 (Wang et al. 2004; torchmetrics)."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    psnr, ssim = [], []
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        drawn, real = reconstruct(model, x, y), to_images(x)
-        psnr.append(-10 * ((drawn - real) ** 2).flatten(1).mean(1).clamp(min=1e-10).log10())
-        ssim.append(structural_similarity_index_measure(drawn, real, data_range=1.0, reduction="none"))
-    return {"psnr": torch.cat(psnr).mean().item(), "ssim": torch.cat(ssim).mean().item()}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Audit of the objective
-# ---------------------------------------------------------------------------------------------------------
-
-PARTS = ("encoder", "decoder", "classifier", "prior")
-
-
-def _gradient(value: Tensor, model: MCCVAE, retain: bool = False) -> dict[str, Tensor]:
-    """Gradient of a scalar, one float64 vector for each of PARTS; zeros where it does not reach."""
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    flat = torch.autograd.grad(value, parameters, retain_graph=retain, allow_unused=True)
-    flat = [(torch.zeros_like(p) if g is None else g).double().flatten() for p, g in zip(parameters, flat, strict=True)]
-    return {part: torch.cat([g for name, g in zip(names, flat, strict=True) if name.startswith(part)]) for part in PARTS}
-
-
-def _encoder_gradients(model: MCCVAE, x: Tensor, y: Tensor, b: Tensor, draws: int, seed: int) -> dict[str, Tensor]:
-    """Mean gradient on the encoder, by rao-blackwell at alpha = 0, of -E[w log p(x|z)] (`reconstruction`), of the terms of
-    z_style and z_c (`latents`) and of -log q(y|x) (`labels`); b (B,) as in `rao_blackwell_loss`."""
-    mean = dict.fromkeys(("reconstruction", "latents", "labels"), 0.0)
-    for d in range(draws):
-        terms = ccvae_loss(model, x, y, "rao-blackwell", 0.0, b, generator=torch.Generator(x.device).manual_seed(seed + d))
-        pieces = (terms.reconstruction + terms.weighting, terms.kl_style + terms.characteristics, -terms.log_qyx)
-        for name, piece in zip(mean, pieces, strict=True):
-            mean[name] = mean[name] + _gradient(piece, model, retain=True)["encoder"] / draws
-    return mean
-
-
-def gradient_norms(model: MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, float]:
-    """Who moves the encoder: norms of its mean gradient that come from `reconstruction`, `latents` and `labels`, on one batch of
-    uint8 images with all labels. At label weight alpha, in the open or hidden in `official`, the last weighs 1 + alpha."""
-    device = next(model.parameters()).device
-    x, y = to_images(images, device), labels.float().to(device)
-    pieces = _encoder_gradients(model, x, y, _expected_log_px(model, x), draws, seed)
-    return {name: g.norm().item() for name, g in pieces.items()}
-
-
-def gradient_audit(model: MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 60, seed: int = 0) -> dict:
-    """Both estimators' labelled loss and gradient over `draws` of the noise, on one batch of uint8 images with all labels.
-
-    For each estimator: `loss`, `loss_sd`, means of `mean_weight` and `ess` (of LossTerms), and for each of PARTS `norm` of the
-    mean gradient and `sd`, the root of the summed variances of its entries. `slope` and `r2`: least squares, on the
-    encoder, of the difference of the two mean gradients on the gradient of -log q(y|x), without intercept: the label
-    weight that `official` hides, to be held against `minus_f` (mean of -f, f as in `official_loss`).
-    """
-    model.eval()
-    device = next(model.parameters()).device
-    x, y = to_images(images, device), labels.float().to(device)
-    b = _expected_log_px(model, x)
-    result, mean = {}, {}
-    for estimator in ESTIMATORS:
-        values, total, squares = [], dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
-        for d in range(draws):
-            terms = ccvae_loss(model, x, y, estimator, 0.0, b, generator=torch.Generator(device).manual_seed(seed + d))
-            values.append(terms.values().double())
-            for part, g in _gradient(terms.loss, model).items():
-                total[part], squares[part] = total[part] + g, squares[part] + g**2
-        values = torch.stack(values)
-        term = dict(zip(LOSS_TERMS, values.mean(0).tolist(), strict=True))
-        mean[estimator] = {part: total[part] / draws for part in PARTS}
-        variance = {part: (squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1) for part in PARTS}
-        result[estimator] = {
-            **{name: term[name] for name in ("loss", "mean_weight", "ess")},
-            "loss_sd": values[:, LOSS_TERMS.index("loss")].std().item(),
-            "norm": {part: g.norm().item() for part, g in mean[estimator].items()},
-            "sd": {part: v.sum().sqrt().item() for part, v in variance.items()},
-        }
-        if estimator == "official":
-            result["minus_f"] = sum(term[name] for name in ("reconstruction", "kl_style", "characteristics", "log_qyz"))
-    hidden = _encoder_gradients(model, x, y, b, 1, seed)["labels"]  # integrated: any draw gives the same
-    difference = mean["official"]["encoder"] - mean["rao-blackwell"]["encoder"]
-    slope = (hidden @ difference / (hidden @ hidden)).item()
-    result["slope"], result["r2"] = slope, (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item()
-    return result
-
-
-@torch.no_grad()
-def _expected_log_px(model: MCCVAE, x: Tensor, draws: int = 8) -> Tensor:
-    """E log p(x|z) of each image, (B,), from draws of their own: a control variate."""
-    q, noise = model.encode(x), torch.Generator(x.device).manual_seed(1_000)
-    z = (q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=x.device) for _ in range(draws))
-    return torch.stack([model.log_px(x, z_d) for z_d in z]).mean(0)
-
-
-def likelihood_floor(images: Tensor, likelihood: str, *, sigmoids: int = 1) -> float:
-    """The least -log p(x|z) that any decoder can reach, mean over uint8 images (N, *image_shape), in nats per image.
-
-    Bernoulli with one sigmoid: the pixels' entropy, at m = x. With two (a BCE-with-logits on what went through a sigmoid
-    already) m = sigmoid(sigmoid(.)) stays between 1/2 and 0.731, so at m = x clamped to that. Laplace: log 2 a value.
-    """
-    if likelihood == "laplace":
-        return math.log(2) * images[0].numel()
-    counts = torch.bincount(images.flatten().int(), minlength=256).double()
-    x = torch.arange(256, dtype=torch.float64) / 255
-    m = x if sigmoids == 1 else x.clamp(0.5, torch.sigmoid(torch.ones(())).item())
-    bits = -torch.xlogy(x, m) - torch.xlogy(1 - x, 1 - m)
-    return (counts @ bits / len(images)).item()
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -1310,360 +1055,3 @@ def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None)
         z_c, z_style = model.split(z)
         z = torch.cat([prior.loc + prior.scale * _coloured(model, z_c, y), z_style], dim=1)
     return model.decode(z)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# What the latents hold: scores with a label's block as the unit
-# ---------------------------------------------------------------------------------------------------------
-
-STYLE = -1  # as the owner of a latent, a target or a column: no label's
-PROBES = ("linear", "boosted")
-
-
-def latent_owners(model: MCCVAE) -> np.ndarray:
-    """(Z,): the label that owns each latent, STYLE for those of z_style."""
-    return np.concatenate([model.owner.cpu().numpy(), np.full(model.config.style_dim, STYLE)])
-
-
-def _fitted_probe(probe: str, codes, target):
-    """A scikit-learn model that reads a target (N,) from codes (N, n); classes where it has no more than two values."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if probe not in PROBES:
-        raise ValueError(f"probe must be one of {PROBES}, not {probe!r}")
-    binary = len(np.unique(target)) <= 2
-    if probe == "linear":
-        reader = LogisticRegression(max_iter=1000) if binary else RidgeCV(np.logspace(-3, 3, 13))
-        return make_pipeline(StandardScaler(), reader).fit(codes, target)
-    boosted = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
-    return boosted(max_iter=60, early_stopping=False, random_state=0).fit(codes, target)
-
-
-def _held_out_score(reader, codes, target) -> float:
-    from sklearn.metrics import r2_score, roc_auc_score
-
-    if hasattr(reader, "predict_proba"):
-        return float(roc_auc_score(target, reader.predict_proba(codes)[:, 1]))
-    return max(0.0, float(r2_score(target, reader.predict(codes))))
-
-
-def probe_score(train: tuple, test: tuple, probe: str) -> float:
-    """How well a target is read from codes, on held-out data; train and test are (codes (N, n), target (N,)).
-
-    AUC for a target of two values (chance 1/2), else R^2, not below 0 (chance 0). "linear": logistic or ridge
-    regression on standardised codes; "boosted": gradient-boosted trees. No codes at all: chance. NaN where the target
-    has only one value in either part.
-    """
-    (codes, target), (test_codes, test_target) = train, test
-    if min(len(np.unique(target)), len(np.unique(test_target))) < 2:
-        return math.nan
-    if codes.shape[1] == 0:
-        return 0.5 if len(np.unique(target)) == 2 else 0.0
-    return _held_out_score(_fitted_probe(probe, codes, target), test_codes, test_target)
-
-
-def found(train: tuple, test: tuple, latent_owner: np.ndarray, owner: int, probe: str) -> dict[str, float]:
-    """`probe_score` of one target from where it should be and from where it should not; codes are (N, Z).
-
-    own: from the latents of its owner (a label's block; for STYLE z_style); others: from the other labels' blocks together;
-    style: from z_style. The two last are leakage, where labels are independent of each other in the data.
-    """
-    sources = {"own": latent_owner == owner, "others": (latent_owner != owner) & (latent_owner != STYLE), "style": latent_owner == STYLE}
-    return {name: probe_score((train[0][:, mask], train[1]), (test[0][:, mask], test[1]), probe) for name, mask in sources.items()}
-
-
-def block_importance(train: tuple, test: tuple, *, repeats: int = 5, seed: int = 0) -> np.ndarray:
-    """Which latent of a block carries which part: importance (k, P). train and test are (codes (N, k), parts (N, P)).
-
-    importance[j, p]: by how much the held-out R^2 of the boosted probe of part p, fitted on the whole block, falls when
-    latent j is permuted over the test images; mean over `repeats` permutations, not below 0.
-    """
-    (codes, parts), (test_codes, test_parts), rng = train, test, np.random.default_rng(seed)
-    importance = np.zeros((codes.shape[1], parts.shape[1]))
-    for p in range(parts.shape[1]):
-        reader = _fitted_probe("boosted", codes, parts[:, p])
-        whole = _held_out_score(reader, test_codes, test_parts[:, p])
-        for j, _ in itertools.product(range(codes.shape[1]), range(repeats)):
-            permuted = test_codes.copy()
-            permuted[:, j] = rng.permutation(permuted[:, j])
-            importance[j, p] += max(0.0, whole - _held_out_score(reader, permuted, test_parts[:, p])) / repeats
-    return importance
-
-
-def _entropy(shares: np.ndarray, axis: int) -> np.ndarray:
-    """-sum p log p of shares that are normalised along the axis; NaN where they are all 0."""
-    with np.errstate(invalid="ignore"):
-        p = shares / shares.sum(axis, keepdims=True)
-    return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), p).sum(axis)
-
-
-def block_dci(importance: np.ndarray) -> tuple[float, float]:
-    """(disentanglement, completeness) of one block, from its importance (k, P); Eastwood & Williams (2018), within the block.
-
-    disentanglement: 1 - H(a latent's shares over the parts) / log P, mean over latents weighted by their importance; 1:
-    each latent carries one part. completeness: 1 - H(a part's shares over the latents) / log k, mean over parts; 1: each
-    part sits in one latent. A single part is disentangled, a single latent complete. NaN where nothing is carried.
-    """
-    k, parts = importance.shape
-    if importance.sum() == 0:
-        return math.nan, math.nan
-    weight = importance.sum(1) / importance.sum()
-    by_latent = np.ones(k) if parts == 1 else 1 - _entropy(importance, axis=1) / math.log(parts)
-    by_part = np.ones(parts) if k == 1 else 1 - _entropy(importance, axis=0) / math.log(k)
-    return float(np.nansum(weight * by_latent)), float(np.nanmean(by_part))
-
-
-def effective_number(effects: np.ndarray) -> float:
-    """How many latents do the work of a block: exp(entropy of the shares) of effects (k,), none below 0.
-
-    1: one latent does it all, the paper's "one variable"; k: an even split. NaN where there is no effect."""
-    return float(np.exp(_entropy(np.asarray(effects, dtype=float), axis=0)))
-
-
-# ---------------------------------------------------------------------------------------------------------
-# An independent judge of pictures
-# ---------------------------------------------------------------------------------------------------------
-
-
-class Judge(nn.Module):
-    """A small convolutional network that reads labels, and for drawn data the continuous factors, from a picture.
-
-    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer. Each pixel's place
-    is given beside its colour, for it must read places.
-    """
-
-    def __init__(self, image_shape, labels: int, factors: int):
-        super().__init__()
-        channels = (image_shape[0] + 2, 24, 48, 64, 96)
-        layers = [
-            m
-            for i, o in itertools.pairwise(channels)
-            for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.BatchNorm2d(o, momentum=0.3), nn.ReLU())
-        ]
-        side = _image_sides(image_shape[1])[-1]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * side**2, 128), nn.ReLU())
-        self.labels, self.head = labels, nn.Linear(128, labels + factors)
-        line = torch.linspace(-1, 1, image_shape[1])
-        self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij"))[None], persistent=False)
-        self.register_buffer("mean", torch.zeros(factors))
-        self.register_buffer("sd", torch.ones(factors))
-
-    def features(self, x: Tensor) -> Tensor:
-        """Images (B, *image_shape) in [0, 1] -> (B, 128)."""
-        return self.layers(torch.cat([x, self.place.expand(len(x), -1, -1, -1)], 1).contiguous(memory_format=torch.channels_last))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, *image_shape) in [0, 1] -> label logits (B, L) and factors (B, F)."""
-        out = self.head(self.features(x))
-        return out[:, : self.labels], self.mean + self.sd * out[:, self.labels :]
-
-    @torch.no_grad()
-    def read(self, x: Tensor, batch_size: int = 512) -> tuple[Tensor, Tensor]:
-        """Label probabilities (N, L) and factors (N, F), on the CPU, of images (N, *image_shape) in [0, 1]."""
-        self.eval()
-        logits, factors = zip(*(self(batch) for batch in x.split(batch_size)), strict=True)
-        return torch.cat(logits).sigmoid().cpu(), torch.cat(factors).cpu()
-
-
-def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64) -> Judge:
-    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F): Adam, its rate going up and
-    down over the `epochs`; labels by cross-entropy, factors, of unit variance, by squares."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        judge = Judge(tuple(images.shape[1:]), labels.shape[1], factors.shape[1]).to(memory_format=torch.channels_last)
-    if factors.shape[1]:
-        judge.mean.copy_(factors.mean(0))
-        judge.sd.copy_(factors.std(0).clamp(min=1e-3))
-    adam = torch.optim.AdamW(judge.parameters(), weight_decay=0.02, fused=True)
-    steps = epochs * math.ceil(len(images) / batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=3e-3, total_steps=steps)
-    rng = np.random.default_rng([seed, 4])
-    judge.train()
-    for _ in range(epochs):
-        for index in np.array_split(rng.permutation(len(images)), math.ceil(len(images) / batch_size)):
-            logits, read = judge(to_images(images[index]))
-            squares = ((read - factors[index]) / judge.sd) ** 2
-            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 3 * squares.sum() / max(1, squares.numel())
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            schedule.step()
-    return judge.eval()
-
-
-def save_judge(path: Path, judge: Judge) -> None:
-    """A judge in one safetensors file, from which `load_judge` rebuilds it."""
-    sizes = {"side": judge.place.shape[-1], "labels": judge.labels, "factors": len(judge.mean)}
-    _write_safetensors(path, judge.state_dict(), {"judge": sizes})
-
-
-def load_judge(path: Path) -> Judge:
-    """The judge that `save_judge` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
-    tensors, metadata = _read_safetensors(Path(path))
-    try:
-        sizes, channels = metadata["judge"], tensors["layers.0.weight"].shape[1] - 2
-        if tensors["head.bias"].shape != (sizes["labels"] + sizes["factors"],) or sizes["side"] not in (60, 64):
-            raise ValueError("its sizes are not those of its weights")
-        judge = Judge((channels, sizes["side"], sizes["side"]), sizes["labels"], sizes["factors"])
-        judge.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path} holds no judge of this project ({error})") from None
-    return judge.to(memory_format=torch.channels_last).eval()
-
-
-def judge_scores(judge: Judge, images: Tensor, labels: Tensor, factors: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The judge's own test, on uint8 images: accuracy of each label (L,) and R^2 of each factor (F,)."""
-    from sklearn.metrics import r2_score
-
-    p, read = judge.read(to_images(images))
-    r2 = [r2_score(truth, value) for truth, value in zip(factors.T, read.T, strict=True)]
-    return ((p > 0.5) == labels.bool()).float().mean(0).numpy(), np.array(r2)
-
-
-@torch.no_grad()
-def effect_matrix(model: MCCVAE, z: Tensor, moves: list[list[int]], judge: Judge) -> tuple[np.ndarray, np.ndarray]:
-    """What each move changes, by the judge: means over the starts z (N, Z) of the absolute change of its label probabilities
-    (R, L) and of its factors (R, F), when the latents of a move go together from one end of `characteristic_range` to the other."""
-    rows = []
-    for latents in moves:
-        ends = []
-        for end in (0, 1):
-            moved = z.clone()
-            for latent in latents:
-                moved[:, latent] = characteristic_range(model, latent)[end]
-            ends.append(judge.read(model.decode(moved)))
-        rows.append([(high - low).abs().mean(0).numpy() for low, high in zip(*ends, strict=True)])
-    labels, factors = zip(*rows, strict=True)
-    return np.stack(labels), np.stack(factors)
-
-
-def diagonal_share(effects: np.ndarray, row_owner: np.ndarray, column_owner: np.ndarray) -> float:
-    """Share of all effects (R, T) that fall on what the moved latents own; columns that are STYLE's own nothing."""
-    own = (row_owner[:, None] == column_owner[None, :]) & (column_owner[None, :] != STYLE)
-    return float(effects[own].sum() / effects.sum())
-
-
-@torch.no_grad()
-def swap_scores(model: MCCVAE, z_a: Tensor, z_b: Tensor, label: int, judge: Judge) -> dict[str, float]:
-    """One label's characteristics of images b put into images a, z (N, Z) each: what the judge then sees, against its
-    reading of the reconstructions of a and b. Only pairs count whose label it reads differently: `pairs` of them.
-
-    taken: share of these whose label now reads as b's does. kept: share of the other labels that read as a's do. NaN
-    without such a pair, as in a model whose pictures don't show the label.
-    """
-    swapped, _ = swap_characteristics(model, z_a, z_b, [label])
-    a, b, c = (judge.read(model.decode(z))[0] > 0.5 for z in (z_a, z_b, swapped))
-    differ, others = a[:, label] != b[:, label], [i for i in range(a.shape[1]) if i != label]
-    taken, kept = (c[:, label] == b[:, label])[differ], (c[:, others] == a[:, others])[differ]
-    return {"pairs": int(differ.sum()), "taken": taken.float().mean().item(), "kept": kept.float().mean().item()}
-
-
-def generation_scores(model: VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0) -> dict[str, float]:
-    """Samples for the label vectors of held-out uint8 images, one each, held against those images.
-
-    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: their `kernel_distance`. diversity: variance of
-    the features among pictures of the same label vector, as a share of the real images'; below 1 the samples are too alike.
-    """
-    device = next(model.parameters()).device
-    noise = torch.Generator(device).manual_seed(seed)
-    drawn = generate(model, labels.float().to(device), generator=noise).cpu()
-    p, _ = judge.read(drawn)
-    features = {"real": judge_features(judge, to_images(images)), "drawn": judge_features(judge, drawn)}
-    kid, kid_sd = kernel_distance(features["real"], features["drawn"], seed=seed)
-    _, group = labels.unique(dim=0, return_inverse=True)
-    within = {name: _variance_within(f, group) for name, f in features.items()}
-    return {
-        "n": len(images),
-        "accuracy": ((p > 0.5) == labels.bool()).float().mean().item(),
-        "kid": kid,
-        "kid_sd": kid_sd,
-        "diversity": within["drawn"] / within["real"],
-    }
-
-
-def reconstruction_distance(model: VAE, images: Tensor, labels: Tensor, judge: Judge) -> float:
-    """The `kernel_distance` of reconstructions (`reconstruct`) from the uint8 images that they are of; a little below 0 where they are the
-    same pictures, since that is an unbiased estimate for sets drawn apart."""
-    real, drawn = (judge_features(judge, x) for x in (to_images(images), reconstruct(model, images, labels)))
-    return kernel_distance(real, drawn)[0]
-
-
-@torch.no_grad()
-def judge_features(judge: Judge, images: Tensor, batch_size: int = 512) -> Tensor:
-    """`Judge.features` (N, 128), float64, of images (N, *image_shape) in [0, 1]."""
-    return torch.cat([judge.features(batch) for batch in images.split(batch_size)]).double()
-
-
-def kernel_distance(real: Tensor, drawn: Tensor, *, seed: int = 0, subsets: int = 20) -> tuple[float, float]:
-    """Kernel inception distance (Binkowski et al. 2018) of features (N, n), in units of the real ones' spread: mean and sd over
-    `subsets` of half the images (torchmetrics). 0 in expectation for two samples of the same distribution."""
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    scale = real.std()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few
-        torch.manual_seed(seed)
-        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
-        kid.inception.num_features = real.shape[1]
-        kid.update(real / scale, real=True)
-        kid.update(drawn / scale, real=False)
-        mean, sd = kid.compute()
-    return mean.item(), sd.item()
-
-
-def _variance_within(features: Tensor, group: Tensor) -> float:
-    """Variance of features (N, n) about the mean of their group (N,), over groups of two and more."""
-    total, freedom = 0.0, 0
-    for g in group.unique():
-        mine = features[group == g]
-        if len(mine) > 1:
-            total, freedom = total + ((mine - mine.mean(0)) ** 2).sum().item(), freedom + len(mine) - 1
-    return total / freedom if freedom else math.nan
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Latents where they are needed (section 5)
-# ---------------------------------------------------------------------------------------------------------
-
-
-def misreading(probabilities: Tensor, labels: Tensor) -> np.ndarray:
-    """Confusion between labels, (L, L): the share of images on which labels i and j are both read wrongly; on the diagonal: i is.
-
-    For labels of which one is on, both are wrong where one was taken for the other: the confusion matrix, made symmetric.
-    """
-    wrong = ((probabilities > 0.5) != labels.bool()).double()
-    return (wrong.T @ wrong / len(wrong)).numpy()
-
-
-def reconstruction_by_label(model: VAE, images: Tensor, labels: Tensor, *, batch_size: int = 512) -> np.ndarray:
-    """(L,): how much worse, in nats, images with a label are reconstructed at the posterior mean than those without it."""
-    device, nats = next(model.parameters()).device, []
-    with torch.no_grad():
-        for batch in images.split(batch_size):
-            x = to_images(batch, device)
-            nats.append(-model.log_px(x, model.encode(x).loc).cpu())
-    nats, y = torch.cat(nats).double(), labels.double()
-    with_it, without = (nats @ y / y.sum(0)), (nats @ (1 - y) / (1 - y).sum(0))
-    return (with_it - without).nan_to_num().numpy()
-
-
-def allocate_characteristics(confusion: np.ndarray, errors: np.ndarray, total: int) -> tuple[int, ...]:
-    """(k_1, ..., k_L) with sum `total`, more latents where a model with one each fails (section 5).
-
-    A label's need is the mean of its share of the confusion (`misreading`'s row sums) and of its share of the surplus
-    reconstruction error (`reconstruction_by_label`, not below 0). Every label keeps one latent; the others go by need, in whole
-    numbers by largest remainders, ties to the first. Raises ValueError where total is below L.
-    """
-    count = len(errors)
-    if total < count:
-        raise ValueError(f"{count} labels need at least {count} latents, not {total}")
-    shares = [np.clip(v, 0, None) for v in (confusion.sum(1), errors)]
-    shares = [v / v.sum() if v.sum() > 0 else np.full(count, 1 / count) for v in shares]
-    quota = (total - count) * (shares[0] + shares[1]) / 2
-    k = np.floor(quota).astype(int)
-    for i in np.argsort(-(quota - k), kind="stable")[: total - count - k.sum()]:
-        k[i] += 1
-    return tuple(int(v) for v in 1 + k)

@@ -32,6 +32,7 @@ VARIANTS = {  # environment, and what `train` is told
 def train(path: str, task: str, epochs: int, seed: int, threads: int = 1, bfloat16: bool = False, shift: int = 0) -> None:
     """One training; its weights, scores and seconds into a file."""
     import torch
+    from support.measures import scores
     from support.settings import ModelSpec
 
     import data
@@ -44,7 +45,7 @@ def train(path: str, task: str, epochs: int, seed: int, threads: int = 1, bfloat
     with torch.autocast("cpu", torch.bfloat16) if bfloat16 else contextlib.nullcontext():
         history = core.fit(model, images.train.images, images.train.labels, batch_size=32, epochs=epochs, seed=seed + shift)
     seconds = time.perf_counter() - start
-    test = core.evaluate(model, images.test.images, images.test.labels, exclusive=images.task.exclusive, estimator="official")
+    test = scores.evaluate(model, images.test.images, images.test.labels, exclusive=images.task.exclusive, estimator="official")
     scores = {
         "first epoch's loss": history[0]["labelled_loss"],
         "last epoch's loss": history[-1]["labelled_loss"],

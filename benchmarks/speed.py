@@ -77,7 +77,7 @@ def ours(config, images, labels, batch_size, estimator):
         for index, labelled in core.epoch_batches(len(images), batch_size, None, seed=0, epoch=epoch):
             index = torch.from_numpy(index)
             y = labels[index].float() if labelled else torch.full((len(index), labels.shape[1]), torch.nan)
-            terms = core.ccvae_loss(model, core.to_images(images[index]), y, estimator, 0.0, log_px[index])
+            terms = core.ccvae_loss(model, core.to_images(images[index]), y, core.Objective(estimator), log_px[index])
             adam.zero_grad(set_to_none=True)
             terms.loss.backward()
             adam.step()

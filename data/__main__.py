@@ -6,9 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from mccvae_core import write_atomically
-
 from . import DataError, load
+from .files import write_atomically
 
 if __name__ == "__main__":
     if len(sys.argv) not in (4, 5):

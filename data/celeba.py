@@ -11,7 +11,7 @@ import torch
 
 from .common import Dataset, Split, Task, as_uint8, cached, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
-from .files import UNREADABLE, DataError, checked_zip, digest
+from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays
 from .pictures import read_images
 
 ATTRIBUTES = (
@@ -138,7 +138,8 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     description = f"CelebA (Liu et al. 2015), {share} images, {len(attributes)} attributes"
     if len(x) != TOTAL:
         description += "; with parts of its own, by person, so not comparable with published CelebA numbers"
-    return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256)
+    raw = digest_arrays(x)
+    return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256, raw)
 
 
 PARTS = {  # of the drawn faces: what of a face each attribute is drawn from

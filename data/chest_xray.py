@@ -11,7 +11,7 @@ import numpy as np
 
 from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
-from .files import UNREADABLE, DataError, checked_zip
+from .files import UNREADABLE, DataError, checked_zip, digest_arrays
 from .pictures import read_images
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -163,7 +163,8 @@ def real() -> Dataset:
         f"images (whole persons) held out for validation, and the published test part; among the training images "
         f"{len(groups)} groups are byte-identical ({sum(map(len, groups)) - len(groups)} surplus images), kept as published"
     )
-    return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256)
+    raw = digest_arrays(arrays["x_train"], arrays["x_test"])
+    return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256, raw)
 
 
 PARTS = {  # of the drawn chests: what each class is drawn from

@@ -5,6 +5,7 @@ uint8 images at the task's size. Every fault raises `DataError`, whose message n
 """
 
 import dataclasses
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .files import DataError, digest, hold, read_npz, write_npz
+from .files import DataError, digest, digest_arrays, hold, read_npz, write_npz
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "data" / "cache"
+RESIZING = "bilinear, antialiased, corners not aligned, rounded"  # what `resize` does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Dataset:
     """The three parts of a task's data and what must be said of them.
 
     labels: names of the label columns. stand_in: these are not the task's real data. description: one sentence,
-    with source and numbers. sha256: of the cache file, or of the arrays where there is none.
+    with source and numbers. sha256: of the cache file, or of the arrays where there is none. raw_sha256: of the arrays at raw size,
+    where that is another.
     part_names, style_names: of the columns of each part's `parts` and `style`; none unless the images were drawn.
     part_label: for each column of `parts` the position of the label that owns it.
     """
@@ -102,6 +105,7 @@ class Dataset:
     validation: Split
     test: Split
     sha256: str
+    raw_sha256: str | None = None
     part_names: tuple[str, ...] = ()
     part_label: tuple[int, ...] = ()
     style_names: tuple[str, ...] = ()
@@ -118,6 +122,16 @@ class Dataset:
             )
         return tuple(rates)
 
+    @property
+    def content(self) -> str:
+        """sha256 over what a training sees of the data: pictures at raw size and how they are resized, names and labels in each split.
+
+        Resized pictures themselves differ between processors."""
+        h = hashlib.sha256(f"{self.raw_sha256 or self.sha256} {RESIZING} {self.task.image_shape}".encode())
+        for split in (self.train, self.validation, self.test):
+            h.update(digest_arrays(split.names.astype(str), split.labels.numpy()).encode())
+        return h.hexdigest()
+
     def summary(self) -> dict:
         """For a run's record; no path in it."""
         return {
@@ -127,6 +141,7 @@ class Dataset:
             "labels": list(self.labels),
             "n": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
             "sha256": self.sha256,
+            "content": self.content,
         }
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mccvae_core import write_atomically
-
 from . import celeba
+from .files import write_atomically
 
 LABELS = {"Smiling": "smiling", "Eyeglasses": "glasses", "Bangs": "bangs", "Blond_Hair": "blond"}
 COUNT, NEW = 600, 200

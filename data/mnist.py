@@ -71,7 +71,8 @@ def real() -> Dataset:
     description = (
         f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last {VALIDATION:,} of its training part for validation"
     )
-    return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256)
+    raw = digest_arrays(arrays["x_train"], arrays["x_test"])
+    return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256, raw)
 
 
 def embedded(count: int | None = None) -> Dataset:

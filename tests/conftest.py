@@ -1,5 +1,6 @@
 """Toys on which every expectation can be computed by brute force."""
 
+import dataclasses
 import itertools
 import math
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import weights
 from torch import nn
 from torch.distributions import Normal
 
@@ -56,6 +58,14 @@ def posterior_grid(model, nodes=12):
     weights = torch.tensor((weight / math.sqrt(2 * math.pi))[index].prod(1))
     q = model.encode(torch.zeros(1, 3))
     return q.loc[0] + q.scale[0] * torch.tensor(point[index]), weights
+
+
+def fit(model, images, labels, checkpoint=None, identity=None, **options):
+    """The history of `mccvae_core.fit`; of the options those that are an Objective's go into one, a checkpoint into a keeper."""
+    fields = {field.name for field in dataclasses.fields(core.Objective)} & set(options)
+    objective = core.Objective(**{name: options.pop(name) for name in fields})
+    keeper = None if checkpoint is None else weights.CheckpointKeeper(checkpoint, identity)
+    return core.fit(model, images, labels, objective, keeper=keeper, **options).history
 
 
 @pytest.fixture(params=KS, ids=str)

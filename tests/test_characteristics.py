@@ -8,6 +8,8 @@ import pytest
 import torch
 from support import characteristics as ch
 from support import runs, settings
+from support.measures import judge as judging
+from support.measures import latents
 from support.settings import read_profile
 
 import data
@@ -26,7 +28,7 @@ def profile(tmp_path, monkeypatch):
     return read_profile("smoke", images=70, epochs=1)
 
 
-class PartReader(core.Judge):
+class PartReader(judging.Judge):
     """A judge that knows the figures' answer by heart: it must get a perfect score."""
 
     def __init__(self, split):
@@ -90,7 +92,7 @@ def test_parts_are_found_in_the_block_that_holds_them(figures, profile, known_co
     assert set(table["kind"]) == {"label", "part"} and linear.loc[figures.part_names[0], "n"] == figures.test.labels[:, 0].sum()
 
 
-class Flat(core.Judge):
+class Flat(judging.Judge):
     """Reads label i from the brightness of the picture, whatever it is."""
 
     def __init__(self, labels, factors):
@@ -135,7 +137,7 @@ def test_a_summary_has_a_row_a_run_and_shows_mean_and_spread():
     frames = {"found": [], "blocks": [], "effects": [], "exchange": []}
     for seed, own in ((0, 0.8), (1, 0.9)):
         a = about | {"seed": seed}
-        for probe in core.PROBES:
+        for probe in latents.PROBES:
             for kind in ("label", "part"):
                 value = own if probe == "boosted" else 0.0
                 frames["found"].append(a | {"target": kind, "kind": kind, "probe": probe, "own": value, "others": 0.1, "style": 0.2})

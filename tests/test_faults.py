@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support import ROOT, runs, settings
+from support import ROOT, runs, settings, weights
 from support.settings import read_profile
 
 import mccvae_core as core
@@ -28,23 +28,26 @@ from data.files import HeldError, hold
 
 TRAINING = """
     import json, os, random, signal, sys, time
+    from pathlib import Path
     import torch
     import mccvae_core as core
     torch.set_num_threads(1)
-    core.CHECKPOINT_SECONDS = 0.3
+    from support import weights
+    weights.CHECKPOINT_SECONDS = 0.3
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (160, 1, 60, 60), generator=rng).to(torch.uint8)
     labels = torch.nn.functional.one_hot(torch.arange(160) % 2, 2).to(torch.uint8)
 
     def train(folder):
         model = core.build_model("MCCVAE", core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5), 0)
-        history = core.fit(model, images, labels, batch_size=16, epochs=4, seed=1, estimator="rao-blackwell", label_weight=9.0,
-                           labelled_fraction=0.5, checkpoint=folder / "c.safetensors", identity={"a": 1})
-        core.save_model(folder / "m.safetensors", model)
+        keeper = weights.CheckpointKeeper(folder / "c.safetensors", {"a": 1})
+        history = core.fit(model, images, labels, core.Objective("rao-blackwell", 9.0), batch_size=16, epochs=4, seed=1,
+                           labelled_fraction=0.5, keeper=keeper).history
+        weights.save_model(folder / "m.safetensors", model)
         return json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in history])
 """
 KILLS = """
-    folder, kills = core.Path(sys.argv[1]), int(sys.argv[2])
+    folder, kills = Path(sys.argv[1]), int(sys.argv[2])
 
     def start():
         pid = os.fork()  # torch is imported once
@@ -140,13 +143,13 @@ def test_a_truncated_checkpoint_is_never_taken_for_whole(profile, often):
     rng = random.Random(1)
     for offset in np.linspace(0, len(whole) - 1, often(5, 20)).astype(int):
         path.write_bytes(whole[:offset])
-        with pytest.raises(core.CheckpointError, match="checkpoint"):
-            core.load_checkpoint(path, state, None)
+        with pytest.raises(weights.CheckpointError, match="checkpoint"):
+            weights.load_checkpoint(path, state, None)
         flipped = bytearray(whole)
         flipped[rng.randrange(8, len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
-        with pytest.raises(core.CheckpointError, match="checkpoint"):
-            core.load_checkpoint(path, state, None)
+        with pytest.raises(weights.CheckpointError, match="checkpoint"):
+            weights.load_checkpoint(path, state, None)
 
 
 def test_a_checkpoint_of_other_settings_is_named_set_aside_and_not_loaded(profile, capsys):
@@ -172,7 +175,7 @@ def limited(size):
 
 
 def test_a_disk_that_fills_up_under_a_checkpoint_keeps_the_last_and_names_the_file(tmp_path):
-    train = textwrap.dedent(TRAINING) + "\nprint(train(core.Path(sys.argv[1])))"
+    train = textwrap.dedent(TRAINING) + "\nprint(train(Path(sys.argv[1])))"
     process = python(train, tmp_path)
     while not (tmp_path / "c.before.safetensors").exists():
         time.sleep(0.02)
@@ -189,9 +192,9 @@ def test_a_disk_that_fills_up_under_a_checkpoint_keeps_the_last_and_names_the_fi
 
 def test_a_full_disk_leaves_no_half_of_any_table_or_figure(tmp_path):
     code = """
-        import sys; from pathlib import Path; import mccvae_core as core
+        import sys; from pathlib import Path; from data.files import write_atomically
         try:
-            core.write_atomically(Path(sys.argv[1]) / "table.csv", b"x" * 10_000)
+            write_atomically(Path(sys.argv[1]) / "table.csv", b"x" * 10_000)
         except OSError as error:
             print(error)
     """

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import fit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import runs
+from support import runs, weights
 from support.settings import ModelSpec, SettingsError, read_profile
 
 import mccvae_core as core
@@ -146,8 +147,8 @@ def run(folder):
     model = core.build_model("MCCVAE", config, 0)
     images, labels = torch.zeros(4, 1, 60, 60, dtype=torch.uint8), torch.tensor([[1, 0], [0, 1]] * 2, dtype=torch.uint8)
     path = folder / "run" / "checkpoint.safetensors"
-    core.fit(model, images, labels, batch_size=4, epochs=1, seed=0, checkpoint=path, identity={"a": 1})
-    core.save_model(folder / "run" / "model.safetensors", model)
+    fit(model, images, labels, batch_size=4, epochs=1, seed=0, checkpoint=path, identity={"a": 1})
+    weights.save_model(folder / "run" / "model.safetensors", model)
     scores = {part: {"n": 4, "accuracy": 0.5, "loss": {"loss_alpha0": 1.0}} for part in runs.PARTS}
     contents = {"metrics.json": json.dumps(scores).encode(), "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n"}
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -168,8 +169,8 @@ def header_damaged(whole: bytes):
 def test_weights(folder, run, data):
     content = data.draw(header_damaged(run["model.safetensors"]))
     try:
-        assert core.load_model(put(folder / "m.safetensors", content)).config.labels == 2
-    except core.CheckpointError as error:
+        assert weights.load_model(put(folder / "m.safetensors", content)).config.labels == 2
+    except weights.CheckpointError as error:
         assert "m.safetensors" in str(error)
 
 
@@ -177,17 +178,17 @@ def test_weights(folder, run, data):
 @given(data=st.data())
 def test_weights_of_other_content_with_a_right_checksum(folder, run, data):
     """What only malice makes: the checksum fits."""
-    tensors, metadata = core._read_safetensors(put(folder / "m.safetensors", run["model.safetensors"]))
+    tensors, metadata = weights.read_safetensors(put(folder / "m.safetensors", run["model.safetensors"]))
     anything = st.recursive(
         st.none() | st.booleans() | st.integers(-3, 10**9) | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=4)
     )
     key = data.draw(st.sampled_from([*metadata["config"], "kind", "config"]))
     value = data.draw(anything)
     metadata = metadata | {key: value} if key in metadata else metadata | {"config": metadata["config"] | {key: value}}
-    core._write_safetensors(folder / "m.safetensors", tensors, metadata)
+    weights.write_safetensors(folder / "m.safetensors", tensors, metadata)
     try:
-        core.load_model(folder / "m.safetensors")
-    except core.CheckpointError as error:
+        weights.load_model(folder / "m.safetensors")
+    except weights.CheckpointError as error:
         assert "m.safetensors" in str(error)
 
 
@@ -199,8 +200,8 @@ def test_checkpoints(folder, run, data):
     state = core.TrainingState(model, torch.optim.Adam(model.parameters()), torch.zeros(4), torch.Generator())
     content = data.draw(header_damaged(run["checkpoint.safetensors"]))
     try:
-        core.load_checkpoint(put(folder / "c.safetensors", content), state, {"a": 1})
-    except core.CheckpointError as error:
+        weights.load_checkpoint(put(folder / "c.safetensors", content), state, {"a": 1})
+    except weights.CheckpointError as error:
         assert "c.safetensors" in str(error)
 
 

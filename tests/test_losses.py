@@ -41,9 +41,9 @@ def per_image(model, y, n, seed=0, **noise):
     kept = {}
     original = core.LossTerms.of
 
-    def keep(**terms):
+    def keep(objective, **terms):
         kept.update(terms)
-        return original(**terms)
+        return original(objective, **terms)
 
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(core.LossTerms, "of", keep)
@@ -54,7 +54,7 @@ def per_image(model, y, n, seed=0, **noise):
 @pytest.mark.parametrize("y", [(0, 1), (1, 1)])
 def test_kl_terms_equal_numerical_integration(toy, y):
     x, labels = repeated(y, 1)
-    terms = core.ccvae_loss(toy, x, labels, "official")
+    terms = core.ccvae_loss(toy, x, labels, core.Objective())
     q, prior = toy.encode(x), toy.conditional_prior(labels)
     kl = []
     for j in range(toy.config.latent_dim):
@@ -214,7 +214,7 @@ def test_terms_add_up_and_label_weight_adds_log_qyx(toy):
     y = torch.tensor(LABELS, dtype=torch.float64)
     x = X.expand(len(y), 3)
     noise = core.OfficialNoise.draw(toy, y, torch.Generator().manual_seed(7))
-    t = core.official_loss(toy, x, y, noise, label_weight=30.0)
+    t = core.official_loss(toy, x, y, noise, core.Objective(label_weight=30.0))
     total = t.reconstruction + t.kl_style + t.characteristics + t.log_qyz + t.weighting - t.log_qyx - t.log_py
     assert t.loss_alpha0.item() == pytest.approx(total.item(), rel=1e-12)
     assert t.loss.item() == pytest.approx((total - 30 * t.log_qyx).item(), rel=1e-12)
@@ -267,15 +267,15 @@ def test_official_moves_no_weight_by_the_label_prior(labels):
 @pytest.mark.parametrize("y", [[[1.0, math.nan]], [[math.nan, 0.0]]])
 def test_official_refuses_partly_known_labels(y):
     with pytest.raises(ValueError, match="only part"):
-        core.ccvae_loss(ToyMCCVAE((1, 1)), X[None], torch.tensor(y).double(), "official")
+        core.ccvae_loss(ToyMCCVAE((1, 1)), X[None], torch.tensor(y).double(), core.Objective())
 
 
 def test_unknown_estimator_and_wrong_shapes_are_refused():
     model = ToyMCCVAE((1, 1))
     with pytest.raises(ValueError, match="estimator"):
-        core.ccvae_loss(model, X[None], torch.ones(1, 2).double(), "best")
+        core.ccvae_loss(model, X[None], torch.ones(1, 2).double(), core.Objective("best"))
     with pytest.raises(ValueError, match=r"\(1, 2\)"):
-        core.ccvae_loss(model, X[None], torch.ones(1, 3).double(), "official")
+        core.ccvae_loss(model, X[None], torch.ones(1, 3).double(), core.Objective())
 
 
 # --- likelihoods, blocks, baselines ---------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def test_blocks_and_masked_gradients_are_the_same_model_through_adam(k):
         adam = torch.optim.Adam(model.parameters(), lr=0.01)
         losses[name] = []
         for step in range(6):
-            loss = core.ccvae_loss(model, x, y, "official", generator=torch.Generator().manual_seed(step)).loss
+            loss = core.ccvae_loss(model, x, y, core.Objective(), generator=torch.Generator().manual_seed(step)).loss
             adam.zero_grad()
             loss.backward()
             adam.step()

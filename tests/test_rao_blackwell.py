@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ToyMCCVAE, posterior_grid
+from conftest import ToyMCCVAE, fit, posterior_grid
+from support.measures import gradients, scores
 from torch.distributions import MultivariateNormal, Normal
 
 import mccvae_core as core
@@ -66,14 +67,16 @@ def expected_loss(model, y, nodes, control_variate=-3.0):
     weights = torch.tensor((weight / math.sqrt(2 * math.pi))[index].prod(1))
     n, kept, original = len(index), {}, core.LossTerms.of
 
-    def keep(**terms):
+    def keep(objective, **terms):
         kept.update(terms)
-        return original(**terms)
+        return original(objective, **terms)
 
     labels = torch.tensor(y, dtype=torch.float64).expand(n, len(y))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(core.LossTerms, "of", keep)
-        core.rao_blackwell_loss(model, X.expand(n, 3), labels, torch.tensor(point[index]), 0.0, torch.full((n,), control_variate).double())
+        core.rao_blackwell_loss(
+            model, X.expand(n, 3), labels, torch.tensor(point[index]), core.BOUND, torch.full((n,), control_variate).double()
+        )
     sign = {"reconstruction": 1, "kl_style": 1, "characteristics": 1, "weighting": 1, "log_qyx": -1, "log_py": -1}
     return weights @ sum(s * kept[name] for name, s in sign.items())
 
@@ -100,8 +103,8 @@ def test_it_is_exact_with_a_full_block_prior(y):
         torch.testing.assert_close(a, b, atol=3e-3, rtol=3e-3)
     plain = expected_loss(ToyMCCVAE((1, 3), style_dim=0, seed=1), y, 12)
     assert abs(plain.item() - ours.item()) > 1e-2
-    with pytest.raises(ValueError, match="need the estimator 'rao-blackwell'"):
-        core.ccvae_loss(model, X[None], torch.tensor([[1.0, 0.0]]).double(), "official")
+    with pytest.raises(ValueError, match="needs? the estimator 'rao-blackwell'"):
+        core.ccvae_loss(model, X[None], torch.tensor([[1.0, 0.0]]).double(), core.Objective())
 
 
 def test_a_full_block_prior_is_walked_and_sampled_as_it_is():
@@ -130,7 +133,9 @@ def test_a_blocks_total_correlation_is_that_of_its_aggregate_posterior():
     assert core.block_total_correlation(model, q, torch.tensor(label)).item() == pytest.approx(expected)
     assert core.block_total_correlation(model, q, torch.full((40, 2), math.nan).double()).item() == pytest.approx(0)
     y = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-    terms = core.ccvae_loss(model, X.expand(2, 3), y, "rao-blackwell", 0.0, None, 3.0, generator=torch.Generator().manual_seed(0))
+    terms = core.ccvae_loss(
+        model, X.expand(2, 3), y, core.Objective("rao-blackwell", block_penalty=3.0), generator=torch.Generator().manual_seed(0)
+    )
     assert terms.loss.item() == pytest.approx((terms.loss_alpha0 + 3 * terms.block_correlation).item())
 
 
@@ -153,16 +158,16 @@ def test_its_mean_is_that_of_plain_monte_carlo(toy, y):
         p = torch.tensor(toy.config.label_prior, dtype=torch.float64)
         log_p = torch.where(full > 0.5, p.log(), (1 - p).log())
         plain = q_known / qyx * (f + torch.where(known, 0.0, log_p).sum(1)) + qyx.log() + torch.where(known, log_p, 0.0).sum(1)
-        ours = core.ccvae_loss(toy, X.expand(n, 3), labels, "rao-blackwell", generator=generator).loss.item()
+        ours = core.ccvae_loss(toy, X.expand(n, 3), labels, core.BOUND, generator=generator).loss.item()
     error = plain.std().item() / math.sqrt(n)
     assert abs(ours + plain.mean().item()) < 6 * error
 
 
-def gradients(model, y, estimator, draws, **options):
+def drawn_gradients(model, y, estimator, draws, **options):
     rows, losses = [], []
     for seed in range(draws):
         terms = core.ccvae_loss(
-            model, X[None], torch.tensor([y]).double(), estimator, generator=torch.Generator().manual_seed(seed), **options
+            model, X[None], torch.tensor([y]).double(), core.Objective(estimator), generator=torch.Generator().manual_seed(seed), **options
         )
         rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(terms.loss, [model.q_loc, model.q_raw, model.classifier_weight])]))
         losses.append(terms.loss.detach())
@@ -176,8 +181,8 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     model.log_px = lambda x, z: plain(x, z) - 2000.0
     y, draws = (1.0, 0.0), 1000
     cv = torch.tensor([-2004.0], dtype=torch.float64)
-    loss, ours = gradients(model, y, "rao-blackwell", draws, control_variate=cv)
-    loss_official, official = gradients(model, y, "official", draws)
+    loss, ours = drawn_gradients(model, y, "rao-blackwell", draws, control_variate=cv)
+    loss_official, official = drawn_gradients(model, y, "official", draws)
     n = model.config.latent_dim
     encoder, classifier = slice(0, 2 * n), slice(2 * n, None)
     spread = lambda rows: rows.std(0).norm().item()  # noqa: E731
@@ -237,7 +242,7 @@ def test_extremes_make_no_nan(case, y, dtype):
         else:
             model.classifier_bias.copy_(torch.tensor([-90.0, 90.0]))
     loss = core.ccvae_loss(
-        model, X[None].to(dtype), torch.tensor([y], dtype=dtype), "rao-blackwell", generator=torch.Generator().manual_seed(0)
+        model, X[None].to(dtype), torch.tensor([y], dtype=dtype), core.BOUND, generator=torch.Generator().manual_seed(0)
     ).loss
     loss.backward()
     assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
@@ -245,7 +250,7 @@ def test_extremes_make_no_nan(case, y, dtype):
 
 def test_terms_add_up_for_partly_known_labels_and_label_weight_counts_known_ones(toy):
     y = torch.tensor([[0, 1], [NAN, 1], [NAN, NAN]], dtype=torch.float64)
-    t = core.ccvae_loss(toy, X.expand(3, 3), y, "rao-blackwell", 30.0, generator=torch.Generator().manual_seed(0))
+    t = core.ccvae_loss(toy, X.expand(3, 3), y, core.Objective("rao-blackwell", 30.0), generator=torch.Generator().manual_seed(0))
     total = t.reconstruction + t.kl_style + t.characteristics + t.log_qyz + t.weighting - t.log_qyx - t.log_py
     assert t.loss_alpha0.item() == pytest.approx(total.item()) and t.log_qyz == 0
     assert t.loss.item() == pytest.approx((total - 30 * t.log_qyx).item())
@@ -259,17 +264,17 @@ def test_a_missing_control_variate_is_the_mean_of_the_other_images(toy):
     noise = torch.randn(3, toy.config.latent_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     none = core.rao_blackwell_loss(toy, x, y, noise)
     others = (none.log_px.sum() - none.log_px) / 2
-    assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, others).loss.item() == pytest.approx(none.loss.item())
+    assert core.rao_blackwell_loss(toy, x, y, noise, core.BOUND, others).loss.item() == pytest.approx(none.loss.item())
     mixed = torch.tensor([NAN, others[1], NAN], dtype=torch.float64)
-    assert core.rao_blackwell_loss(toy, x, y, noise, 0.0, mixed).loss.item() == pytest.approx(none.loss.item())
+    assert core.rao_blackwell_loss(toy, x, y, noise, core.BOUND, mixed).loss.item() == pytest.approx(none.loss.item())
 
 
 def test_the_audit_measures_the_hidden_label_weight(small_data):
     images, labels = small_data
     config = core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5)
     model = core.build_model("MCCVAE", config, seed=0)
-    core.fit(model, images, labels, batch_size=20, epochs=3, seed=0, estimator="rao-blackwell", label_weight=20.0)
-    audit = core.gradient_audit(model, images[:16], labels[:16], draws=40)
+    fit(model, images, labels, batch_size=20, epochs=3, seed=0, estimator="rao-blackwell", label_weight=20.0)
+    audit = gradients.gradient_audit(model, images[:16], labels[:16], draws=40)
     ours, official = audit["rao-blackwell"], audit["official"]
     assert official["sd"]["encoder"] > 20 * ours["sd"]["encoder"] and official["sd"]["classifier"] > 20 * ours["sd"]["classifier"]
     assert ours["loss"] == pytest.approx(official["loss"], abs=4 * official["loss_sd"] / math.sqrt(40))
@@ -281,12 +286,12 @@ def test_the_parts_of_the_encoders_gradient_make_up_the_whole(small_data):
     images, labels = small_data
     model = core.build_model("MCCVAE", core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5), seed=0)
     x, y = core.to_images(images[:8]), labels[:8].float()
-    b = core._expected_log_px(model, x)
-    parts = core._encoder_gradients(model, x, y, b, draws=1, seed=5)
-    loss = core.ccvae_loss(model, x, y, "rao-blackwell", 0.0, b, generator=torch.Generator().manual_seed(5)).loss
-    whole = core._gradient(loss, model)["encoder"]
+    b = gradients._expected_log_px(model, x)
+    parts = gradients._encoder_gradients(model, x, y, b, draws=1, seed=5)
+    loss = core.ccvae_loss(model, x, y, core.BOUND, b, generator=torch.Generator().manual_seed(5)).loss
+    whole = gradients._gradient(loss, model)["encoder"]
     torch.testing.assert_close(sum(parts.values()), whole, rtol=1e-3, atol=1e-3)
-    norms = core.gradient_norms(model, images[:8], labels[:8], draws=1, seed=5)
+    norms = gradients.gradient_norms(model, images[:8], labels[:8], draws=1, seed=5)
     assert norms == pytest.approx({name: g.norm().item() for name, g in parts.items()})
 
 
@@ -311,11 +316,11 @@ def test_likelihood_floors():
     images = torch.randint(0, 256, (3, 1, 60, 60), generator=rng).to(torch.uint8)
     x = core.to_images(images).double()
     direct = -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).flatten(1).sum(1).mean()
-    assert core.likelihood_floor(images, "bernoulli") == pytest.approx(direct.item(), rel=1e-6)
+    assert scores.likelihood_floor(images, "bernoulli") == pytest.approx(direct.item(), rel=1e-6)
     steps = torch.linspace(0, 1, 2001, dtype=torch.float64)  # what a second sigmoid is given
     best = 0.0
     for value in range(256):
         v = torch.full_like(steps, value / 255)
         best = best + (images == value).sum() * F.binary_cross_entropy_with_logits(steps, v, reduction="none").min() / 3
-    assert core.likelihood_floor(images, "bernoulli", sigmoids=2) == pytest.approx(best.item(), rel=1e-6)
-    assert core.likelihood_floor(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "laplace") == pytest.approx(12_288 * math.log(2))
+    assert scores.likelihood_floor(images, "bernoulli", sigmoids=2) == pytest.approx(best.item(), rel=1e-6)
+    assert scores.likelihood_floor(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "laplace") == pytest.approx(12_288 * math.log(2))

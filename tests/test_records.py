@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, repeat, report, runs, settings, tables
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, repeat, report, runs, settings, tables, weights
 from support.settings import read_profile
 
-import mccvae_core as core
 from data import TASKS, DataError, load
 
 FOLDER = OUTPUTS / PUBLISHED
@@ -78,13 +77,13 @@ def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(pu
     again = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
     assert not scores.exists()
     expected = copy.deepcopy(again.model()).half()
-    assert all(torch.equal(a.half(), b) for a, b in zip(core.load_model(half).parameters(), expected.parameters(), strict=True))
+    assert all(torch.equal(a.half(), b) for a, b in zip(weights.load_model(half).parameters(), expected.parameters(), strict=True))
 
 
 def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_may_differ(published, capsys, monkeypatch):
     run = runs.train(published, "stick_figures", "mccvae-e1", 0)
     half = runs.published_weights(run.folder)
-    core.save_model(half, copy.deepcopy(run.model()).half())
+    weights.save_model(half, copy.deepcopy(run.model()).half())
     (run.folder / "model.safetensors").unlink()
     monkeypatch.setattr(runs, "code_version", lambda task: "newer")
     capsys.readouterr()
@@ -196,7 +195,7 @@ def test_published_records_are_whole_and_weights_are_theirs():
     weights = sorted((FOLDER / "weights").iterdir())
     assert weights and set(weights) <= set(trained) and sum(path.stat().st_size for path in weights) <= 30e6
     for path in weights:
-        model, record = core.load_model(path), trained[path].record
+        model, record = weights.load_model(path), trained[path].record
         assert list(model.config.characteristics) == record["characteristics"] and model.config.style_dim == record["style_dim"]
 
 

@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from support import weights
+from support.measures import allocation, latents
+from support.measures import judge as judging
 from torch import nn
 
 import mccvae_core as core
 
 N, HALF = 1600, 800
-OWNER = np.array([0, 0, 1, 1, core.STYLE])  # two labels with two latents each, one style latent
+OWNER = np.array([0, 0, 1, 1, latents.STYLE])  # two labels with two latents each, one style latent
 
 
 def made(kind, seed=0):
@@ -44,11 +47,11 @@ def halves(codes, targets):
 
 def part_scores(kind, probe):
     codes, parts = made(kind)
-    scores = [core.found(*halves(codes, parts[:, p]), OWNER, p // 2, probe) for p in range(4)]
+    scores = [latents.found(*halves(codes, parts[:, p]), OWNER, p // 2, probe) for p in range(4)]
     return {source: [s[source] for s in scores] for source in ("own", "others", "style")}
 
 
-@pytest.mark.parametrize("probe", core.PROBES)
+@pytest.mark.parametrize("probe", latents.PROBES)
 def test_parts_are_found_where_they_are(probe):
     good, none = 0.93, 0.1
     identity = part_scores("identity", probe)
@@ -66,18 +69,18 @@ def test_parts_are_found_where_they_are(probe):
     assert max(part_scores("constant", probe)["own"]) < none
 
 
-@pytest.mark.parametrize("probe", core.PROBES)
+@pytest.mark.parametrize("probe", latents.PROBES)
 def test_a_label_is_read_by_the_area_under_its_curve(probe):
     codes, parts = made("identity")
     label = (parts[:, 0] + parts[:, 1] > 1).astype(int)
-    scores = core.found(*halves(codes, label), OWNER, 0, probe)
+    scores = latents.found(*halves(codes, label), OWNER, 0, probe)
     assert scores["own"] > 0.97 and abs(scores["others"] - 0.5) < 0.08 and abs(scores["style"] - 0.5) < 0.08
-    assert math.isnan(core.probe_score(*halves(codes, np.zeros(N)), probe))
-    nothing = core.found(*halves(codes[:, :4], label), OWNER[:4], 0, probe)
+    assert math.isnan(latents.probe_score(*halves(codes, np.zeros(N)), probe))
+    nothing = latents.found(*halves(codes[:, :4], label), OWNER[:4], 0, probe)
     assert nothing["style"] == 0.5
-    assert core.probe_score(*halves(codes[:, :0], parts[:, 0]), probe) == 0.0
+    assert latents.probe_score(*halves(codes[:, :0], parts[:, 0]), probe) == 0.0
     with pytest.raises(ValueError, match="probe must be one of"):
-        core.probe_score(*halves(codes, label), "forest")
+        latents.probe_score(*halves(codes, label), "forest")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +89,8 @@ def test_a_label_is_read_by_the_area_under_its_curve(probe):
 )
 def test_within_a_block_a_part_sits_in_one_latent_or_in_several(kind, disentangled, complete):
     codes, parts = made(kind)
-    importance = core.block_importance(*halves(codes[:, :2], parts[:, :2]))
-    d, c = core.block_dci(importance)
+    importance = latents.block_importance(*halves(codes[:, :2], parts[:, :2]))
+    d, c = latents.block_dci(importance)
     assert disentangled[0] <= d <= disentangled[1] and complete[0] <= c <= complete[1]
     if kind == "identity":
         assert importance[0, 0] > 0.9 and importance[0, 1] < 0.05 and importance.min() >= 0
@@ -95,24 +98,24 @@ def test_within_a_block_a_part_sits_in_one_latent_or_in_several(kind, disentangl
 
 def test_blocks_at_their_limits():
     codes, parts = made("constant")
-    assert core.block_importance(*halves(codes[:, :2], parts[:, :2])).max() < 1e-9
-    assert all(math.isnan(v) for v in core.block_dci(np.zeros((2, 2))))
-    assert core.block_dci(np.array([[1.0, 1.0]])) == (0.0, 1.0)  # one latent for two parts: complete, not disentangled
-    assert core.block_dci(np.array([[1.0], [1.0]])) == (1.0, pytest.approx(0.0, abs=1e-12))  # two latents for one part
-    assert core.block_dci(np.array([[3.0, 0.0], [0.0, 0.0]])) == (1.0, 1.0)  # a latent that carries nothing does not count
+    assert latents.block_importance(*halves(codes[:, :2], parts[:, :2])).max() < 1e-9
+    assert all(math.isnan(v) for v in latents.block_dci(np.zeros((2, 2))))
+    assert latents.block_dci(np.array([[1.0, 1.0]])) == (0.0, 1.0)  # one latent for two parts: complete, not disentangled
+    assert latents.block_dci(np.array([[1.0], [1.0]])) == (1.0, pytest.approx(0.0, abs=1e-12))  # two latents for one part
+    assert latents.block_dci(np.array([[3.0, 0.0], [0.0, 0.0]])) == (1.0, 1.0)  # a latent that carries nothing does not count
 
 
 def test_the_effective_number_of_latents():
-    assert core.effective_number([1, 0, 0]) == pytest.approx(1)
-    assert core.effective_number([2, 2, 2]) == pytest.approx(3)
-    assert 1 < core.effective_number([9, 1]) < 1.5
-    assert math.isnan(core.effective_number([0, 0]))
+    assert latents.effective_number([1, 0, 0]) == pytest.approx(1)
+    assert latents.effective_number([2, 2, 2]) == pytest.approx(3)
+    assert 1 < latents.effective_number([9, 1]) < 1.5
+    assert math.isnan(latents.effective_number([0, 0]))
 
 
 # --- judge --------------------------------------------------------------------------------------------------------
 
 
-class Reading(core.Judge):
+class Reading(judging.Judge):
     """A judge of pictures that are latents themselves: label i from latents 2i and 2i + 1, two factors from latents 0 and 4."""
 
     def __init__(self):
@@ -135,24 +138,24 @@ def open_model():
 
 def test_effects_are_what_the_judge_sees_and_fall_on_what_is_moved(open_model):
     z = torch.zeros(6, 5)
-    labels, factors = core.effect_matrix(open_model, z, [[0], [1], [2], [0, 1]], Reading())
+    labels, factors = judging.effect_matrix(open_model, z, [[0], [1], [2], [0, 1]], Reading())
     assert labels.shape == (4, 2) and factors.shape == (4, 2)
     assert labels[:, 0] == pytest.approx([1, 1, 0, 1], abs=1e-6) and labels[:, 1] == pytest.approx([0, 0, 1, 0], abs=1e-6)
     assert factors[:, 0] == pytest.approx([2, 0, 0, 2], abs=1e-2) and factors[:, 1].max() == 0
     owners = np.array([0, 0, 1, 0])
     assert core.diagonal_share(labels, owners, np.array([0, 1])) == pytest.approx(1)
     assert core.diagonal_share(labels, owners, np.array([1, 0])) == pytest.approx(0)
-    assert core.diagonal_share(np.ones((2, 3)), np.array([0, 1]), np.array([0, 1, core.STYLE])) == pytest.approx(2 / 6)
+    assert core.diagonal_share(np.ones((2, 3)), np.array([0, 1]), np.array([0, 1, latents.STYLE])) == pytest.approx(2 / 6)
 
 
 def test_a_swap_takes_the_label_and_keeps_the_others(open_model):
     a, b = torch.tensor([[-1.0, -1, 1, 1, 0]] * 4), torch.tensor([[1.0, 1, -1, -1, 0]] * 4)
-    assert core.swap_scores(open_model, a, b, 0, Reading()) == {"pairs": 4, "taken": 1.0, "kept": 1.0}
+    assert judging.swap_scores(open_model, a, b, 0, Reading()) == {"pairs": 4, "taken": 1.0, "kept": 1.0}
     entangled = lambda z: torch.cat([z[:, :2], z[:, 2:4] - 2 * z[:, :2], z[:, 4:]], 1)  # noqa: E731 (label 1 follows label 0)
     open_model.decode = entangled
-    assert core.swap_scores(open_model, a, b, 0, Reading())["kept"] == 0.0
+    assert judging.swap_scores(open_model, a, b, 0, Reading())["kept"] == 0.0
     open_model.decode = lambda z: z * torch.tensor([0.0, 0, 1, 1, 1]) - 1  # label 0 shows nowhere
-    nothing = core.swap_scores(open_model, a, b, 0, Reading())
+    nothing = judging.swap_scores(open_model, a, b, 0, Reading())
     assert nothing["pairs"] == 0 and math.isnan(nothing["taken"]) and math.isnan(nothing["kept"])
 
 
@@ -167,31 +170,31 @@ def judged():
     labels = torch.tensor(np.stack([bright > 0.6, place > 27], 1)).to(torch.uint8)
     factors = torch.tensor(np.stack([bright, place / 50], 1)).float()
     images = (images * 255).to(torch.uint8)
-    judge = core.fit_judge(images[:500], labels[:500], factors[:500], epochs=10)
+    judge = judging.fit_judge(images[:500], labels[:500], factors[:500], epochs=10)
     return judge, images[500:], labels[500:], factors[500:]
 
 
 def test_a_judge_reads_labels_and_factors_of_pictures_it_has_not_seen(judged):
     judge, images, labels, factors = judged
-    accuracy, r2 = core.judge_scores(judge, images, labels, factors)
+    accuracy, r2 = judging.judge_scores(judge, images, labels, factors)
     assert accuracy.min() > 0.9 and r2.min() > 0.8
-    wrong, _ = core.judge_scores(judge, images, 1 - labels, factors)
+    wrong, _ = judging.judge_scores(judge, images, 1 - labels, factors)
     assert wrong.max() < 0.1
 
 
 def test_a_judge_is_read_back_as_it_was_written_and_nothing_else_for_one(judged, tmp_path):
     judge, images, _, _ = judged
-    core.save_judge(tmp_path / "judge", judge)
-    again = core.load_judge(tmp_path / "judge")
+    judging.save_judge(tmp_path / "judge", judge)
+    again = judging.load_judge(tmp_path / "judge")
     assert all(torch.equal(a, b) for a, b in zip(judge.read(core.to_images(images)), again.read(core.to_images(images)), strict=True))
-    core.save_model(tmp_path / "model", core.build_model("VAE", core.ModelConfig((1, 60, 60), (1, 1), 1, "bernoulli", 0.5), 0))
-    with pytest.raises(core.CheckpointError, match="holds no judge"):
-        core.load_judge(tmp_path / "model")
+    weights.save_model(tmp_path / "model", core.build_model("VAE", core.ModelConfig((1, 60, 60), (1, 1), 1, "bernoulli", 0.5), 0))
+    with pytest.raises(weights.CheckpointError, match="holds no judge"):
+        judging.load_judge(tmp_path / "model")
 
 
 def test_a_judge_is_a_function_of_its_seed_alone(judged):
     _, images, labels, factors = judged
-    first, second = (core.fit_judge(images[:64], labels[:64], factors[:64], epochs=1, seed=3) for _ in range(2))
+    first, second = (judging.fit_judge(images[:64], labels[:64], factors[:64], epochs=1, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
@@ -201,7 +204,7 @@ def test_generation_is_scored_against_held_out_pictures(judged, monkeypatch):
 
     def scores(pictures):
         monkeypatch.setattr(core, "generate", lambda model, y, generator=None: pictures)
-        return core.generation_scores(model, images, labels, judge)
+        return judging.generation_scores(model, images, labels, judge)
 
     real = core.to_images(images)
     same = scores(real)
@@ -223,7 +226,7 @@ def test_kernel_distance_has_the_mean_of_its_closed_form_and_a_spread_that_falls
     for n in (100, 900):
         draws = [
             [
-                core.kernel_distance(*(torch.randn(n, 1, generator=rng).double() + shift for shift in (0, d)), subsets=5)[0]
+                judging.kernel_distance(*(torch.randn(n, 1, generator=rng).double() + shift for shift in (0, d)), subsets=5)[0]
                 for _ in range(40)
             ]
             for d in (0, m)
@@ -239,7 +242,7 @@ def test_reconstructions_are_nearer_to_their_images_the_better_they_are(judged, 
     real, distance = core.to_images(images), {}
     for share in (0.0, 0.3, 0.6):
         monkeypatch.setattr(core, "reconstruct", lambda model, x, y, share=share: (1 - share) * real + share * real.mean(0))
-        distance[share] = core.reconstruction_distance(None, images, labels, judge)
+        distance[share] = judging.reconstruction_distance(None, images, labels, judge)
     assert distance[0.0] < 0 < distance[0.3] < distance[0.6]  # the same pictures: below 0, as the docstring says
 
 
@@ -250,18 +253,18 @@ def test_misreading_is_the_confusion_between_labels():
     y = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     p = torch.tensor([[0.9, 0, 0], [0, 0.9, 0], [0, 0.9, 0], [0, 0, 0.9]])  # one 0 taken for 1
     expected = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]]) / 4
-    np.testing.assert_allclose(core.misreading(p, y), expected)
+    np.testing.assert_allclose(allocation.misreading(p, y), expected)
 
 
 def test_latents_go_where_they_are_needed():
-    assert core.allocate_characteristics(np.zeros((3, 3)), np.zeros(3), 6) == (2, 2, 2)
-    assert core.allocate_characteristics(np.diag([0.3, 0.0, 0.0]), np.array([5.0, -2.0, 0.0]), 6) == (4, 1, 1)
-    assert core.allocate_characteristics(np.diag([0.3, 0.0, 0.0]), np.array([-1.0, 0.0, 7.0]), 7) == (3, 1, 3)
+    assert allocation.allocate_characteristics(np.zeros((3, 3)), np.zeros(3), 6) == (2, 2, 2)
+    assert allocation.allocate_characteristics(np.diag([0.3, 0.0, 0.0]), np.array([5.0, -2.0, 0.0]), 6) == (4, 1, 1)
+    assert allocation.allocate_characteristics(np.diag([0.3, 0.0, 0.0]), np.array([-1.0, 0.0, 7.0]), 7) == (3, 1, 3)
     for total in range(4, 20):
-        k = core.allocate_characteristics(np.diag([0.1, 0.2, 0.05, 0.0]), np.array([1.0, 0.0, 3.0, 0.1]), total)
+        k = allocation.allocate_characteristics(np.diag([0.1, 0.2, 0.05, 0.0]), np.array([1.0, 0.0, 3.0, 0.1]), total)
         assert sum(k) == total and min(k) >= 1
     with pytest.raises(ValueError, match="at least 3 latents, not 2"):
-        core.allocate_characteristics(np.zeros((3, 3)), np.zeros(3), 2)
+        allocation.allocate_characteristics(np.zeros((3, 3)), np.zeros(3), 2)
 
 
 def test_reconstruction_by_label_is_the_surplus_of_images_with_it(small_data):
@@ -273,4 +276,4 @@ def test_reconstruction_by_label_is_the_surplus_of_images_with_it(small_data):
             nats.append(-model.log_px(x, model.encode(x).loc).item())
     nats, first = np.array(nats), labels[:, 0].bool().numpy()
     expected = nats[first].mean() - nats[~first].mean()
-    np.testing.assert_allclose(core.reconstruction_by_label(model, images, labels, batch_size=7), [expected, -expected], rtol=1e-4)
+    np.testing.assert_allclose(allocation.reconstruction_by_label(model, images, labels, batch_size=7), [expected, -expected], rtol=1e-4)

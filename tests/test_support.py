@@ -9,11 +9,10 @@ import re
 import pandas as pd
 import pytest
 import torch
-from support import ROOT, figures, report, runs, settings, tables
+from support import ROOT, figures, report, runs, settings, tables, weights
 from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
 
 import data
-import mccvae_core as core
 
 # --- settings ---------------------------------------------------------------------------------------------------
 
@@ -528,7 +527,7 @@ def test_a_published_run_without_weights_takes_those_in_half_precision(tmp_path,
     (run.folder / "model.safetensors").unlink()
     with pytest.raises(runs.RunError, match="is missing"):
         run.model()
-    core.save_model(half, copy.deepcopy(whole).half())
+    weights.save_model(half, copy.deepcopy(whole).half())
     z = torch.randn(5, whole.config.latent_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         difference = (run.model().decode(z) - whole.decode(z)).abs().max().item()

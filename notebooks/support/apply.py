@@ -13,7 +13,9 @@ import torch
 
 import mccvae_core as core
 from data import DataError, own
+from data.files import write_atomically
 
+from . import weights
 from .runs import PARTS, Run, RunError, load_data, read_run, read_runs
 from .settings import SettingsError, read_profile
 
@@ -45,7 +47,7 @@ def characteristics(model: core.MCCVAE, labels: tuple[str, ...], images: torch.T
 
 def write(path: Path, table: pd.DataFrame) -> None:
     """Six digits of every number; whole, or not at all."""
-    core.write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
 
 
 def write_own(name: str) -> None:
@@ -129,7 +131,7 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (ApplyError, RunError, SettingsError, DataError, core.CheckpointError, OSError, ValueError) as error:
+    except (ApplyError, RunError, SettingsError, DataError, weights.CheckpointError, OSError, ValueError) as error:
         sys.exit(f"run_all.sh: apply: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -15,6 +15,9 @@ from data import Dataset, Split
 
 from . import runs
 from .figures import _picture, caption, show
+from .measures import allocation as allocating
+from .measures import judge as judging
+from .measures import latents
 from .runs import Run
 from .settings import ModelSpec, Profile
 from .tables import _columns, _interval, _list, _number, _pm
@@ -59,13 +62,13 @@ def factors(split: Split) -> torch.Tensor:
 
 def factor_owner(data: Dataset) -> np.ndarray:
     """(F,): the label of each factor, STYLE for style."""
-    return np.array([*data.part_label, *[core.STYLE] * len(data.style_names)], dtype=int)
+    return np.array([*data.part_label, *[latents.STYLE] * len(data.style_names)], dtype=int)
 
 
-def train_judge(data: Dataset, seed: int = 0) -> core.Judge:
+def train_judge(data: Dataset, seed: int = 0) -> judging.Judge:
     """The task's judge: about JUDGE_STEPS steps on the training part."""
     epochs = min(JUDGE_EPOCHS, max(3, round(JUDGE_STEPS * 64 / len(data.train))))
-    return core.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
+    return judging.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
 
 
 class Judges(dict):
@@ -75,15 +78,15 @@ class Judges(dict):
         super().__init__()
         self.data = data
 
-    def __missing__(self, task: str) -> core.Judge:
+    def __missing__(self, task: str) -> judging.Judge:
         folder = self.data.profile.folder
         file = runs.runs_below(folder) / task / "judge.safetensors"
         if runs.is_published(folder) and file.exists():
-            self[task] = core.load_judge(file)
+            self[task] = judging.load_judge(file)
         else:
             self[task] = train_judge(self.data[task])
             if runs.is_published(folder):
-                core.save_judge(file, self[task])
+                judging.save_judge(file, self[task])
         return self[task]
 
 
@@ -96,14 +99,14 @@ def judge_tables(tasks: Iterable[str], data: runs.Datasets, judges: Judges) -> p
     return pd.concat(tables, ignore_index=True)
 
 
-def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
+def judge_table(data: Dataset, judge: judging.Judge) -> pd.DataFrame:
     """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²; of a part also
     among the images that have its label)."""
-    accuracy, r2 = core.judge_scores(judge, data.test.images, data.test.labels, factors(data.test))
-    within = {core.STYLE: np.full(len(r2), math.nan)}
+    accuracy, r2 = judging.judge_scores(judge, data.test.images, data.test.labels, factors(data.test))
+    within = {latents.STYLE: np.full(len(r2), math.nan)}
     for label in set(data.part_label):
         mine = data.test.take(np.flatnonzero(data.test.labels[:, label]))
-        within[label] = core.judge_scores(judge, mine.images, mine.labels, factors(mine))[1]
+        within[label] = judging.judge_scores(judge, mine.images, mine.labels, factors(mine))[1]
     rate = data.test.labels.float().mean(0).numpy()
     about = {"task_title": data.task.title, "stand_in": data.stand_in, "n": len(data.test)}
     rows = [
@@ -112,7 +115,7 @@ def judge_table(data: Dataset, judge: core.Judge) -> pd.DataFrame:
     ]
     names = [*data.part_names, *data.style_names]
     for f, (name, owner) in enumerate(zip(names, factor_owner(data), strict=True)):
-        kind = "style" if owner == core.STYLE else "part"
+        kind = "style" if owner == latents.STYLE else "part"
         rows.append(about | {"target": name, "kind": kind, "r2": r2[f], "r2_within": within[owner][f]})
     return pd.DataFrame(rows)
 
@@ -153,31 +156,31 @@ def _about(run: Run, data: Dataset) -> dict:
 
 
 def found_table(data: Dataset, run: Run) -> pd.DataFrame:
-    """`mccvae_core.found` of every label (AUC) and part (R², images whose label is 1, so that knowing the label
+    """`latents.found` of every label (AUC) and part (R², images whose label is 1, so that knowing the label
     alone scores 0): a row a target and probe."""
     model, parts = run.model(), {"train": data.train.some(PROBED), "test": data.test.some(PROBED)}
-    z, owners, rows = {name: codes(model, part.images) for name, part in parts.items()}, core.latent_owners(model), []
+    z, owners, rows = {name: codes(model, part.images) for name, part in parts.items()}, latents.latent_owners(model), []
     targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
     targets += [(name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))]
     for name, kind, label, p in targets:
         values = {n: (part.labels[:, label] if p is None else part.parts[:, p]).numpy() for n, part in parts.items()}
         mask = {n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy() for n, part in parts.items()}
         train, test = ((z[n][mask[n]], values[n][mask[n]]) for n in parts)
-        for probe in core.PROBES:
+        for probe in latents.PROBES:
             target = {"target": name, "kind": kind, "label": data.labels[label], "probe": probe, "n": int(mask["test"].sum())}
-            rows.append(_about(run, data) | target | core.found(train, test, owners, label, probe))
+            rows.append(_about(run, data) | target | latents.found(train, test, owners, label, probe))
     return pd.DataFrame(rows)
 
 
-def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = STARTS) -> pd.DataFrame:
-    """A row a label: disentanglement and completeness within its block (`mccvae_core.block_dci`, drawn data), and the effective number
+def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STARTS) -> pd.DataFrame:
+    """A row a label: disentanglement and completeness within its block (`latents.block_dci`, drawn data), and the effective number
     of latents by the judge's reading of the label and by pixels, when each latent alone goes over its range."""
     model = run.model()
     parts = data.train.some(PROBED), data.test.some(PROBED)
     z_train, z_test = (codes(model, part.images) for part in parts)
     z, rows = torch.from_numpy(codes(model, data.test.some(starts).images)), []
     singles = [[j] for j in range(model.config.characteristic_dim)]
-    on_labels, _ = core.effect_matrix(model, z, singles, judge)
+    on_labels, _ = judging.effect_matrix(model, z, singles, judge)
     pixels = [pixel_change(model, z, j) for j in range(model.config.characteristic_dim)]
     for label, name in enumerate(data.labels):
         block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
@@ -186,11 +189,11 @@ def block_table(data: Dataset, run: Run, judge: core.Judge, starts: int = STARTS
             with_it = [part.labels[:, label].bool().numpy() for part in parts]
             values = [part.parts.numpy()[mask][:, mine] for part, mask in zip(parts, with_it, strict=True)]
             train, test = ((z[mask][:, block], v) for z, mask, v in zip((z_train, z_test), with_it, values, strict=True))
-            importance = core.block_importance(train, test)
-            dci = core.block_dci(importance)
+            importance = latents.block_importance(train, test)
+            dci = latents.block_dci(importance)
         effective = {
-            "effective_latents": core.effective_number(on_labels[block, label]),
-            "effective_latents_pixels": core.effective_number(np.array(pixels)[block]),
+            "effective_latents": latents.effective_number(on_labels[block, label]),
+            "effective_latents_pixels": latents.effective_number(np.array(pixels)[block]),
         }
         rows.append(_about(run, data) | {"label": name, "k": len(block), "disentanglement": dci[0], "completeness": dci[1]} | effective)
     return pd.DataFrame(rows)
@@ -206,16 +209,16 @@ def pixel_change(model: core.MCCVAE, z: torch.Tensor, latent: int) -> float:
     return (last - first).abs().mean().item()
 
 
-def effect_table(data: Dataset, run: Run, judge: core.Judge, starts: int = STARTS) -> pd.DataFrame:
-    """The matrix of effects: a row a characteristic and a thing that the judge reads; see `mccvae_core.effect_matrix`."""
+def effect_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STARTS) -> pd.DataFrame:
+    """The matrix of effects: a row a characteristic and a thing that the judge reads; see `judging.effect_matrix`."""
     model = run.model()
     z = torch.from_numpy(codes(model, data.test.some(starts).images))
-    count, owner = model.config.characteristic_dim, core.latent_owners(model)
-    on_labels, on_factors = core.effect_matrix(model, z, [[j] for j in range(count)], judge)
+    count, owner = model.config.characteristic_dim, latents.latent_owners(model)
+    on_labels, on_factors = judging.effect_matrix(model, z, [[j] for j in range(count)], judge)
     number = {j: 1 + core.block_of(model, owner[j]).index(j) for j in range(count)}
     columns = [(name, "label", i) for i, name in enumerate(data.labels)]
     columns += [
-        (name, "style" if o == core.STYLE else "part", o)
+        (name, "style" if o == latents.STYLE else "part", o)
         for name, o in zip([*data.part_names, *data.style_names], factor_owner(data), strict=True)
     ]
     effects = np.concatenate([on_labels, on_factors], axis=1)
@@ -223,7 +226,7 @@ def effect_table(data: Dataset, run: Run, judge: core.Judge, starts: int = START
         [
             _about(run, data)
             | {"label": data.labels[owner[j]], "latent": number[j], "n": len(z), "on": name, "kind": kind}
-            | {"on_label": None if o == core.STYLE else data.labels[o], "effect": effects[j, c]}
+            | {"on_label": None if o == latents.STYLE else data.labels[o], "effect": effects[j, c]}
             for j in range(count)
             for c, (name, kind, o) in enumerate(columns)
         ]
@@ -240,7 +243,7 @@ def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200) -> pd.DataFrame:
+def exchange_table(data: Dataset, run: Run, judge: judging.Judge, pairs: int = 200) -> pd.DataFrame:
     """Swaps of one label's characteristics between test images that differ in it, samples for the test part's label vectors, and
     reconstructions; beside them what the model costs, its test accuracy and loss."""
     model = run.model()
@@ -250,25 +253,25 @@ def exchange_table(data: Dataset, run: Run, judge: core.Judge, pairs: int = 200)
         with_it, without = (torch.nonzero(data.test.labels[:, label] == v).flatten()[:pairs] for v in (1, 0))
         n = min(len(with_it), len(without))
         if n:
-            scores = core.swap_scores(model, z[with_it[:n]], z[without[:n]], label, judge)
+            scores = judging.swap_scores(model, z[with_it[:n]], z[without[:n]], label, judge)
             taken.append(scores["taken"])
             kept.append(scores["kept"])
             count += scores["pairs"]
     some = data.test.some(1_000)
-    drawn = core.generation_scores(model, some.images, some.labels, judge)
+    drawn = judging.generation_scores(model, some.images, some.labels, judge)
     mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
     swap = {"pairs": count} | mean | _test_scores(run)
-    swap |= {"reconstruction_kid": core.reconstruction_distance(model, some.images, some.labels, judge)}
+    swap |= {"reconstruction_kid": judging.reconstruction_distance(model, some.images, some.labels, judge)}
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
 
 
-def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
+def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, judging.Judge]) -> dict[str, pd.DataFrame]:
     """The four tables of all runs, joined in their order; data and judges by task. Those of published runs are kept."""
     tables = [run_tables(run, data, judges) for run in trained]
     return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
 
 
-def run_tables(run: Run, data: dict[str, Dataset], judges: dict[str, core.Judge]) -> dict[str, pd.DataFrame]:
+def run_tables(run: Run, data: dict[str, Dataset], judges: dict[str, judging.Judge]) -> dict[str, pd.DataFrame]:
     """All four tables of a run."""
     task = run.record["task"]
     make = {
@@ -479,7 +482,7 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
 
 
 @torch.no_grad()
-def latent_walks_figure(data: Dataset, run: Run, judge: core.Judge, label: int, profile: Profile, name: str, steps: int = 7) -> None:
+def latent_walks_figure(data: Dataset, run: Run, judge: judging.Judge, label: int, profile: Profile, name: str, steps: int = 7) -> None:
     """A walk a row, one for each latent of a label's block; under each what the judge reads, the label and its parts, mean over STARTS test
     images without the label, of which the first is shown."""
     model = run.model()
@@ -540,9 +543,9 @@ def part_scatter(data: Dataset, run: Run, label: int, profile: Profile, name: st
 def allocation(data: Dataset, run: Run) -> tuple[int, ...]:
     """(k_1, …, k_L) with as many characteristics as k = 2 has, from the validation part of a trained k = 1 model."""
     model, part = run.model(), data.validation
-    confusion = core.misreading(core.predict(model, part.images), part.labels)
-    errors = core.reconstruction_by_label(model, part.images, part.labels)
-    return core.allocate_characteristics(confusion, errors, 2 * len(data.labels))
+    confusion = allocating.misreading(core.predict(model, part.images), part.labels)
+    errors = allocating.reconstruction_by_label(model, part.images, part.labels)
+    return allocating.allocate_characteristics(confusion, errors, 2 * len(data.labels))
 
 
 def random_allocation(labels: int, seed: int) -> tuple[int, ...]:

@@ -8,6 +8,8 @@ import mccvae_core as core
 from data import Dataset
 
 from .characteristics import PROBED, codes
+from .measures import judge as judging
+from .measures import latents
 from .runs import Run
 
 STEPS, STARTS = 7, 32  # of a walk, as in the paper's figures; test images that walks start from
@@ -34,7 +36,7 @@ def label_walk(model: core.VAE, z: torch.Tensor, y: torch.Tensor, label: int) ->
 COLUMNS = ("task", "task_title", "stand_in", "model", "model_title", "seed", "label", "z_auc", "moved", "steps")
 
 
-def conditional_table(data: dict[str, Dataset], trained: list[Run], judges: dict[str, core.Judge]) -> pd.DataFrame:
+def conditional_table(data: dict[str, Dataset], trained: list[Run], judges: dict[str, judging.Judge]) -> pd.DataFrame:
     """`conditional_rows` of every run; data and judges by task. Those of published runs are kept."""
 
     def of(run):
@@ -44,12 +46,12 @@ def conditional_table(data: dict[str, Dataset], trained: list[Run], judges: dict
     return pd.concat(map(of, trained), ignore_index=True) if trained else pd.DataFrame(columns=COLUMNS)
 
 
-def conditional_rows(data: Dataset, run: Run, judge: core.Judge) -> list[dict]:
+def conditional_rows(data: Dataset, run: Run, judge: judging.Judge) -> list[dict]:
     """A row a label. z_auc: the label read from what no label owns, of a conditional VAE all of z, of the others z_style (boosted
     probe, held-out images). moved: by how much the judge's probability of the label rises over a `label_walk`. steps: over how many of
     its STEPS - 1 steps that change is spread, exp(entropy) of their shares of it, mean over starts; 1: it switches."""
     model, parts, some = run.model(), (data.train.some(PROBED), data.test.some(PROBED)), data.test.some(STARTS)
-    free = core.latent_owners(model) == core.STYLE if isinstance(model, core.MCCVAE) else slice(None)
+    free = latents.latent_owners(model) == latents.STYLE if isinstance(model, core.MCCVAE) else slice(None)
     train, test = (codes(model, part.images)[:, free] for part in parts)
     z, y = core.posterior(model, some.images).loc, some.labels.float().to(next(model.parameters()).device)
     about = {"task": data.task.name, "task_title": data.task.title, "stand_in": data.stand_in, "model": run.spec.name}
@@ -57,9 +59,9 @@ def conditional_rows(data: Dataset, run: Run, judge: core.Judge) -> list[dict]:
     rows = []
     for label, name in enumerate(data.labels):
         values = [part.labels[:, label].numpy() for part in parts]
-        auc = core.probe_score((train, values[0]), (test, values[1]), "boosted") if all(map(_varied, values)) else np.nan
+        auc = latents.probe_score((train, values[0]), (test, values[1]), "boosted") if all(map(_varied, values)) else np.nan
         p = judge.read(label_walk(model, z, y, label).flatten(0, 1).cpu())[0][:, label].reshape(STEPS, -1).numpy()
-        steps = [core.effective_number(change) for change in np.abs(np.diff(p, axis=0)).T]
+        steps = [latents.effective_number(change) for change in np.abs(np.diff(p, axis=0)).T]
         rows.append(about | {"label": name, "z_auc": auc, "moved": (p[-1] - p[0]).mean(), "steps": pd.Series(steps).mean()})
     return rows
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 import mccvae_core as core
 from data import TASKS, Dataset
+from data.files import write_atomically
 
 from . import ROOT
 from .runs import Run
@@ -38,8 +39,8 @@ def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, na
     png = buffer.getvalue()
     if name is not None:
         folder = profile.folder / "figures"
-        core.write_atomically(folder / f"{name}.png", png)
-        core.write_atomically(folder / f"{name}.json", json.dumps({"caption": text, "alt": alt}, indent=1).encode())
+        write_atomically(folder / f"{name}.png", png)
+        write_atomically(folder / f"{name}.json", json.dumps({"caption": text, "alt": alt}, indent=1).encode())
     display_png(png, text, alt)
 
 

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-import mccvae_core as core
 from data import DataError, Dataset, own
-from data.files import HeldError, hold, read_npz, write_npz
+from data.files import HeldError, hold, read_npz, write_atomically, write_npz
 
 from . import IMAGES, OUTPUTS, OWN, profile_file
 from .runs import PARTS
@@ -148,7 +147,7 @@ def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None
             write_npz(path, arrays)
         text = "# Made by ./run_all.sh own.\n" + yaml.safe_dump(settings, sort_keys=False)
         if not profile_file(name).exists() or profile_file(name).read_text() != text:
-            core.write_atomically(profile_file(name), text.encode())
+            write_atomically(profile_file(name), text.encode())
     return remark
 
 

@@ -19,9 +19,10 @@ import torch
 
 import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
-from data.common import hold
+from data.files import hold, write_atomically
 
-from . import IMAGES, OUTPUTS, ROOT, runs_below
+from . import IMAGES, OUTPUTS, ROOT, code_identity, machine, runs_below, weights
+from .measures import blocks, gradients, scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
 
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
@@ -42,7 +43,8 @@ RECORD = (
     "sha256",
 )
 NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)  # columns of scores; a digit's name is no number
-WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"  # after the last epoch
+BEST_WEIGHTS = "best.safetensors"  # where the validation loss was lowest
 SCORES = "scores"  # folder beside a published run's records
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
 
@@ -78,7 +80,7 @@ class Run:
 
     def model(self) -> core.VAE:
         """The trained model, on this machine's device."""
-        return core.load_model(self.weights()).to(core.choose_device())
+        return weights.load_model(self.weights()).to(machine.choose_device())
 
     def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept` of this run."""
@@ -144,7 +146,7 @@ def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
         return make()
     if not file.exists():
-        core.write_atomically(file, make().to_csv(index=False, float_format="%.6g").encode())
+        write_atomically(file, make().to_csv(index=False, float_format="%.6g").encode())
     return pd.read_csv(file, dtype=NAMES)
 
 
@@ -165,20 +167,17 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
     identity = {
         "task": task, "model": spec.name, "estimator": spec.estimator, "label_weight": spec.label_weight or 0.0,
         "characteristics": list(spec.config(data).characteristics), "style_dim": spec.config(data).style_dim,
-        "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor, "seed": seed, "epochs": spec.epochs or epochs,
-        "batch_size": profile.value("batch_size", data.task), "start_std": spec.start_std, "block_prior": spec.block_prior,
-        "by_turns": not data.train.labels.is_floating_point(),
-        "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids, "data": data.summary(), "code": code_version(task),
+        "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor,
+        "seed": seed, "epochs": spec.epochs or epochs, "batch_size": profile.value("batch_size", data.task),
+        "start_std": spec.start_std, "start": spec.start, "block_prior": spec.block_prior,
+        "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids,
+        "data": data.summary(), "precision": machine.precision_of(folder or profile.folder, machine.choose_device()),
+        "code": code_identity.code_version(),
     }  # fmt: skip
     folder = folder or run_folder(profile, task, spec.name, seed)
     with hold(folder):
         if run := _finished(folder, identity):
-            there = (
-                "already trained, read from its folder"
-                if run.record["code"] == identity["code"]
-                else "its published weights are taken, which an older version of the code trained"
-            )
-            print(f"{_label(identity)}: {there}")
+            print(f"{_label(identity)}: already trained, read from its folder")
             for checkpoint in filter(Path.is_file, folder.glob("checkpoint*")):
                 checkpoint.unlink()
             return run
@@ -190,85 +189,110 @@ def _label(identity: dict) -> str:
 
 
 def _finished(folder: Path, identity: dict) -> Run | None:
-    """The run in a folder, if it is whole and has this identity; a published one may be of older code."""
+    """The run in a folder, if it is whole and has this identity; else None, with one line that says why it is trained again."""
+    if not (folder / "run.json").exists():
+        return None
     try:
         run = read_run(folder)
-        differs = {key for key in identity if run.record.get(key) != identity[key]}
-        if differs == {"code"} and run.weights() == published_weights(folder):
-            differs = set()
-        return run if not differs and isinstance(run.model(), core.VAE) else None
-    except (RunError, core.CheckpointError) as error:
-        if (folder / "run.json").exists():
-            print(f"{_label(identity)}: trained again, since {error}")
-        return None
+        published = run.weights() == published_weights(folder)
+        differs = code_identity.differences(run.record, identity)
+        if published:  # their weights can't be made anew by everyone: older code's stand
+            differs = [line for line in differs if not line.startswith("code")]
+        if not differs and isinstance(run.model(), core.VAE):
+            return run
+        why = "; ".join(differs)
+    except (RunError, weights.CheckpointError) as error:
+        why = str(error)
+    print(f"{_label(identity)}: trained again, since {why}")
+    return None
 
 
-def _train(folder, spec, data, identity):
-    device, seed, epochs = core.choose_device(), identity["seed"], identity["epochs"]
-    checkpoint = folder / CHECKPOINT
-    label = _label(identity)
-
-    def attempt():
-        model = core.build_model(spec.kind, spec.config(data), seed)
-        with Progress(label, epochs) as progress:
-            history = core.fit(
-                model, data.train.images, data.train.labels, batch_size=identity["batch_size"], epochs=epochs, seed=seed,
-                estimator=identity["estimator"], label_weight=identity["label_weight"],
-                block_penalty=identity["block_penalty"], labelled_fraction=spec.labelled_fraction, by_turns=identity["by_turns"], learning_rate=identity["learning_rate"],
-                device=device, checkpoint=checkpoint, identity=identity, measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
-            )  # fmt: skip
-        return model, history
-
-    try:
-        model, history = attempt()
-    except core.CheckpointError as error:
-        aside = checkpoint.with_stem(f"{checkpoint.stem}.aside")
-        print(f"{label}: starting afresh, with the old checkpoint set aside as {aside.name}: {error}")
-        newest, *older = filter(Path.exists, (checkpoint, core.one_before(checkpoint)))
-        os.replace(newest, aside)
-        for file in older:
-            file.unlink()
-        model, history = attempt()
-    parts = {part: getattr(data, part) for part in PARTS}
-    metrics = {
-        name: core.evaluate(
-            model, part.images, part.labels, exclusive=data.task.exclusive, estimator=identity["estimator"], reference=data.train.labels
-        )
-        for name, part in parts.items()
-    }
-    metrics["test"] |= core.picture_scores(model, data.test.images, data.test.labels)
+def _train(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> Run:
+    model, state = _fit(folder, spec, data, identity)
+    objective = spec.objective
+    metrics = _evaluate(model, data, objective)
+    best = copy.deepcopy(model)
+    best.load_state_dict(state.best.weights)
+    of_best = metrics if state.best.epoch == identity["epochs"] else _evaluate(best, data, objective)
+    metrics |= {"best": {"epoch": state.best.epoch, "validation_bound": state.best.loss, **of_best}}
     (folder / "run.json").unlink(missing_ok=True)  # of an earlier run: it must not stand beside these weights
     shutil.rmtree(folder / SCORES, ignore_errors=True)
-    core.save_model(folder / WEIGHTS, model)
+    weights.save_model(folder / WEIGHTS, model)
+    weights.save_model(folder / BEST_WEIGHTS, best)
     if (half := published_weights(folder)).exists():
-        core.save_model(half, copy.deepcopy(model).half())
-    contents = {"history.csv": pd.DataFrame(history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
-    weights = (folder / WEIGHTS).read_bytes()
+        weights.save_model(half, copy.deepcopy(model).half())
+    contents = {"history.csv": pd.DataFrame(state.history).to_csv(index=False).encode(), "metrics.json": _json(metrics)}
+    files = contents | {name: (folder / name).read_bytes() for name in (WEIGHTS, BEST_WEIGHTS)}
+    device = machine.choose_device()
     record = identity | {
         "versions": versions(),
-        "device": device_name(device),
+        "device": machine.device_name(device),
         "threads": torch.get_num_threads(),
-        "seconds": round(sum(row["seconds"] for row in history), 1),
-        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in (contents | {WEIGHTS: weights}).items()},
+        "seconds": round(sum(row["seconds"] for row in state.history), 1),
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     for name, content in contents.items():
-        core.write_atomically(folder / name, content)
-    core.write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
+        write_atomically(folder / name, content)
+    write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
     return read_run(folder)  # the checkpoint stays until the whole notebook has run: what fails after it costs no training
 
 
+def _fit(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> tuple[core.VAE, core.TrainingState]:
+    """The model and its training's last state; from the folder's checkpoint where one is there that fits."""
+    checkpoint, label, epochs = folder / CHECKPOINT, _label(identity), identity["epochs"]
+
+    def attempt():
+        model = core.build_model(spec.kind, spec.config(data), identity["seed"])
+        with Progress(label, epochs) as progress:
+            state = core.fit(
+                model, data.train.images, data.train.labels, spec.objective, batch_size=identity["batch_size"], epochs=epochs,
+                seed=identity["seed"], labelled_fraction=spec.labelled_fraction, by_turns=identity["by_turns"],
+                learning_rate=identity["learning_rate"], precision=identity["precision"], device=machine.choose_device(),
+                validation=(data.validation.images, data.validation.labels),
+                keeper=weights.CheckpointKeeper(checkpoint, identity),
+                measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
+            )  # fmt: skip
+        return model, state
+
+    try:
+        return attempt()
+    except weights.CheckpointError as error:
+        aside = checkpoint.with_stem(f"{checkpoint.stem}.aside")
+        print(f"{label}: starting afresh, with the old checkpoint set aside as {aside.name}: {error}")
+        newest, *older = filter(Path.exists, (checkpoint, weights.one_before(checkpoint)))
+        os.replace(newest, aside)
+        for file in older:
+            file.unlink()
+        return attempt()
+
+
+def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict[str, dict]:
+    """Scores of a model on every split."""
+    metrics = {}
+    for name in PARTS:
+        split, exclusive = getattr(data, name), data.task.exclusive
+        metrics[name] = scores.evaluate(
+            model, split.images, split.labels, exclusive=exclusive, objective=objective, reference=data.train.labels
+        )
+    metrics["test"] |= scores.picture_scores(model, data.test.images, data.test.labels)
+    return metrics
+
+
 def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str, float]:
-    """What the history holds beside the loss's terms, of a model with a classifier: its accuracy on the validation part, and, at
-    epochs 1, 2, 4, 8, ... and the last, `gradient_<from>`: see `mccvae_core.gradient_norms`, on 32 validation images."""
+    """What the history of a model with a classifier holds beside the loss's terms.
+
+    `validation_accuracy`; `separation` of the conditional prior along the classifier's direction, in sd, mean over labels; and, at epochs
+    1, 2, 4, 8, ... and the last, `gradient_<from>`, see `gradients.gradient_norms`, on 32 validation images.
+    """
     if not isinstance(model, core.MCCVAE):
         return {}
     images, labels = data.validation.images, data.validation.labels
-    row = {
-        "validation_accuracy": core.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)["accuracy"]
-    }
+    read = scores.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)
+    apart = [blocks.separation(blocks.block_coordinates(model, label)) for label in range(model.config.labels)]
+    row = {"validation_accuracy": read["accuracy"], "separation": sum(apart) / len(apart)}
     if epoch == epochs or epoch & (epoch - 1) == 0:
         some = data.validation.some(32)
-        row |= {f"gradient_{name}": norm for name, norm in core.gradient_norms(model, some.images, some.labels).items()}
+        row |= {f"gradient_{name}": norm for name, norm in gradients.gradient_norms(model, some.images, some.labels).items()}
     return row
 
 
@@ -349,27 +373,8 @@ def models_by_title(profile: Profile, task: str, *, characteristics: bool = Fals
     return {run.spec.title: run.model() for run in first_runs(profile, task, characteristics=characteristics)}
 
 
-def code_version(task: str) -> str:
-    """sha256 over the core and the modules that make the task's data: what a run's numbers depend on."""
-    h = hashlib.sha256()
-    for path in [ROOT / "mccvae_core.py", *(ROOT / "data" / f"{name}.py" for name in ("common", "drawing", task))]:
-        h.update(path.name.encode() + path.read_bytes())
-    return h.hexdigest()
-
-
 def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-
-
-def device_name(device: torch.device) -> str:
-    """The processor's name, for provenance."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if Path("/proc/cpuinfo").exists():
-        models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        if models:
-            return f"CPU: {models[0]}, {os.cpu_count()} logical cores"
-    return f"{device.type}: {platform.processor() or platform.machine()}"
 
 
 def commit() -> str | None:

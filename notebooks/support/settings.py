@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from data import SOURCES, TASKS, Dataset, Task, own
-from mccvae_core import ModelConfig
+from mccvae_core import ModelConfig, Objective
 
 from . import OUTPUTS, OWN, PROFILES, profile_file
 
@@ -164,6 +164,7 @@ OPTIONS = {  # of a model's name, in their order: field, its pattern, how it is 
     "t": ("block_penalty", NUMBER, float, "weight of the total correlation inside a block"),
     "p": ("block_prior", "full", str, "conditional prior with a full covariance inside a block"),
     "y": ("label_prior", r"0?\.\d+", float, "p(y = 1) of every label, in place of the task's"),
+    "d": ("start", "linear", str, "start of classifier and conditional prior: as nn.Linear's layers, in the paper's words"),
     "s": ("sigmoids", "2", int, "sigmoids after the decoder, for the audit of Table 3"),
 }
 
@@ -184,6 +185,7 @@ class ModelSpec:
     block_penalty: float = 0.0
     block_prior: str = "diagonal"
     label_prior: float | None = None  # None: the task's
+    start: str = "ones"
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -212,7 +214,9 @@ class ModelSpec:
         ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option][0])]
         if ours and self.label_weight is None:
             raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")
-        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y") if self._differs(OPTIONS[option][0])]
+        if self.start_std and self.start != "ones":
+            raise SettingsError(f"{self.name!r}: -r and -d are two starts of the same weights; name one of them")
+        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y", "d") if self._differs(OPTIONS[option][0])]
         if labels and self.kind != "MCCVAE":
             raise SettingsError(f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it")
 
@@ -237,9 +241,14 @@ class ModelSpec:
         return "official" if self.label_weight is None else "rao-blackwell"
 
     @property
+    def objective(self) -> Objective:
+        """As `mccvae_core.fit` takes it."""
+        return Objective(self.estimator, self.label_weight or 0.0, self.block_penalty)
+
+    @property
     def title(self) -> str:
         """For people."""
-        words = {"s2": "two sigmoids", "pfull": "full block prior"}
+        words = {"s2": "two sigmoids", "pfull": "full block prior", "dlinear": "nn.Linear's start"}
         base, *options = self.name.split("-")
         return ", ".join([self.TITLES[self.BASES.index(base)], *(words.get(option, option) for option in options)])
 
@@ -263,4 +272,4 @@ class ModelSpec:
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
         k = k * labels if len(k) == 1 else k
         prior = data.label_prior if self.label_prior is None else self.label_prior
-        return ModelConfig(task.image_shape, k, style, likelihood, prior, self.start_std, self.block_prior)
+        return ModelConfig(task.image_shape, k, style, likelihood, prior, self.start_std, self.block_prior, self.start)

@@ -11,9 +11,11 @@ from scipy import stats
 
 import mccvae_core as core
 from data import TASKS, Dataset
+from data.files import write_atomically
 
 from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
+from .measures import gradients, scores
 from .runs import NAMES, PARTS, Run, RunError
 from .settings import ModelSpec, Profile
 
@@ -173,10 +175,10 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
 
 
 def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count: int = 32) -> pd.DataFrame:
-    """`mccvae_core.gradient_audit` of each model on `count` test images: a row a model, estimator and part of the network."""
+    """`gradients.gradient_audit` of each model on `count` test images: a row a model, estimator and part of the network."""
     rows, some = [], data.test.some(count)
     for title, model in models.items():
-        audit = core.gradient_audit(model, some.images, some.labels, draws=draws)
+        audit = gradients.gradient_audit(model, some.images, some.labels, draws=draws)
         about = {
             "task": data.task.name,
             "task_title": data.task.title,
@@ -188,7 +190,7 @@ def audit_table(data: Dataset, models: dict[str, core.MCCVAE], draws: int, count
         whole = {"slope": audit["slope"], "minus_f": audit["minus_f"], "r2": audit["r2"]}
         for estimator in core.ESTIMATORS:
             e = audit[estimator]
-            for part in core.PARTS:
+            for part in gradients.PARTS:
                 one = {
                     "estimator": estimator,
                     **{name: e[name] for name in ("loss", "loss_sd", "mean_weight", "ess")},
@@ -267,7 +269,7 @@ def floor_table(data: Dataset, runs: list[Run]) -> pd.DataFrame:
         papers = {m: PAPER["table_3"][m].get(task.name) for m in PAPER["table_3"]}
         rows.append(
             {"task_title": task.title, "likelihood": task.likelihood, "sigmoids": sigmoids, "stand_in": data.stand_in}
-            | {"floor": core.likelihood_floor(data.train.images, task.likelihood, sigmoids=sigmoids)}
+            | {"floor": scores.likelihood_floor(data.train.images, task.likelihood, sigmoids=sigmoids)}
             | {"ours": best.get("loss_alpha0"), "ours_reconstruction": best.get("reconstruction")}
             | {f"paper, {ModelSpec.parse(m).title}": loss for m, loss in papers.items()}
             | {"needed_w": min(v for v in papers.values() if v) / best["reconstruction"] if best else None}
@@ -289,7 +291,7 @@ def variant_table(data: Dataset, count: int = 5_000) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"task_title": data.task.title, "images": what, "n": len(images), "mean grey": variant.float().mean().item() / 255}
-            | {f"floor, {n} sigmoid{'s' * (n - 1)}": core.likelihood_floor(variant, "bernoulli", sigmoids=n) for n in (1, 2)}
+            | {f"floor, {n} sigmoid{'s' * (n - 1)}": scores.likelihood_floor(variant, "bernoulli", sigmoids=n) for n in (1, 2)}
             for what, variant in variants.items()
         ]
     )
@@ -300,8 +302,8 @@ def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5
     rows, some = [], data.train.some(count)
     images, labels = some.images, some.labels
     for title, model in models.items():
-        terms = pd.DataFrame([core.evaluate_loss(model, images, labels, "official", seed=seed) for seed in range(repeats)])
-        exact = core.evaluate_loss(model, images, labels, "rao-blackwell")["loss_alpha0"]
+        terms = pd.DataFrame([core.evaluate_loss(model, images, labels, core.Objective("official"), seed=seed) for seed in range(repeats)])
+        exact = core.evaluate_loss(model, images, labels)["loss_alpha0"]
         w, loss = terms["mean_weight"], terms["loss_alpha0"]
         rows.append(
             {"task_title": data.task.title, "model_title": title, "stand_in": data.stand_in, "n": len(images), "repeats": repeats}
@@ -321,7 +323,7 @@ def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5
 
 def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
     """tables/<name>.csv, whole numbers exact and others to six digits."""
-    core.write_atomically(profile.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(profile.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
 
 
 def read_table(profile: Profile, name: str) -> pd.DataFrame:
@@ -705,7 +707,7 @@ def against_official(trade_off: pd.DataFrame) -> list[str]:
 
 def save_finding(sentence: str, profile: Profile, name: str) -> None:
     """tables/finding_<name>.txt, from which the report takes it; and shown as the notebook's last line."""
-    core.write_atomically(profile.folder / "tables" / f"finding_{name}.txt", (sentence + "\n").encode())
+    write_atomically(profile.folder / "tables" / f"finding_{name}.txt", (sentence + "\n").encode())
     print(sentence)
 
 
