@@ -139,7 +139,7 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     if len(x) != TOTAL:
         description += "; with parts of its own, by person, so not comparable with published CelebA numbers"
     raw = digest_arrays(x)
-    return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256, raw)
+    return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256, raw_sha256=raw)
 
 
 PARTS = {  # of the drawn faces: what of a face each attribute is drawn from

@@ -164,7 +164,7 @@ def real() -> Dataset:
         f"{len(groups)} groups are byte-identical ({sum(map(len, groups)) - len(groups)} surplus images), kept as published"
     )
     raw = digest_arrays(arrays["x_train"], arrays["x_test"])
-    return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256, raw)
+    return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256, raw_sha256=raw)
 
 
 PARTS = {  # of the drawn chests: what each class is drawn from

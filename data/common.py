@@ -105,10 +105,10 @@ class Dataset:
     validation: Split
     test: Split
     sha256: str
-    raw_sha256: str | None = None
     part_names: tuple[str, ...] = ()
     part_label: tuple[int, ...] = ()
     style_names: tuple[str, ...] = ()
+    raw_sha256: str | None = None
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:

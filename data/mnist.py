@@ -72,7 +72,7 @@ def real() -> Dataset:
         f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last {VALIDATION:,} of its training part for validation"
     )
     raw = digest_arrays(arrays["x_train"], arrays["x_test"])
-    return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256, raw)
+    return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256, raw_sha256=raw)
 
 
 def embedded(count: int | None = None) -> Dataset:

@@ -142,10 +142,6 @@ def test_effects_are_what_the_judge_sees_and_fall_on_what_is_moved(open_model):
     assert labels.shape == (4, 2) and factors.shape == (4, 2)
     assert labels[:, 0] == pytest.approx([1, 1, 0, 1], abs=1e-6) and labels[:, 1] == pytest.approx([0, 0, 1, 0], abs=1e-6)
     assert factors[:, 0] == pytest.approx([2, 0, 0, 2], abs=1e-2) and factors[:, 1].max() == 0
-    owners = np.array([0, 0, 1, 0])
-    assert core.diagonal_share(labels, owners, np.array([0, 1])) == pytest.approx(1)
-    assert core.diagonal_share(labels, owners, np.array([1, 0])) == pytest.approx(0)
-    assert core.diagonal_share(np.ones((2, 3)), np.array([0, 1]), np.array([0, 1, latents.STYLE])) == pytest.approx(2 / 6)
 
 
 def test_a_swap_takes_the_label_and_keeps_the_others(open_model):

@@ -177,7 +177,7 @@ def profile(tmp_path, monkeypatch):
 def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch, capsys):
     run = runs.train(profile, "chest_xray", "mccvae", 3)
     assert run.folder == profile.folder / "chest_xray" / "mccvae" / "seed3"
-    records = {"run.json", "metrics.json", "history.csv", "model.safetensors"}
+    records = {"run.json", "metrics.json", "history.csv", "model.safetensors", "best.safetensors"}
     assert {p.name for p in run.folder.iterdir()} == records | {runs.CHECKPOINT, "checkpoint.before.safetensors"}
     text = (run.folder / "run.json").read_text()
     record = json.loads(text)
@@ -205,16 +205,19 @@ def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch,
     assert list(run.history["epoch"]) == [1, 2] and "labelled_weighting" in run.history and "seconds" in run.history
     assert run.history["validation_accuracy"].iloc[-1] == pytest.approx(run.metrics["validation"]["accuracy"])
     assert (run.history[[f"gradient_{name}" for name in ("reconstruction", "latents", "labels")]] > 0).all(axis=None)
-    assert set(run.metrics) == {"train", "validation", "test"}
+    assert set(run.metrics) == {"train", "validation", "test", "best"} and run.metrics["best"]["epoch"] == 2
+    assert run.metrics["best"]["validation_bound"] == pytest.approx(run.history["validation_bound"].iloc[-1])
+    assert run.history["separation"].iloc[-1] > 0 and record["precision"] in runs.core.PRECISIONS
     out = capsys.readouterr().out
     assert out.count("epoch") == 2 and "chest_xray mccvae seed 3  epoch 2/2" in out
     stamp = (run.folder / "model.safetensors").stat().st_mtime_ns
     again = runs.train(profile, "chest_xray", "mccvae", 3)
     assert not (run.folder / runs.CHECKPOINT).exists()
     assert "already trained" in capsys.readouterr().out and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
-    monkeypatch.setattr(runs, "code_version", lambda task: "other")
+    monkeypatch.setattr(runs.code_identity, "code_version", lambda: "other")
     assert runs.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
-    assert "epoch 2/2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "epoch 2/2" in out and "trained again, since code: the core's equations have changed since" in out
 
 
 def test_an_interrupted_run_goes_on_and_one_of_other_settings_starts_afresh(profile, monkeypatch, capsys):
@@ -243,7 +246,7 @@ def test_what_fails_after_training_costs_no_training(profile, monkeypatch, capsy
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(runs.core, "evaluate", broken)
+        patch.setattr(runs.scores, "evaluate", broken)
         runs.train(profile, "mnist", "ccvae", 0)
     assert "epoch 2/2" in capsys.readouterr().out
     assert runs.train(profile, "mnist", "ccvae", 0).record["epochs"] == 2 and "epoch 2/2" not in capsys.readouterr().out

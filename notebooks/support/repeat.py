@@ -31,12 +31,10 @@ def scores(run: Run) -> dict[str, float]:
 
 
 def differences(first: Run, second: Run) -> dict[str, tuple[float, float]]:
-    """The scores that are not the same in both, by name; NaN where one has none."""
+    """The first run's scores that are not the same in the second, by name; NaN where that has none. It may have more: scores are added."""
     one, two = scores(first), scores(second)
-    pairs = {name: (one.get(name, math.nan), two.get(name, math.nan)) for name in one | two}
-    return {
-        name: (a, b) for name, (a, b) in pairs.items() if a != b and not (name in one and name in two and math.isnan(a) and math.isnan(b))
-    }
+    pairs = {name: (value, two.get(name, math.nan)) for name, value in one.items()}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b and not (name in two and math.isnan(a) and math.isnan(b))}
 
 
 def repeat(folder: Path, profile: Profile) -> int:
@@ -46,7 +44,8 @@ def repeat(folder: Path, profile: Profile) -> int:
     run = runs.read_run(folder)
     task, model, seed = (run.record[key] for key in ("task", "model", "seed"))
     with tempfile.TemporaryDirectory() as elsewhere:
-        again = runs.train(profile, task, model, seed, folder=Path(elsewhere, "runs", task, model, f"seed{seed}"))
+        folder = Path(elsewhere, "runs", task, model, f"seed{seed}")
+        again = runs.train(profile, task, model, seed, folder=folder, precision=run.record.get("precision", "float32"))
     for key in ABOUT:
         if run.record.get(key) != again.record[key]:
             print(f"{key} then: {run.record.get(key)}\n{' ' * len(key)}  now: {again.record[key]}")

@@ -155,7 +155,15 @@ def compared(profile: Profile) -> tuple[str, ...]:
     return (own.TASK.name,) if profile.source == "own" else PAPER_TASKS
 
 
-def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | None = None, folder: Path | None = None) -> Run:
+def train(
+    profile: Profile,
+    task: str,
+    model: str,
+    seed: int,
+    data: Dataset | None = None,
+    folder: Path | None = None,
+    precision: str | None = None,
+) -> Run:
     """Train one model, evaluate it on every part, write its folder, the profile's or another; a finished run with the same settings, data and
     code is read instead, an interrupted one goes on. In a live notebook with a bar, else one line an epoch."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -171,7 +179,7 @@ def train(profile: Profile, task: str, model: str, seed: int, data: Dataset | No
         "seed": seed, "epochs": spec.epochs or epochs, "batch_size": profile.value("batch_size", data.task),
         "start_std": spec.start_std, "start": spec.start, "block_prior": spec.block_prior,
         "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids,
-        "data": data.summary(), "precision": machine.precision_of(folder or profile.folder, machine.choose_device()),
+        "data": data.summary(), "precision": precision or machine.precision_of(profile.folder, machine.choose_device()),
         "code": code_identity.code_version(),
     }  # fmt: skip
     folder = folder or run_folder(profile, task, spec.name, seed)
