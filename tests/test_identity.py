@@ -220,8 +220,7 @@ def test_the_weights_with_the_lowest_validation_loss_are_kept(trained, monkeypat
     assert any(not torch.equal(state.best.weights[name], value) for name, value in seen[2].items())
 
 
-def test_a_loss_that_breaks_down_on_a_device_that_is_not_waited_for_is_named_before_anything_is_kept(trained, monkeypatch):
-    _, images, labels = trained
+def test_a_loss_that_breaks_down_on_a_device_that_is_not_waited_for_is_named_before_anything_is_kept():
     model = core.build_model("MCCVAE", core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5), seed=1)
     state = core.TrainingState(model, None, torch.zeros(4), torch.Generator())
     good = torch.ones(len(core.LOSS_TERMS))

@@ -103,7 +103,7 @@ def test_it_is_exact_with_a_full_block_prior(y):
         torch.testing.assert_close(a, b, atol=3e-3, rtol=3e-3)
     plain = expected_loss(ToyMCCVAE((1, 3), style_dim=0, seed=1), y, 12)
     assert abs(plain.item() - ours.item()) > 1e-2
-    with pytest.raises(ValueError, match="needs? the estimator 'rao-blackwell'"):
+    with pytest.raises(ValueError, match=r"needs? the estimator 'rao-blackwell'"):
         core.ccvae_loss(model, X[None], torch.tensor([[1.0, 0.0]]).double(), core.Objective())
 
 
