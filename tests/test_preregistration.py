@@ -115,6 +115,7 @@ def test_a_fault_in_a_claim_is_named_with_its_place(written, name, change, messa
         (lambda v: v["claims"].append(copy.deepcopy(v["claims"][-1])), "two claims have the id 'walks-show-disease'"),
         (lambda v: v["tasks"]["mnist"].update(seeds=[0, 1, 2]), "mnist > seeds > 0.*greater than or equal to 10"),
         (lambda v: v["tasks"]["mnist"].update(seeds=[10, 10, 11]), "mnist: .*different numbers"),
+        (lambda v: v["scores"]["moved_share"].update(better="less"), "changed-easily on celeba: turn moved_share"),
         (lambda v: v["tasks"].pop("mnist"), "no rule for the task mnist"),
         (lambda v: v.pop("scores"), "scores: Field required"),
     ],

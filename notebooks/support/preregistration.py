@@ -173,6 +173,8 @@ class Preregistration(_Part):
             if test.score not in self.scores:
                 there = ", ".join(self.scores)
                 raise ValueError(f"{claim.id} on {test.task}: there is no score {test.score!r}; there are {there}")
+            if test.kind == "level" and self.scores[test.score].better == "less":
+                raise ValueError(f"{claim.id} on {test.task}: turn {test.score} so that more is better in a level")
             if test.task not in self.tasks:
                 raise ValueError(f"{claim.id}: there is no rule for the task {test.task}")
         return self
