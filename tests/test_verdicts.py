@@ -55,7 +55,13 @@ def test_a_difference_and_a_tie_by_the_place_of_their_interval(low, high, differ
 
 @pytest.mark.parametrize(
     "low, high, word",
-    [(0.8, 0.9, REPRODUCED), (0.1, 0.79, REVERSED), (0.7, 0.8, INCONCLUSIVE), (0.79, 0.9, INCONCLUSIVE), (0.8, 0.8, REPRODUCED)],
+    [
+        (0.8, 0.9, REPRODUCED),
+        (0.8, 0.8, REPRODUCED),  # the bound is reached
+        (0.1, 0.79, REVERSED),
+        (0.7, 0.8, INCONCLUSIVE),
+        (0.79, 0.9, INCONCLUSIVE),
+    ],
 )
 def test_a_level_by_the_place_of_its_interval(low, high, word):
     assert decide("level", low, high, 0.8) == word
@@ -158,11 +164,11 @@ def test_an_inconclusive_verdict_says_how_many_seeds_it_would_take():
 
 def test_a_verdict_that_one_of_two_intervals_supports_says_so():
     table = runs(mccvae=[3.0, 3.1, 2.9, 3.0, 3.05], ccvae=[0.0] * 5)
-    says = lambda images: judge(a_test(), MORE, FIVE, table, tests=15, images=images).says  # noqa: E731
+    says = lambda images: judge(a_test(), MORE, FIVE, table, tests=15).with_images(images).says  # noqa: E731
     assert says((2.0, 4.0)) == "reproduced"
     assert says((-1.0, 7.0)) == "reproduced, over seeds alone; over images: inconclusive"
     spread = runs(mccvae=[2.0, -1.0, 0.5, 1.5, 0.2], ccvae=[0.0] * 5)
-    found = judge(a_test(), MORE, FIVE, spread, tests=15, images=(0.4, 0.9))
+    found = judge(a_test(), MORE, FIVE, spread, tests=15).with_images((0.4, 0.9))
     assert found.says.endswith("; over images alone: no difference that matters")
 
 

@@ -146,6 +146,10 @@ class Outcome:
     def mean(self) -> float:
         return float(np.mean(self.values)) if self.values else math.nan
 
+    def with_images(self, images: Interval) -> "Outcome":
+        """The same beside an interval over images (`bootstrap_interval`) of the difference, turned alike, or level."""
+        return dataclasses.replace(self, images=images)
+
     @property
     def word_of_images(self) -> str | None:
         """The word that the interval over images would give."""
@@ -178,12 +182,11 @@ def limit_of(test: PrimaryTest) -> float:
     return test.bound if test.kind == "level" else test.margin
 
 
-def judge(test: PrimaryTest, score: Score, rule: TaskRule, runs: pd.DataFrame, *, tests: int, images: Interval | None = None) -> Outcome:
+def judge(test: PrimaryTest, score: Score, rule: TaskRule, runs: pd.DataFrame, *, tests: int) -> Outcome:
     """The outcome of a primary test.
 
     runs: the task's runs, columns model, seed and the test's; seeds that the rule does not name have no say. tests:
-    number of primary tests of all claims. images: the interval over images (`bootstrap_interval`) of the same
-    difference, turned alike, or level. Raises ValueError where a model has two runs of one seed.
+    number of primary tests of all claims. Raises ValueError where a model has two runs of one seed.
     """
     names = [name for name in (test.first, test.second) if name]
     if test.column not in runs:
@@ -200,10 +203,10 @@ def judge(test: PrimaryTest, score: Score, rule: TaskRule, runs: pd.DataFrame, *
     else:
         first, second = (score.sign * table[name].to_numpy(float) for name in names)
         values, better = first - second, probability_first_better(first, second)
-    return _outcome(test, tuple(table.index), values, better, tests, images)
+    return _outcome(test, tuple(table.index), values, better, tests)
 
 
-def _outcome(test, seeds, values, better, tests, images) -> Outcome:
+def _outcome(test, seeds, values, better, tests) -> Outcome:
     limit, mean, sd = limit_of(test), float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(student_half(len(values), sd, tests))
     word = decide(test.kind, mean - half, mean + half, limit)
@@ -218,5 +221,4 @@ def _outcome(test, seeds, values, better, tests, images) -> Outcome:
         p=p_value(test.kind, values, limit),
         better=better,
         needs=seeds_needed(test.kind, mean, sd, limit, tests) if word == INCONCLUSIVE else None,
-        images=images,
     )
