@@ -237,7 +237,7 @@ def test_what_lies_across_is_read_from_r_alone():
     y = (torch.arange(800) % 2).double()
     halves = lambda z: ((z[:400], y[:400]), (z[400:], y[400:]))  # noqa: E731
     a, r = 5 * y, normal(800, 2) @ torch.outer(c.across[:, 0], c.across[:, 0])
-    assert abs(blocks.across_auc(c, *halves(c.compose(a, r))) - 0.5) < 0.09  # the label is along; 0.09 is 3 sd by chance
+    assert abs(blocks.across_auc(c, *halves(c.compose(a, r))) - 0.5) < 0.09  # it is along; 0.09: 3 sd of chance
     assert blocks.across_auc(c, *halves(c.compose(a, r + 9 * y[:, None] * c.across[:, 0]))) > 0.99
     assert blocks.across_auc(random_block(1), *halves(y[:, None])) == 0.5
     z = normal(800, 2)
@@ -339,7 +339,7 @@ def test_effects_are_those_of_two_ends_by_hand():
 
 
 def test_the_basis_across_begins_with_what_changes_most_pixels():
-    """w = (1, 0, 0): across lie the second latent, which lights 9 pixels, and the third, which lights 40: it is first."""
+    """w = (1, 0, 0): across lie the second latent, which lights 9 pixels, and the third, which lights 40: first."""
     model = LinearPictures((3,), style_dim=0, lit=[9, 9, 40])
     model.classifier_weight[1:] = 0
     c = effects.order_across(model, blocks.block_coordinates(model, 0), torch.zeros(5, 3, dtype=torch.float64))
@@ -378,7 +378,7 @@ def test_walks_leave_what_they_do_not_move(shape):
 
 
 def test_matrices_and_the_share_of_the_own_label():
-    """Where each block moves its label alone the share is 1, of an even matrix 0; half is the most of exclusive labels."""
+    """Blocks that move their label alone have a share of 1, even matrices 0; exclusive labels reach one half."""
     model, z = LinearPictures((2, 1, 2)), normal(10, 6)
     found = [effects.block_effects(model, z, label, effects.own_reading(model)) for label in range(3)]
     for kind in ("along", "whole"):
