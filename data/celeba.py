@@ -3,6 +3,7 @@
 Real: through torchvision, or from files that you put into data/cache/celeba. Embedded stand-in: drawn faces.
 """
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from .common import Dataset, Split, Task, as_uint8, cached, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
-from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays
+from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays, read_limited, reason, shown
 from .pictures import read_images
 
 ATTRIBUTES = (
@@ -34,6 +35,7 @@ TASK = Task(
     walks={9: ("Male", {"Male": 1}), 10: ("Eyeglasses", {"Eyeglasses": 1})},
 )
 TOTAL = 202_599
+MAX_LIST = 100 << 20  # bytes of a list; that of the attributes has 27 million
 KEYS = ("x", "attr", "attr_names", "names", "split")
 # MD5 sums as torchvision lists them
 FILES = {
@@ -49,7 +51,8 @@ BY_HAND = f"""To get CelebA yourself:
 
 def _download(cache: Path) -> dict[str, np.ndarray]:
     folder = cache / "celeba"
-    if not all((folder / name).exists() for name in FILES):
+    lists = [folder / name for name in FILES if name.endswith(".txt")]
+    if not all(path.exists() for path in (*lists, pictures_in(folder))):
         from torchvision.datasets import CelebA
 
         try:
@@ -59,6 +62,12 @@ def _download(cache: Path) -> dict[str, np.ndarray]:
             raise DataError(f"CelebA could not be downloaded ({str(error).strip()[:200]}).\n{BY_HAND}") from None
     check_files(folder)
     return read_folder(folder)
+
+
+def pictures_in(folder: Path) -> Path:
+    """The archive of the pictures, or where that is not there the folder into which it was unpacked."""
+    archive = folder / "img_align_celeba.zip"
+    return archive if archive.exists() or not archive.with_suffix("").is_dir() else archive.with_suffix("")
 
 
 def check_files(folder: Path, md5: dict[str, str] = FILES) -> None:
@@ -76,14 +85,14 @@ def check_files(folder: Path, md5: dict[str, str] = FILES) -> None:
 def read_attributes(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     """File names, values (N, attributes) in {0, 1} and attribute names of list_attr_celeba.txt. Raises DataError where it is not that."""
     try:
-        lines = path.read_text().splitlines()
+        lines = read_limited(path, MAX_LIST).decode().splitlines()
         names = lines[1].split()
         rows = [line.split() for line in lines[2 : 2 + int(lines[0])]]
         values = np.array([row[1:] for row in rows], dtype=np.int8)
         if len(rows) != int(lines[0]) or values.shape[1:] != (len(names),) or not np.isin(values, (-1, 1)).all():
             raise ValueError("rows, columns or values are not as its header says")
     except UNREADABLE as error:
-        raise DataError(f"{path} is not CelebA's attribute list ({error}); get it again.\n{BY_HAND}") from None
+        raise DataError(f"{path} is not CelebA's attribute list ({reason(error)}); get it again.\n{BY_HAND}") from None
     return [row[0] for row in rows], (values == 1).astype(np.uint8), names
 
 
@@ -91,17 +100,26 @@ def read_folder(folder: Path) -> dict[str, np.ndarray]:
     """Arrays from CelebA's own files: every image of the attribute list, read out of the archive."""
     names, attr, attr_names = read_attributes(folder / "list_attr_celeba.txt")
     try:
-        partition = dict(line.split() for line in (folder / "list_eval_partition.txt").read_text().splitlines() if line)
+        lines = read_limited(folder / "list_eval_partition.txt", MAX_LIST).decode().splitlines()
+        partition = dict(line.split() for line in lines if line)
         split = np.array([int(partition[name]) for name in names], dtype=np.uint8)
     except UNREADABLE as error:
         raise DataError(
-            f"{folder / 'list_eval_partition.txt'} does not give a part for every image ({error}); get it again.\n{BY_HAND}"
+            f"{folder / 'list_eval_partition.txt'} does not give a part for every image ({reason(error)}); get it again.\n{BY_HAND}"
         ) from None
-    with checked_zip(folder / "img_align_celeba.zip", BY_HAND) as archive:
-        wanted = [f"img_align_celeba/{name}" for name in names]
-        if missing := set(wanted) - set(archive.namelist()):
-            raise DataError(f"{folder / 'img_align_celeba.zip'} lacks {min(missing)}; get it again.\n{BY_HAND}")
-        x = read_images([zipfile.Path(archive, name) for name in wanted], "RGB", modes=("RGB",), size=(178, 218))
+    checks = {"modes": ("RGB",), "size": (178, 218), "again": f"get it again.\n{BY_HAND}"}
+    source = pictures_in(folder)
+    if source.is_dir():
+        there, again = set(os.listdir(source)), f"unpack img_align_celeba.zip there again.\n{BY_HAND}"
+        if missing := set(names) - there:
+            raise DataError(f"{source} lacks {shown(min(missing))}; {again}")
+        x = read_images([source / name for name in names], "RGB", **checks | {"again": again})
+    else:
+        with checked_zip(source, BY_HAND) as archive:
+            wanted = [f"img_align_celeba/{name}" for name in names]
+            if missing := set(wanted) - set(archive.namelist()):
+                raise DataError(f"{source} lacks {shown(min(missing))}; get it again.\n{BY_HAND}")
+            x = read_images([zipfile.Path(archive, name) for name in wanted], "RGB", **checks)
     return {"x": x, "attr": attr, "attr_names": np.array(attr_names), "names": np.array(names), "split": split}
 
 

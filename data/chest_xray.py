@@ -5,13 +5,14 @@ Real: through kagglehub, or from the publisher's archive put into data/cache. Em
 
 import hashlib
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
-from .files import UNREADABLE, DataError, checked_zip, digest_arrays
+from .files import DataError, checked_zip, digest_arrays, shown
 from .pictures import read_images
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -34,60 +35,64 @@ KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 ARCHIVE = "ChestXRay2017.zip"
 PAGE = "https://data.mendeley.com/datasets/rscbjbr9sj/2"
 COUNTS = {"train": 5216, "test": 624}
-MAX_FILE = 64 << 20  # bytes of one unpacked picture
+NOT_TRAINED = frozenset(  # in the publisher's training folder; Kaggle's copy has them as its validation part, which nobody uses
+    [f"NORMAL2-IM-{n}-0001.jpeg" for n in (1427, 1430, 1431, 1436, 1437, 1438, 1440, 1442)]
+    + [f"person{n}_bacteria_{m}.jpeg" for n, m in (
+        (1946, 4874), (1946, 4875), (1947, 4876), (1949, 4880), (1950, 4881), (1951, 4882), (1952, 4883), (1954, 4886)
+    )]
+)  # fmt: skip
+NAME = r"(NORMAL2-)?IM-\d+-\d+(-\d+)?|person\d+_(bacteria|virus)_\d+(_\d+)?"  # of a picture, without its ending
+VERSION_3 = r"(NORMAL|BACTERIA|VIRUS)-\d+-\d+\.jpeg"
 VALIDATION_SHARE = 0.1
 KEYS = tuple(f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y", "names"))
+BY_HAND = f"download {ARCHIVE} from {PAGE} (version 2) and put it into data/cache"
 
 
 def _download(cache: Path) -> dict[str, np.ndarray]:
-    """Arrays of the publisher's images: from data/cache/chest_xray or the archive there, else from Kaggle."""
-    by_hand = f"download {ARCHIVE} from {PAGE} and put it, or its folder chest_xray, into data/cache"
-    if (cache / "chest_xray").is_dir():
-        return read_folder(cache / "chest_xray")
-    if (cache / ARCHIVE).exists():
-        return read_folder(extract(cache / ARCHIVE, cache / "chest_xray", f"To get it again, {by_hand}."))
+    """Arrays of the publisher's images: from data/cache/chest_xray or from the archive there, else from Kaggle."""
+    faults = []
+    for path, read in ((cache / "chest_xray", read_folder), (cache / ARCHIVE, read_archive)):
+        try:
+            if path.exists():
+                return read(path)
+        except DataError as error:  # a fault of one does not hide the other
+            faults.append(str(error))
+    if faults:
+        raise DataError("\n".join(faults))
+    return _from_kaggle()
+
+
+def _from_kaggle() -> dict[str, np.ndarray]:
     try:
         import kagglehub
 
-        root = Path(kagglehub.dataset_download(KAGGLE))
+        root = Path(kagglehub.dataset_download(KAGGLE)) / "chest_xray"
     except Exception as error:  # kagglehub lets errors of several libraries through
         raise DataError(
-            f"the chest X-rays could not be downloaded from Kaggle ({KAGGLE}: {str(error).strip()[:200]}). Run again when the network is there, or {by_hand}"
+            f"the chest X-rays could not be downloaded from Kaggle ({KAGGLE}: {str(error).strip()[:200]}). "
+            f"Run again when the network is there, or {BY_HAND}"
         ) from None
-    return read_folder(root / "chest_xray")
+    return read_folder(root, f"delete the folder {root.parent} and run again: it is downloaded anew")
 
 
-def extract(archive: Path, target: Path, again: str) -> Path:
-    """Unpack the archive's `chest_xray/**.jpeg` into `target`, complete or not at all; nothing can leave it."""
-    part = target.with_name(f".{target.name}.part")
-    with checked_zip(archive, again) as file:
-        for member in file.infolist():
-            path = Path(member.filename)
-            if path.suffix.lower() != ".jpeg" or path.parts[0] != "chest_xray" or ".." in path.parts:
-                continue
-            goal = part.joinpath(*path.parts[1:])
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                if member.file_size > MAX_FILE:
-                    raise ValueError(f"{member.file_size:,} bytes, more than any X-ray has")
-                goal.write_bytes(file.read(member))
-            except UNREADABLE as error:
-                raise DataError(f"{archive} is damaged at {member.filename} ({error}); delete it. {again}") from None
-    if not part.exists():
-        raise DataError(f"{archive} holds no chest_xray/*.jpeg; it is another archive: delete it. {again}")
-    part.rename(target)
-    return target
+def read_archive(archive: Path) -> dict[str, np.ndarray]:
+    """Arrays from the publisher's archive; nothing of it is unpacked to the disk."""
+    again = f"delete it, {BY_HAND}"
+    with checked_zip(archive, f"To get it again, {BY_HAND}.") as file:
+        if not any(name.startswith("chest_xray/") and name.endswith(".jpeg") for name in file.namelist()):
+            raise DataError(f"{archive} holds no chest_xray/*.jpeg; it is another archive: {again}")
+        return read_folder(zipfile.Path(file, "chest_xray/"), again)
 
 
-def class_of(path: Path) -> int:
+def class_of(path: Path | zipfile.Path, again: str) -> int:
     """0 normal, 1 bacteria, 2 virus, from folder and file name. Raises DataError for a name that says neither."""
+    if re.fullmatch(VERSION_3, path.name):
+        raise DataError(f"{path} has a name of version 3 of the set, whose images are others; {again}")
     if path.parent.name == "NORMAL":
         return 0
     if match := re.search(r"_(bacteria|virus)_", path.name):
         return CLASSES.index(match[1])
-    raise DataError(
-        f"{path} is in the folder PNEUMONIA, but its name says neither bacteria nor virus; remove it or get the original files again"
-    )
+    raise DataError(f"{path} is in the folder PNEUMONIA, but its name says neither bacteria nor virus; remove it, or {again}")
 
 
 def person_of(name: str) -> str:
@@ -96,26 +101,45 @@ def person_of(name: str) -> str:
     return match[0] if match else name
 
 
-def read_folder(root: Path, counts: dict[str, int] | None = None) -> dict[str, np.ndarray]:
-    """Arrays from the publisher's folders {train,test}/{NORMAL,PNEUMONIA}/*.jpeg. Raises DataError where images are missing or bad."""
-    counts = COUNTS if counts is None else counts
-    arrays = {}
+def pictures_of(folder: Path | zipfile.Path) -> list[Path | zipfile.Path]:
+    """The JPEG files of a class's folder; none if it is not there. macOS adds hidden ones (._x.jpeg) that are no pictures."""
+    names = folder.iterdir() if folder.is_dir() else []
+    return [path for path in names if path.name.endswith(".jpeg") and not path.name.startswith(".")]
+
+
+def read_folder(root: Path | zipfile.Path, again: str | None = None) -> dict[str, np.ndarray]:
+    """Arrays from the publisher's folders {train,test}/{NORMAL,PNEUMONIA}/*.jpeg, without the 16 of NOT_TRAINED.
+
+    Raises DataError where images are missing or bad; `again` says how to get them.
+    """
+    again = again or f"replace the folder {root} by that of the archive: delete it, {BY_HAND}"
+    arrays, left_out = {}, 0
     for part in ("train", "test"):
-        paths = sorted(p for folder in ("NORMAL", "PNEUMONIA") for p in (root / part / folder).glob("*.jpeg"))
-        paths.sort(key=lambda p: p.name)
-        classes = np.array([class_of(p) for p in paths], dtype=np.uint8)
-        for number, name in enumerate(CLASSES):
-            if not (classes == number).any():
-                folder = "NORMAL" if number == 0 else "PNEUMONIA"
-                raise DataError(f"{root / part / folder} has no image of the class {name!r}; get the data again from {PAGE}")
-        if len(paths) != counts[part]:
-            raise DataError(
-                f"{root / part} has {len(paths)} images, where the published set has {counts[part]}; get the data again from {PAGE}"
-            )
-        arrays[f"x_{part}"] = read_images(paths, "L", modes=("L", "RGB"))
+        paths = [path for name in ("NORMAL", "PNEUMONIA") for path in pictures_of(root / part / name)]
+        if part == "train":
+            kept = [path for path in paths if path.name not in NOT_TRAINED]
+            paths, left_out = kept, len(paths) - len(kept)
+        paths.sort(key=lambda path: path.name)
+        classes = np.array([class_of(path, again) for path in paths], dtype=np.uint8)
+        _check_part(root / part, [path.name for path in paths], classes, COUNTS[part], again)
+        arrays[f"x_{part}"] = read_images(paths, "L", modes=("L", "RGB"), again=again)
         arrays[f"y_{part}"] = classes
-        arrays[f"names_{part}"] = np.array([p.name for p in paths])
+        arrays[f"names_{part}"] = np.array([path.name for path in paths])
+    if left_out:
+        print(f"{left_out} of the published training images are left out: Kaggle's copy has them as its validation part.")
     return arrays
+
+
+def _check_part(folder, names: list[str], classes: np.ndarray, count: int, again: str) -> None:
+    """Raise DataError where a class or images are missing, or there are too many."""
+    for number, name in enumerate(CLASSES):
+        if not (classes == number).any():
+            where = folder / ("NORMAL" if number == 0 else "PNEUMONIA")
+            raise DataError(f"{where} has no image of the class {name!r}; {again}")
+    if len(names) != count:
+        unusual = [shown(name) for name in names if not re.fullmatch(NAME, name.removesuffix(".jpeg"))][:3]
+        which = f"; names that are not the publisher's: {', '.join(unusual)}" if unusual else ""
+        raise DataError(f"{folder} has {len(names):,} images, where the published set has {count:,}{which}; {again}")
 
 
 def duplicates(images: np.ndarray) -> list[np.ndarray]:
@@ -148,7 +172,9 @@ def validation_mask(images: np.ndarray, classes: np.ndarray, names: np.ndarray, 
 def real() -> Dataset:
     """The published train and test parts at 60x60 grey; validation: a tenth of the training part, by person.
 
-    The publisher's own val folder (16 images, none of a virus) is not used.
+    The official validation part (16 images, none of a virus), a folder val in Kaggle's copy and within train in the publisher's, is not used.
+    "Whole persons" are those whose number and kind of pneumonia are the same in the file names. By the bare number 278 of the 523
+    validation images share one with training; nobody has shown whether these are the same children.
     """
     arrays, sha256 = cached("chest_xray_64.npz", _download, KEYS)
     splits = {}

@@ -4,11 +4,13 @@ Imports nothing of the project. Every fault of a file raises `DataError`, whose 
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import struct
 import time
 import zipfile
@@ -19,6 +21,9 @@ import numpy as np
 from PIL import Image
 
 LOCK = ".lock"
+KINDS = (  # what a path may lead to beside a file
+    (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device")
+)  # fmt: skip
 MAX_BYTES = 4 << 30  # of a cache, unpacked; all of CelebA has 2.5 GB
 
 # what the readers of other libraries raise for a file that is not what it should be
@@ -28,6 +33,46 @@ UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, At
 
 class DataError(Exception):
     """Data can't be used; the message names the file and what to do."""
+
+
+def reason(error: BaseException) -> str:
+    """Why a file could not be used, without the path that the sentence around it names already."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def shown(text: object) -> str:
+    """A text of others (a name, a cell) for a message: characters that a terminal would obey, and bytes of a name that are no UTF-8, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def open_regular(path: Path):
+    """A file, open for reading its bytes. Raises OSError, and for what is no regular file too: a pipe would wait for ever, a device never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    kind = next((name for test, name in KINDS if test(mode)), "something else")
+    raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. Raises OSError."""
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
+    return content
+
+
+def files_below(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Names, relative to the folder and with /, of all files in it and its subfolders but hidden ones, sorted; and of each folder that
+    can't be read the reason. What is no regular file is among the names: whoever reads it says so."""
+    found, closed = [], {}
+    for path, folders, names in os.walk(folder, onerror=lambda error: closed.update({error.filename: reason(error)})):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [(Path(path) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
+    return sorted(found), closed
 
 
 class HeldError(Exception):
@@ -80,19 +125,21 @@ def hold(folder: Path, wait: float = 10.0):
 
 def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
     """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file; `again` says how to get it."""
-    with open(path, "rb") as file:
-        head = file.read(512).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
     try:
+        with open_regular(path) as file:
+            head = file.read(512).lstrip().lower()
+        if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+            raise DataError(f"{path} is a web page, not a zip archive (the download was refused); delete it. {again}")
         return zipfile.ZipFile(path)
+    except PermissionError as error:
+        raise DataError(f"{path} can't be read ({reason(error)}); get the right to read it, and run again") from None
     except UNREADABLE as error:
-        raise DataError(f"{path} is not a whole zip archive ({error}); the download was cut short: delete it. {again}") from None
+        raise DataError(f"{path} is not a whole zip archive ({reason(error)}); the download was cut short: delete it. {again}") from None
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
+    """Hex digest of a file. Raises OSError."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
@@ -121,15 +168,18 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
     mend = "delete it and run again, and it is made anew"
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
-                raise DataError(f"{path} would unpack to {size:,} bytes, more than any cache has; {mend}")
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [key for key in keys if key not in file.files]:
-                raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
-            return {key: file[key] for key in keys}
+        with open_regular(path) as raw:
+            with zipfile.ZipFile(raw) as archive:
+                if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
+                    raise DataError(f"{path} would unpack to {size:,} bytes, more than any cache has; {mend}")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                if missing := [key for key in keys if key not in file.files]:
+                    raise DataError(f"{path} lacks the array {missing[0]!r}; {mend}")
+                return {key: file[key] for key in keys}
     except UNREADABLE as error:
-        raise DataError(f"{path} can't be read as npz ({error}); {mend}") from None
+        raise DataError(f"{path} can't be read as npz ({reason(error)}); {mend}") from None
+
 
 
 def write_atomically(path: Path, content: bytes) -> None:

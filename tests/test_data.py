@@ -4,6 +4,8 @@ import dataclasses
 import gzip
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -293,7 +295,7 @@ def test_an_unreadable_image_is_named(tmp_path):
     whole = (tmp_path / "a.jpeg").read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         (tmp_path / "a.jpeg").write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.jpeg can't be read as an image"):
+        with pytest.raises(DataError, match=r"a\.jpeg (can't be read as|is not) an image"):
             pictures.read_image(tmp_path / "a.jpeg", "L", modes=("L",))
 
 
@@ -463,19 +465,88 @@ def test_chest_xrays_from_the_publishers_folders(tiny_chest, monkeypatch):
     assert d.label_prior == pytest.approx(tuple(d.train.labels.float().mean(0).tolist()))
 
 
-def test_chest_xrays_from_the_publishers_archive(tiny_chest, cache):
-    archive = cache / chest_xray.ARCHIVE
+def pack(archive, folder, *more):
+    """The chest folder as the publisher packs it, with further members."""
     with zipfile.ZipFile(archive, "w") as file:
-        for path in sorted(tiny_chest.rglob("*.jpeg")):
-            file.write(path, f"chest_xray/{path.relative_to(tiny_chest).as_posix()}")
-        file.writestr("chest_xray/../../escaped.jpeg", b"x")
-        file.writestr("__MACOSX/chest_xray/._a.jpeg", b"x")
+        for path in sorted(folder.rglob("*.jpeg")):
+            file.write(path, f"chest_xray/{path.relative_to(folder).as_posix()}")
+        for name in more:
+            file.writestr(name, b"x")
+
+
+def test_chest_xrays_from_the_publishers_archive(tiny_chest, cache):
+    pack(
+        cache / chest_xray.ARCHIVE,
+        tiny_chest,
+        "chest_xray/../../escaped.jpeg",
+        "__MACOSX/chest_xray/._a.jpeg",
+        "chest_xray/train/NORMAL/._a.jpeg",
+    )
     direct = data.load("chest_xray", "real")
     (cache / "chest_xray_64.npz").unlink()
-    tiny_chest.rename(cache / "elsewhere")
-    unpacked = data.load("chest_xray", "real")
-    assert torch.equal(direct.train.images, unpacked.train.images) and list(direct.train.names) == list(unpacked.train.names)
-    assert not (cache.parent / "escaped.jpeg").exists()
+    shutil.move(tiny_chest, cache / "elsewhere")
+    packed = data.load("chest_xray", "real")
+    assert torch.equal(direct.train.images, packed.train.images) and list(direct.train.names) == list(packed.train.names)
+    assert direct.sha256 == packed.sha256 and not (cache.parent / "escaped.jpeg").exists()
+    assert {path.name for path in cache.iterdir()} == {"elsewhere", chest_xray.ARCHIVE, "chest_xray_64.npz"}
+
+
+def test_kaggles_copy_and_the_publishers_archive_give_the_same_images(tiny_chest, cache, monkeypatch, capsys):
+    """Kaggle moved 16 of the publisher's training images into its validation folder."""
+    import kagglehub
+
+    kaggle = cache.parent / "kaggle" / "chest_xray"
+    shutil.copytree(tiny_chest, kaggle)
+    shutil.move(tiny_chest, cache.parent / "publisher")
+    tiny_chest = cache.parent / "publisher"
+    assert len(chest_xray.NOT_TRAINED) == 16
+    for number, name in enumerate(sorted(chest_xray.NOT_TRAINED)):
+        kind = "NORMAL" if name.startswith("NORMAL") else "PNEUMONIA"
+        picture(tiny_chest / "train" / kind / name, seed=900 + number)
+        picture(kaggle / "val" / kind / name, seed=900 + number)
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda _: str(kaggle.parent))
+    from_kaggle = data.load("chest_xray", "real")
+    assert "left out" not in capsys.readouterr().out
+    (cache / "chest_xray_64.npz").unlink()
+    pack(cache / chest_xray.ARCHIVE, tiny_chest)
+    from_publisher = data.load("chest_xray", "real")
+    assert "16 of the published training images are left out" in capsys.readouterr().out
+    assert from_kaggle.sha256 == from_publisher.sha256 and len(from_kaggle.train) + len(from_kaggle.validation) == 40
+
+
+@pytest.mark.parametrize("first", ["archive", "folder"])
+def test_a_chest_set_that_is_not_right_is_mended_as_its_message_says(tiny_chest, cache, first):
+    whole = shutil.move(tiny_chest, cache.parent / "whole")
+    broken = shutil.copytree(whole, cache.parent / "broken")
+    (broken / "train" / "PNEUMONIA" / "person90_virus_90.jpeg").unlink()
+    if first == "archive":
+        pack(cache / chest_xray.ARCHIVE, broken)
+    else:
+        shutil.move(broken, tiny_chest)
+    with pytest.raises(DataError, match=r"has 39 images, where the published set has 40.*delete it, download ChestXRay2017\.zip"):
+        data.load("chest_xray", "real")
+    assert {path.name for path in cache.iterdir()} == {chest_xray.ARCHIVE if first == "archive" else "chest_xray"}
+    pack(cache / chest_xray.ARCHIVE, whole)  # a right archive beside a broken folder counts too
+    assert len(data.load("chest_xray", "real").train)
+
+
+def test_kaggles_copy_is_mended_as_its_message_says(tiny_chest, cache, monkeypatch):
+    import kagglehub
+
+    whole, root = shutil.move(tiny_chest, cache.parent / "whole"), cache.parent / "versions" / "2"
+
+    def download(_):
+        if not root.exists():
+            shutil.copytree(whole, root / "chest_xray")
+        return str(root)
+
+    monkeypatch.setattr(kagglehub, "dataset_download", download)
+    download(None)
+    (root / "chest_xray" / "test" / "NORMAL" / "IM-0000-0000.jpeg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"IM-0000-0000\.jpeg .*delete the folder (.*) and run again: it is downloaded anew") as error:
+        data.load("chest_xray", "real")
+    shutil.rmtree(re.search("delete the folder (.*) and run", str(error.value))[1])
+    assert len(data.load("chest_xray", "real").test) == 9
 
 
 def test_persons_and_classes_are_read_from_names():
@@ -487,6 +558,16 @@ def test_persons_and_classes_are_read_from_names():
 
 def test_bad_chest_folders_are_named(tiny_chest):
     pneumonia = tiny_chest / "train" / "PNEUMONIA"
+    (tiny_chest / "test" / "NORMAL" / "._IM-0000-0000.jpeg").write_bytes(b"macOS puts such files there")
+    assert len(data.load("chest_xray", "real").test) == 9
+    (common.CACHE / "chest_xray_64.npz").unlink()
+    (tiny_chest / "test" / "NORMAL" / "holiday.jpeg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"has 10 images, where the published set has 9; names that are not the publisher's: holiday\.jpeg"):
+        data.load("chest_xray", "real")
+    (tiny_chest / "test" / "NORMAL" / "holiday.jpeg").rename(pneumonia / "BACTERIA-1008087-0001.jpeg")
+    with pytest.raises(DataError, match=r"BACTERIA-1008087-0001\.jpeg has a name of version 3"):
+        data.load("chest_xray", "real")
+    (pneumonia / "BACTERIA-1008087-0001.jpeg").unlink()
     (pneumonia / "person91_1.jpeg").write_bytes((pneumonia / "person0_virus_0.jpeg").read_bytes())
     with pytest.raises(DataError, match=r"person91_1\.jpeg.*neither bacteria nor virus"):
         data.load("chest_xray", "real")
@@ -500,7 +581,7 @@ def test_bad_chest_folders_are_named(tiny_chest):
     with pytest.raises(DataError, match="has no image of the class 'virus'"):
         data.load("chest_xray", "real")
     (pneumonia / "person0_bacteria_0.jpeg").write_bytes(b"junk")
-    with pytest.raises(DataError, match=r"person0_bacteria_0\.jpeg can't be read"):
+    with pytest.raises(DataError, match=r"person0_bacteria_0\.jpeg is not an image"):
         data.load("chest_xray", "real")
 
 
@@ -551,6 +632,20 @@ def test_celeba_from_files_put_there_by_hand(tiny_celeba):
     assert d.train.images.shape == (40, 3, 64, 64)
     assert (d.train.labels.numpy() == (values[:40, 1:19] == 1)).all()
     assert "60 of 202,599" in d.description
+
+
+def test_celeba_unpacked_without_its_archive_is_read_from_the_folder(tiny_celeba, cache):
+    folder, _ = tiny_celeba
+    packed = data.load("celeba", "real")
+    (cache / "celeba_64.npz").unlink()
+    with zipfile.ZipFile(folder / "img_align_celeba.zip") as archive:
+        archive.extractall(folder)
+    (folder / "img_align_celeba.zip").unlink()
+    assert data.load("celeba", "real").sha256 == packed.sha256
+    (cache / "celeba_64.npz").unlink()
+    (folder / "img_align_celeba" / "000001.jpg").unlink()
+    with pytest.raises(DataError, match=r"img_align_celeba lacks 000001\.jpg; unpack img_align_celeba\.zip there again"):
+        data.load("celeba", "real")
 
 
 def test_an_unknown_attribute_is_named_with_those_that_exist(tiny_celeba):
@@ -623,12 +718,11 @@ def test_an_archive_that_unpacks_to_absurd_sizes_is_refused(tmp_path, monkeypatc
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(2_000_000, np.uint8))
     with pytest.raises(DataError, match=r"bomb\.npz would unpack to 2,000,[0-9]+ bytes"):
         files.read_npz(tmp_path / "bomb.npz", ("x",))
-    monkeypatch.setattr(chest_xray, "MAX_FILE", 1_000)
+    monkeypatch.setattr(pictures, "MAX_FILE", 1_000)
     with zipfile.ZipFile(tmp_path / "chest.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chest_xray/train/NORMAL/a.jpeg", b"0" * 100_000)
-    with pytest.raises(DataError, match=r"a\.jpeg \(100,000 bytes, more than any X-ray"):
-        chest_xray.extract(tmp_path / "chest.zip", tmp_path / "chest_xray", "again")
-    assert not (tmp_path / "chest_xray").exists()
+    with zipfile.ZipFile(tmp_path / "chest.zip") as archive, pytest.raises(DataError, match=r"a\.jpeg has 100,000 bytes, more than 1,000"):
+        pictures.read_image(zipfile.Path(archive, "chest_xray/train/NORMAL/a.jpeg"), "L", modes=("L",))
 
 
 def test_the_command_line_stops_with_one_message_and_no_traceback(tmp_path):
