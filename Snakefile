@@ -39,7 +39,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
     runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS)), attempt),
 )
 
-METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "own", "stick_figures")]]
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
 SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake

@@ -18,7 +18,7 @@ from support.settings import SettingsError
 
 import data
 import mccvae_core as core
-from data import DataError, example, own
+from data import DataError, example, own, pictures
 
 # --- a folder and its table ---------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ def test_every_problem_is_told_at_once_with_row_and_column_in_the_order_of_the_t
         r"row 8, column file: no file name",
         r"row 9: 2 cells, where row 1 has 3",
         r"row 11: 9\.png is there already, in row 10",
-        r"row 12: 10\.png is not an image that can be read",
+        r"row 12: 10\.png is not an image that can be read \(PNG, JPEG.*",
         r"row 13: 11\.png can't be read as an image \(.*\)",
     ]
     assert len(said) == 11 and [line for line in expected if not any(re.fullmatch(line, s) for s in said)] == []
@@ -173,21 +173,21 @@ def test_pictures_of_every_mode_come_out_the_same(tmp_path):
     grey = np.tile(np.linspace(0, 255, 100).round().astype(np.uint8), (80, 1))
     base, expected = Image.fromarray(grey), None
     alpha = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
-    pictures = {
+    files_of = {
         "L.png": base, "RGB.png": base.convert("RGB"), "P.png": base.convert("P"), "RGBA.png": Image.fromarray(alpha), "LA.png": base.convert("LA"),
         "16.png": Image.fromarray(grey.astype(np.uint16) * 257), "CMYK.tif": base.convert("RGB").convert("CMYK"), "q.jpg": base,
     }  # fmt: skip
-    for name, image in pictures.items():
+    for name, image in files_of.items():
         image.save(tmp_path / name, **({"quality": 95} if name == "q.jpg" else {}))
-        found = own.read_picture(tmp_path / name)
+        found = pictures.read_picture(tmp_path / name).pixels
         expected = found if expected is None else expected
         assert found.shape == (64, 64, 3) and own.is_grey(found), name
         assert np.abs(found.astype(int) - expected).max() <= 4, name
     base.convert("1", dither=Image.Dither.NONE).save(tmp_path / "1.png")
-    assert {0, 255} <= set(own.read_picture(tmp_path / "1.png").ravel().tolist())
+    assert {0, 255} <= set(pictures.read_picture(tmp_path / "1.png").pixels.ravel().tolist())
     alpha[..., 3] = 0
     Image.fromarray(alpha).save(tmp_path / "clear.png")
-    assert (own.read_picture(tmp_path / "clear.png") == 255).all()
+    assert (pictures.read_picture(tmp_path / "clear.png").pixels == 255).all()
 
 
 def test_a_cameras_rotation_is_undone_and_the_whole_picture_kept(tmp_path):
@@ -196,16 +196,16 @@ def test_a_cameras_rotation_is_undone_and_the_whole_picture_kept(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: what was right is below
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    found = own.read_picture(tmp_path / "a.png")
+    found = pictures.read_picture(tmp_path / "a.png").pixels
     assert found[40:].min(axis=(0, 1)).tolist() == [250, 10, 10] and not found[:24].any()
 
 
 def test_what_is_too_large_or_no_picture_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(own, "MAX_PIXELS", 100)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
     Image.new("L", (20, 20)).save(tmp_path / "a.png")
     Image.new("F", (5, 5)).save(tmp_path / "f.tif")
     (tmp_path / "t.png").write_text("text")
-    said = list(own.read_pictures([tmp_path / name for name in ("a.png", "f.tif", "t.png")]))
+    said = list(pictures.read_pictures([tmp_path / name for name in ("a.png", "f.tif", "t.png")]))
     for error, message in zip(said, ("has 20x20 pixels", "floating-point", "not an image"), strict=True):
         assert isinstance(error, DataError) and message in str(error)
 
@@ -350,8 +350,8 @@ def test_the_same_images_again_change_nothing_others_take_their_place_and_strang
     assert "steps, and 1,500 or more are usual" not in capsys.readouterr().out
     command.main([*arguments, "epochs=3"])
     assert "That is 6 steps, and 1,500 or more are usual" in capsys.readouterr().out
-    for file in sorted(folder.iterdir())[5:]:  # a few are still there
-        Image.new("L", (8, 8), 3).save(file)
+    for grey, file in enumerate(sorted(folder.iterdir())[5:]):  # a few are still there
+        Image.new("L", (8, 8), 3 * grey).save(file)
     with pytest.raises(SettingsError, match="is of other images; give these another name"):
         command.main(arguments)
 

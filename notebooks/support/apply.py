@@ -13,7 +13,8 @@ import torch
 
 import mccvae_core as core
 from data import DataError, own
-from data.files import write_atomically
+from data.files import files_below, shown, write_atomically
+from data.pictures import doubtful, read_pictures
 
 from . import weights
 from .runs import PARTS, Run, RunError, load_data, read_run, read_runs
@@ -81,34 +82,44 @@ def apply(run: Run, folder: Path, names: list[str], out: Path) -> list[str]:
     """Write `out` for the files of a folder; remarks for the user. Raises ApplyError where none of them is an image."""
     model, labels = run.model(), tuple(run.record["data"]["labels"])
     channels, side, _ = model.config.image_shape
-    frames, good, bad, pictures, other = [], [], [], [], 0
+    frames, good, pictures, other, remarks = [], [], {}, 0, {}
+    bad = [f"{shown(name)} has a name that is not text in UTF-8; rename it" for name in names if not _is_text(name)]
 
     def flush():
         if pictures:
-            frames.append(characteristics(model, labels, own.to_tensor(np.stack(pictures), channels)))
+            pixels = np.stack([picture.pixels for picture in pictures.values()])
+            frames.append(characteristics(model, labels, own.to_tensor(pixels, channels)))
             pictures.clear()
 
-    for name, picture in zip(names, own.read_pictures([folder / name for name in names], side), strict=True):
+    names = list(filter(_is_text, names))
+    for name, picture in zip(names, read_pictures([folder / name for name in names], side), strict=True):
         if isinstance(picture, DataError):
-            bad.append(f"{name} {picture}")
+            bad.append(f"{shown(name)} {picture}")
             continue
         good.append(name)
-        pictures.append(picture)
-        other += own.is_grey(picture) == (channels == 3)
+        pictures[name] = picture
+        if picture.dark or picture.several:
+            remarks[name] = picture
+        other += own.is_grey(picture.pixels) == (channels == 3)
         if len(pictures) == BATCH:
             flush()
     flush()
-    remarks = (
-        [f"{len(bad):,} files were left out:", *(f"  {line}" for line in bad[:20]), *(["  ..."] if len(bad) > 20 else [])] if bad else []
-    )
+    said = [f"{len(bad):,} files were left out:", *(f"  {line}" for line in bad[:20]), *["  ..."] * (len(bad) > 20)] if bad else []
     if not good:
-        raise ApplyError("\n".join([f"there is no image in {folder}", *remarks]))
+        raise ApplyError("\n".join([f"there is no image in {folder}", *said]))
     table = pd.concat(frames, ignore_index=True)
     table.insert(0, "file", good)
     write(out, table)
+    said += doubtful(remarks)
     if other:
-        remarks.append(f"{other:,} {'colour' if channels == 1 else 'grey'} pictures were read as {'grey' if channels == 1 else 'colour'} ones, as the model takes.")  # fmt: skip
-    return [*remarks, f"{len(good):,} images, {len(labels)} labels ({', '.join(labels)}): {out}"]
+        kinds = ("colour", "grey") if channels == 1 else ("grey", "colour")
+        said.append(f"{other:,} {kinds[0]} pictures were read as {kinds[1]} ones, as the model takes.")
+    return [*said, f"{len(good):,} images, {len(labels)} labels ({', '.join(labels)}): {out}"]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written; the system allows any bytes."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def main(arguments: list[str]) -> None:
@@ -123,8 +134,11 @@ def main(arguments: list[str]) -> None:
         raise ApplyError(f"{out} {why} (./run_all.sh apply RUN IMAGES OUT.csv)")
     if not images.exists():
         raise ApplyError(f"{images} is not there; name a folder of images, or one image")
-    folder, names = (images, own.files_below(images)) if images.is_dir() else (images.parent, [images.name])
-    print(*apply(find_run(Path(here) / run), folder, names, out), sep="\n")
+    folder, (names, closed) = (images, files_below(images)) if images.is_dir() else (images.parent, ([images.name], {}))
+    unread = [f"The folder {shown(name)} can't be read ({why}); get the right to read it." for name, why in closed.items()]
+    if unread and not names:
+        raise ApplyError("\n".join(unread))
+    print(*unread, *apply(find_run(Path(here) / run), folder, names, out), sep="\n")
     return None
 
 

@@ -24,6 +24,7 @@ from .settings import ModelSpec, SettingsError, read_profile
 WORDS = {
     "name": "of the profile: small letters, digits and _ (default: the folder's name)",
     "models": "one or more of mccvae and ccvae, with options behind them as the README lists them (default: mccvae)",
+    "person": "the table's column that says who is in a picture: the images of a person go to one part (default: none)",
     "k": "latents of each label: 2, or 2.1.3, or smiling:3,glasses:1 and 2 for the others (default: 2)",
     "style_dim": f"style latents (default: {own.TASK.style_dim})",
     "epochs": "default: so many that there are enough steps",
@@ -173,10 +174,10 @@ def main(arguments: list[str]) -> None:
     folder, table = Path(here) / folder, Path(here) / table
     words, problems = read_words(options), []
     name = profile_name(words, folder)
-    labels, *_ = own.read_table(table, problems)
+    labels, *_ = own.read_table(table, problems, words.get("person"))
     if not problems:
         model_names(words, tuple(labels), 1)  # a mistake is told before thousands of pictures are read
-    arrays, remarks = own.gather(folder, table)
+    arrays, remarks = own.gather(folder, table, words.get("person"))
     data = own.dataset(arrays)
     settings = settings_of(words, data, name)
     remarks.append(keep(name, arrays, settings))
