@@ -41,7 +41,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
-SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "style.mplstyle", "paper.yaml")]
+SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
@@ -273,6 +273,7 @@ rule report_notebook:
 rule page:
     input:
         "notebooks/support/page.py",
+        "notebooks/support/markup.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
         template=expand(
             "notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "page.js", "style.css", "explorer.css", "explorer.js")

@@ -34,9 +34,7 @@ def value(run: Path, place: tuple[str, ...], precision: str) -> float:
 def paired(folder: Path, model: str, place: tuple[str, ...]) -> np.ndarray:
     """bf16 - float32 for every seed of a model, `<task>/<model>`, that both have."""
     seeds = sorted(path.name for path in (folder / model).glob("seed*") if (PUBLISHED / "runs" / model / path.name).is_dir())
-    pairs = [
-        (value(folder / model / s, place, "bf16"), value(PUBLISHED / "runs" / model / s, place, "float32")) for s in seeds
-    ]
+    pairs = [(value(folder / model / s, place, "bf16"), value(PUBLISHED / "runs" / model / s, place, "float32")) for s in seeds]
     return np.array([a - b for a, b in pairs])
 
 
@@ -56,9 +54,7 @@ def main(folder: Path = PUBLISHED / "bf16") -> None:
             if len(differences) > 1:
                 mean, low, high = interval(differences)
                 inside = "inside" if -margin < low and high < margin else "not inside"
-                print(
-                    f"{model:22}{name:22}{len(differences):6}{mean:16.2f}{f'{low:.2f} to {high:.2f}':>20}  {inside} ±{margin:g} {unit}"
-                )
+                print(f"{model:22}{name:22}{len(differences):6}{mean:16.2f}{f'{low:.2f} to {high:.2f}':>20}  {inside} ±{margin:g} {unit}")
 
 
 if __name__ == "__main__":

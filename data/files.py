@@ -181,7 +181,6 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise DataError(f"{path} can't be read as npz ({reason(error)}); {mend}") from None
 
 
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one.
 

@@ -1,10 +1,15 @@
 """A page in a real browser: contents that follow, code folded, tables as CSV, figures large; on a telephone, in the dark, on paper."""
 
+import dataclasses
+
 import nbformat
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from support import figures, page, report, schemes, tables
+from support import explorer, figures, markup, page, report, schemes, tables
+
+import mccvae_core as core
+from data import TASKS
 
 TABLE = pd.DataFrame(
     {"task": ["MNIST", "Chest, X-ray"], "model": ["CCVAE", 'the "other"'], "loss, nats": [1.5, float("nan")], "PSNR": ["21.9 ± 0.1", "–"]}
@@ -144,3 +149,103 @@ def test_a_section_with_nothing_to_show_is_not_on_the_page(tmp_path, monkeypatch
 
 def test_a_report_counts_its_sources_from_one():
     assert report.Sources([]).numbers == {} and report.Sources([]).note("MNIST", "CCVAE") == ""
+
+
+# --- text that is not the project's own ------------------------------------------------------------------------------
+
+
+HOSTILE = (
+    "[go](javascript:document.title=1)",
+    "![p](http://127.0.0.1:1/x.png)",
+    "<script>document.title = 1</script>",
+    '"><img src=http://127.0.0.1:1/y.png onerror=document.title=1>',
+    "<svg/onload=document.title=1>",
+    "*a* __b__ `c` $d$ ~~e~~ | f | # g &amp; &lt;i&gt; <https://example.org> https://example.org",
+    "a\n\n# b\n\n- c\n\n<b>d</b>",
+    "Zoë’s 7 % (÷ 2) – “x”",
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page on which hostile labels, class names, findings and records stand wherever such text can stand; the texts raw on a second page."""
+    folder, outputs = tmp_path_factory.mktemp("hostile"), []
+    for text in HOSTILE:
+        frame = pd.DataFrame({text: [text], "task": [text], "model": [1.0]}, index=[text])
+        with pytest.MonkeyPatch.context() as patch:
+            outputs += displayed(patch, tables, lambda t=text, f=frame: tables.display_table(f, t, stand_in=True, index=True))
+            outputs += displayed(patch, figures, lambda t=text: figures.display_png(PNG, t, t))
+            outputs += displayed(patch, report, lambda t=text: _findings(t))
+            outputs += displayed(patch, report, lambda t=text: report.display(report.HTML(markup.link("a.csv", t))))
+        outputs.append(nbformat.v4.new_output("stream", text=text))
+    outputs.append(nbformat.v4.new_output("display_data", {"text/html": explorer.section(_payload())}))
+    raw = [nbformat.v4.new_output("display_data", {kind: text}) for text in HOSTILE for kind in ("text/markdown", "text/html")]
+    for name, shown in (("page", outputs), ("raw", raw)):
+        cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell(f"profile = {HOSTILE[2]!r}", outputs=shown)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+        assert page.main(folder / f"{name}.ipynb", folder / f"{name}.html") == 0
+    return folder
+
+
+def _payload():
+    """An explorer whose labels, starts and titles are hostile."""
+    task = dataclasses.replace(TASKS["own"], name=HOSTILE[3], title=HOSTILE[0], labels=HOSTILE)
+    config = core.ModelConfig((1, 64, 64), (1, 2) * (len(HOSTILE) // 2), 1, "bernoulli", 0.5)
+    starts = pd.DataFrame({"start": HOSTILE} | {f"z{i}": 0.0 for i in range(1, config.latent_dim + 1)})
+    about = {"stand_in": True, "labels": list(HOSTILE)}
+    return explorer.payload(task, about, starts, core.build_model("MCCVAE", config, 0).eval(), HOSTILE[2])
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\2\0\1H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+
+
+def _findings(text):
+    profile = type("P", (), {"experiments": [text], "profile": text})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "read_finding", lambda *_: text)
+        report.Report(profile, []).findings()
+        report.Report(type("P", (), {"experiments": [], "profile": text}), []).has("x")
+
+
+def test_text_of_others_stands_as_it_is_and_does_nothing(open_page, hostile):
+    tab = open_page(hostile / "page.html")
+    tab.locator("section.explorer").scroll_into_view_if_needed()
+    tab.locator("section.explorer canvas").first.wait_for()
+    assert tab.title() == "A page" and not tab.errors and all(url.startswith(("file:", "data:")) for url in tab.requests)
+    assert tab.locator("main a:not(.anchor-link)").evaluate_all("(links) => links.every((a) => a.getAttribute('href') === 'a.csv')")
+    assert (
+        tab.locator("main img:not([src^='data:image/png']), main svg:not(.explorer-pad), main .output_html b, main h1 ~ h1, iframe").count()
+        == 0
+    )
+    said = tab.locator("main").inner_text()
+    for text in HOSTILE:
+        plain = markup.one_line(text)
+        assert tab.locator("caption", has_text=f"{plain} (stand-in data)").count() >= 1, text
+        assert said.count(" ".join(plain.split())) >= 6 or said.count(plain) >= 6, text
+        assert text in tab.locator("main img").evaluate_all("(images) => images.map((i) => i.alt)")
+
+
+def test_where_text_of_others_came_in_raw_the_page_runs_and_loads_nothing_of_it(open_page, hostile):
+    tab = open_page(hostile / "raw.html")
+    links = tab.locator("main a[href^='javascript:']")
+    assert links.count() >= 1  # it did come in
+    links.first.evaluate("(a) => { a.style.position = 'fixed'; a.style.top = 0; }")
+    links.first.click()
+    tab.wait_for_timeout(200)
+    assert tab.title() == "A page" and any("Content Security Policy" in error for error in tab.errors)
+    images = tab.locator("main img:not([src^='data:'])")
+    assert images.count() >= 2 and images.evaluate_all("(images) => images.every((i) => i.naturalWidth === 0)")
+    assert not any("127.0.0.1" in url for url in tab.requests if not _blocked(tab, url))
+
+
+def _blocked(tab, url):
+    return any(url in error and "Content Security Policy" in error for error in tab.errors)
+
+
+@pytest.mark.parametrize(
+    "target", ["javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:x", "data:text/html,x", "http://a/", "//a/b", "file:///etc"]
+)
+def test_links_that_may_run_code_or_lead_elsewhere_are_refused(target):
+    with pytest.raises(ValueError, match="a page links to files beside it or to https"):
+        markup.link(target, "x")
+    assert markup.link("runs/a b.json", "<x>") == '<a href="runs/a b.json">&lt;x&gt;</a>'

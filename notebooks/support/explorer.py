@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import html
 import io
 import json
 
@@ -16,6 +15,7 @@ import mccvae_core as core
 from data import TASKS, Dataset, Task
 
 from . import figures, runs
+from .markup import escaped, markdown
 from .settings import Profile
 
 SPREAD = 2.0  # standard deviations beyond the prior's means that a slider reaches, as `core.characteristic_range` has it
@@ -118,7 +118,7 @@ def section(content: dict) -> str:
     about = f"{content['title']}, {content['model']}" + (f" ({content['note']})" if content["note"] else "")
     text = json.dumps(content).replace("<", "\\u003c")  # nothing in it ends the script
     return (
-        f'<section class="explorer" data-task="{content["task"]}" aria-label="Explorer: {html.escape(about)}"><h3>{html.escape(about)}</h3>'
+        f'<section class="explorer" data-task="{escaped(content["task"])}" aria-label="Explorer: {escaped(about)}"><h3>{escaped(about)}</h3>'
         '<p class="explorer-closed">The sliders are in the report\'s page, opened in a browser with scripts.</p>'
         f'<script type="application/json">{text}</script></section>'
     )
@@ -143,7 +143,7 @@ def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
         content = payload(TASKS[task], run.record["data"], starts, model, f"{run.spec.title}, seed {run.record['seed']}")
         display(HTML(section(content)))
     if not shown:
-        display(Markdown(f"*The profile {profile.profile} has no CCVAE or MCCVAE to explore.*"))
+        display(Markdown(f"*The profile {markdown(profile.profile)} has no CCVAE or MCCVAE to explore.*"))
 
 
 def _handles(data, model, z):
@@ -186,7 +186,7 @@ def widget(model: core.VAE, data: Dataset):
         picture.value = _png(_decode(model, moved)[0])
         if isinstance(model, core.MCCVAE):
             p = model.label_logits(model.split(moved)[0]).sigmoid()[0]
-            said.value = "<br>".join(f"{html.escape(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True))
+            said.value = "<br>".join(f"{escaped(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True))
 
     def begin(_=None):  # all sliders first, then one picture
         for latent, slider in sliders.items():

@@ -19,6 +19,7 @@ from data import TASKS, Dataset
 from data.files import write_atomically
 
 from . import ROOT
+from .markup import markdown
 from .runs import Run
 from .settings import Profile
 
@@ -47,7 +48,7 @@ def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, na
 def display_png(png: bytes, text: str, alt: str) -> None:
     """A picture with its alt text, its caption under it."""
     display({"image/png": base64.b64encode(png).decode(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
-    display(Markdown(f"*{text}*"))
+    display(Markdown(f"*{markdown(text)}*"))
 
 
 def display_saved(profile: Profile, name: str) -> None:

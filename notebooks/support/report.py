@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import html
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from data import TASKS
 
 from . import ROOT, characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
 from .figures import STAND_IN
+from .markup import Markup, escaped, link, markdown
 from .runs import PAPER_TASKS, Run, commit, is_published, missing
 from .settings import ModelSpec, Profile
 
@@ -95,7 +95,7 @@ def missing_text(absent_runs: list[tuple[str, str, int]], there: int) -> str:
     for (task, model), mine in seeds.items():
         named.setdefault(task, []).append(f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}")
     listed = "; ".join(f"{TASKS[task].title}: {'; '.join(models)}" for task, models in named.items())
-    return f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {html.escape(listed)}."
+    return f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {escaped(listed)}."
 
 
 def readme_section(title: str) -> str:
@@ -131,27 +131,23 @@ class Sources:
         for number, ((title, model), mine) in enumerate(self.groups.items(), start=1):
             if model is None:
                 what, file = f"{title}, data", mine[0].folder.parents[1] / "data.json"
-                links = [_link(file.relative_to(profile.folder).as_posix(), "data.json")] if file.exists() else []
+                links = [link(file.relative_to(profile.folder).as_posix(), "data.json")] if file.exists() else []
             else:
                 what = f"{title}, {mine[0].spec.title}"
                 links = [self._files(profile, run) for run in mine]
-            items.append(f'<li id="source-{number}">{html.escape(what)}: {"; ".join(links) or "in the run.json of each run"}</li>')
+            items.append(f'<li id="source-{number}">{escaped(what)}: {"; ".join(links) or "in the run.json of each run"}</li>')
         return f'<ol class="sources">{"".join(items)}</ol>'
 
     def _files(self, profile: Profile, run: Run) -> str:
         folder = run.folder.relative_to(profile.folder).as_posix()
         names = ("metrics.json", "history.csv", "run.json", "train.ipynb")
-        there = [_link(f"{folder}/{name}", name.partition(".")[0]) for name in names if (run.folder / name).exists()]
+        there = [link(f"{folder}/{name}", name.partition(".")[0]) for name in names if (run.folder / name).exists()]
         return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
 def absent(why: str) -> None:
     """In place of a section that there is nothing for; `page.Absent` leaves such sections out of the page."""
-    display({"text/markdown": f"*{why}*", "text/plain": why}, raw=True, metadata={"absent": True})
-
-
-def _link(target: str, text: str) -> str:
-    return f'<a href="{html.escape(target)}">{html.escape(text)}</a>'
+    display({"text/markdown": f"*{markdown(why)}*", "text/plain": why}, raw=True, metadata={"absent": True})
 
 
 ABOUT_VERDICTS = """Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals.
@@ -221,7 +217,7 @@ class Report:
         are published beside its runs, in a folder of that name."""
         if not is_published(self.profile.folder) or set(experiments) & set(self.profile.experiments):
             return None
-        display(Markdown(f"By the profile `{name}`, whose records lie beside this report in the folder `{name}`."))
+        display(Markdown(f"By the profile {markdown(name)}, whose records lie beside this report in the folder of that name."))
         return Report(Beside(name, self.profile.folder / name, experiments), [], f"{name}/")
 
     # --- the first screen ---
@@ -237,7 +233,7 @@ class Report:
                 record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
                 n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
                 models = len({run.record["model"] for run in mine})
-                trained = f"{models} model{'s' * (models > 1)}, {'up to ' * (models > 1 < seeds)}{seeds} seed{'s' * (seeds > 1)}, {' or '.join(map(str, epochs))} epochs"
+                trained = f"{models} model{'s' * (models > 1)}, {'up to ' * (models > 1 < seeds)}{seeds} seed{'s' * (seeds > 1)}, {markdown(' or '.join(map(str, epochs)))} epochs"
                 parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
         display(Markdown(f"**On which data.** {tables._list(parts)}."))
         if absent_runs := missing(self.profile):
@@ -263,7 +259,7 @@ class Report:
     def findings(self) -> None:
         """The last sentence of each experiment's notebook."""
         sentences = {name: tables.read_finding(self.profile, name) for name in self.profile.experiments}
-        display(Markdown("\n".join(f"- **{name.capitalize()}.** {sentence}" for name, sentence in sentences.items())))
+        display(Markdown("\n".join(f"- **{markdown(name.capitalize())}.** {markdown(sentence)}" for name, sentence in sentences.items())))
 
     def explorer(self) -> None:
         """One trained MCCVAE of each task, to be moved by hand."""
@@ -382,7 +378,7 @@ class Report:
             shown = claims.evidence_columns(self.verdicts)
             pairs = zip(self.verdicts["task_title"], self.verdicts["measured"], strict=True)
             marks = ["".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − "))) for task, measured in pairs]
-            shown["measured"] = [tables.Markup(html.escape(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)]
+            shown["measured"] = [Markup(escaped(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)]
             self.table(shown, "Evidence", "claims", note=None)
         else:
             absent("There are no verdicts.")
@@ -412,9 +408,9 @@ class Report:
         self.table(provenance_table(self.runs), "How this report came about", note=None)
         kinds = {"notebook": "ipynb"} | ({} if is_published(self.profile.folder) else {"page": "html"})  # of that one pages are not tracked
         links = {
-            name: ", ".join(_link(f"notebooks/{name}.{kind}", what) for what, kind in kinds.items()) for name in self.profile.experiments
+            name: ", ".join(link(f"notebooks/{name}.{kind}", what) for what, kind in kinds.items()) for name in self.profile.experiments
         }
-        pages = [f"<li>{name} ({there})</li>" for name, there in links.items()]
+        pages = [f"<li>{escaped(name)} ({there})</li>" for name, there in links.items()]
         display(HTML(f"<p>The experiments, with their code:</p><ul>{''.join(pages)}</ul>"))
 
     def notes(self) -> None:

@@ -1,6 +1,5 @@
 """Every table and every finding, from the records of runs alone. The paper's numbers are read from paper.yaml."""
 
-import html
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from data.files import write_atomically
 
 from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
+from .markup import Markup, escaped, link
 from .measures import gradients, scores
 from .runs import NAMES, PARTS, Run, RunError
 from .settings import ModelSpec, Profile
@@ -534,16 +534,16 @@ def display_table(table: pd.DataFrame, text: str, *, stand_in: bool, index: bool
 
     note(task title, model title) -> markup behind a number: where it came from. It gets None for what a cell's row and column don't name.
     csv: the file of the table's full numbers, as seen from the page. Of a table without rows it says that there are none."""
-    caption = html.escape(f"{text} ({STAND_IN})" if stand_in else text)
+    caption = escaped(f"{text} ({STAND_IN})" if stand_in else text)
     if csv:
-        caption += f' <a class="csv" href="{html.escape(csv)}">{html.escape(csv.rpartition("/")[2])}</a>'
+        caption += f" {link(csv, csv.rpartition('/')[2])}".replace("<a ", '<a class="csv" ')
     if not len(table):
         display(HTML(f"<p><em>{caption}: no run of this profile is of that kind.</em></p>"))
         return
     shown = table.map(_cell)
     if note is not None:
         shown = _with_notes(table, shown, note)
-    shown = shown.rename(columns=html.escape, index=lambda name: html.escape(str(name)))
+    shown = shown.rename(columns=escaped, index=escaped)
     markup = shown.to_html(index=index, border=0, justify="left", escape=False).replace(' halign="left"', "")  # no attribute of HTML's
     display(HTML(markup.replace("<thead>", f"<caption>{caption}</caption><thead>", 1)))
 
@@ -552,12 +552,8 @@ def _cell(value) -> str:
     """As markup."""
     if isinstance(value, Markup):
         return value
-    text = html.escape("–" if pd.isna(value) else f"{value:,.3f}" if isinstance(value, float) else str(value))
+    text = escaped("–" if pd.isna(value) else f"{value:,.3f}" if isinstance(value, float) else str(value))
     return text.replace("± ", "±&nbsp;")  # a narrow column breaks before the sign, not after it too
-
-
-class Markup(str):
-    """HTML that goes into a cell as it is."""
 
 
 def _with_notes(table: pd.DataFrame, shown: pd.DataFrame, note) -> pd.DataFrame:
