@@ -1,18 +1,16 @@
-"""`python benchmarks/speed.py [task] [seconds]`: training speed, images a second, on random images of a task's shape.
+"""`python benchmarks/speed.py [seconds] [task ...]`: training speed, images a second, on random images of each task's shape.
 
-Compared within one run, by turns, so that a noisy machine hits all alike: the official loss written straightforwardly
-(each labelled image encoded twice, contiguous memory, a DataLoader, Adam a parameter at a time) against this
-project's `official` and `rao-blackwell` (one encoding, channels last, fused Adam, uint8 in memory). Batches with and
-without labels take turns. Peak memory is the process's so far; the matrix-product rate is float32, 1024x1024. Then what the
-cores are best used for: one run on all of them, or a run on each (which is what the Snakefile does). How soon a model
-reaches the official one's validation accuracy depends on training, not on speed alone: notebook `objective` has it.
+Compared by turns within one run, so that a noisy machine hits all alike: the official loss written straightforwardly (each labelled
+image encoded twice, contiguous memory, a DataLoader, Adam a parameter at a time) against this project's estimators in both precisions
+(one encoding, channels last, fused Adam, uint8 in memory). Batches with and without labels take turns. Then what the cores are best
+used for: one run on all of them, or a run on each (which is what the Snakefile does).
 """
 
+import itertools
 import math
 import multiprocessing
 import os
 import platform
-import resource
 import sys
 import time
 from pathlib import Path
@@ -20,9 +18,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import mccvae_core as core
-from data import TASKS
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
+from support import machine  # noqa: E402
+
+import mccvae_core as core  # noqa: E402
+from data import TASKS  # noqa: E402
 
 IMAGES = 2048
 
@@ -66,41 +67,24 @@ def straightforward(config, images, labels, batch_size):
             yield len(x)
 
 
-def ours(config, images, labels, batch_size, estimator):
+def ours(config, images, labels, batch_size, estimator, precision):
     """The same, by the core's own pieces as `fit` puts them together."""
     model = core.build_model("MCCVAE", config, seed=0)
     adam = torch.optim.Adam(model.parameters(), lr=core.LEARNING_RATE, fused=True)
-    log_px = torch.zeros(len(images))
+    objective, log_px = core.Objective(estimator), torch.zeros(len(images))
     epoch = 0
     while True:
         epoch += 1
         for index, labelled in core.epoch_batches(len(images), batch_size, None, seed=0, epoch=epoch):
             index = torch.from_numpy(index)
             y = labels[index].float() if labelled else torch.full((len(index), labels.shape[1]), torch.nan)
-            terms = core.ccvae_loss(model, core.to_images(images[index]), y, core.Objective(estimator), log_px[index])
+            with core.computing_in(model, precision):
+                terms = core.ccvae_loss(model, core.to_images(images[index]), y, objective, log_px[index])
             adam.zero_grad(set_to_none=True)
             terms.loss.backward()
             adam.step()
             log_px[index] = terms.log_px
             yield len(index)
-
-
-def matrix_rate():
-    """float32 multiply-adds a second, of a 1024x1024 product, in GFLOP/s."""
-    a = torch.randn(1024, 1024)
-    a @ a
-    started = time.perf_counter()
-    for _ in range(20):
-        a @ a
-    return 20 * 2 * 1024**3 / (time.perf_counter() - started) / 1e9
-
-
-def convolution_flops(config):
-    """Multiply-adds times two of one forward pass through encoder and decoder, an image."""
-    sides = core._image_sides(config.image_shape[1])
-    channels = [config.image_shape[0], 32, 32, 64, 128]
-    one_way = sum(2 * 16 * i * o * s**2 for i, o, s in zip(channels[:-1], channels[1:], sides[1:], strict=True))
-    return 2 * one_way
 
 
 def random_data(task):
@@ -113,63 +97,66 @@ def random_data(task):
     return config, images, torch.randint(0, 2, (IMAGES, len(task.labels)), generator=generator)
 
 
-def one_run(name, threads, seconds):
-    """Images a second of one `rao-blackwell` run on `threads` threads; in a process of its own."""
-    torch.set_num_threads(threads)
-    steps = ours(*random_data(TASKS[name]), TASKS[name].batch_size, "rao-blackwell")
-    next(steps), next(steps)
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        count += next(steps) + next(steps)
-    return count / (time.perf_counter() - started)
-
-
-def side_by_side(name, seconds):
-    """Images a second of all runs together, for each way to use the cores."""
-    cores, spawn = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        multiprocessing.get_context("spawn"),
-    )
-    for runs, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
-        with spawn.Pool(runs) as pool:
-            speeds = pool.starmap(one_run, [(name, threads, seconds)] * runs, chunksize=1)
-        yield f"{runs} run{'s' * (runs > 1)} of {threads} thread{'s' * (threads > 1)}", sum(speeds)
-
-
-def main(name="celeba", seconds="20"):
-    if name not in TASKS:
-        sys.exit(f"speed.py: there is no task {name!r}; there are: {', '.join(TASKS)}")
-    task = TASKS[name]
-    config, images, labels = random_data(task)
-    ways = {
-        "official, straightforward": straightforward(config, images, labels, task.batch_size),
-        "official, ours": ours(config, images, labels, task.batch_size, "official"),
-        "rao-blackwell, ours": ours(config, images, labels, task.batch_size, "rao-blackwell"),
-    }
+def by_turns(ways, seconds):
+    """Images a second of each way, a generator of batch sizes, all by turns for `seconds` each."""
     count, spent = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0.0)
     for steps in ways.values():  # warm-up: one labelled and one unlabelled batch
         next(steps), next(steps)
-    while max(spent.values()) < float(seconds):
+    while max(spent.values()) < seconds:
         for way, steps in ways.items():
             started = time.perf_counter()
             count[way] += next(steps) + next(steps)
             spent[way] += time.perf_counter() - started
-    speed = {way: count[way] / spent[way] for way in ways}
-    rate, flops = matrix_rate(), 3 * convolution_flops(config)  # the backward pass costs about two forward ones
-    print(
-        f"{task.title}, {'x'.join(map(str, task.image_shape))}, batch {task.batch_size}, {len(task.labels)} labels, k = 2, labelled and unlabelled by turns"
-    )
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}; matrix product {rate:.0f} GFLOP/s"
-    )
-    print(f"{'':28}{'images/s':>10}{'ratio':>8}{'of matrix rate':>16}")
+    return {way: count[way] / spent[way] for way in ways}
+
+
+def one_run(name, threads, precision, seconds):
+    """Images a second of one run with `official` on `threads` threads; in a process of its own."""
+    torch.set_num_threads(threads)
+    task = TASKS[name]
+    steps = ours(*random_data(task), task.batch_size, "official", precision)
+    return by_turns({"": steps}, seconds)[""]
+
+
+def side_by_side(name, precision, seconds):
+    """Images a second of all runs together, for each way to use the cores."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count()
+    spawn = multiprocessing.get_context("spawn")
+    for runs, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
+        with spawn.Pool(runs) as pool:
+            speeds = pool.starmap(one_run, [(name, threads, precision, seconds)] * runs, chunksize=1)
+        yield f"{runs} run{'s' * (runs > 1)} of {threads} thread{'s' * (threads > 1)}, {precision}", sum(speeds)
+
+
+def show(title, speed, base):
+    """A table: images a second of each way and its ratio to the way `base`."""
+    print(f"\n{title:52}{'images/s':>10}{'ratio':>8}")
     for way, value in speed.items():
-        print(f"{way:28}{value:10.0f}{value / speed['official, straightforward']:8.2f}{value * flops / 1e9 / rate:16.0%}")
-    print(f"peak memory of all three together: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
-    used = list(side_by_side(name, float(seconds)))
-    print(f"\n{'rao-blackwell':28}{'images/s':>10}{'ratio':>8}")
-    for way, value in used:
-        print(f"{way:28}{value:10.0f}{value / used[0][1]:8.2f}")
+        print(f"  {way:50}{value:10.0f}{value / speed[base]:8.2f}")
+
+
+def main(seconds="10", *names):
+    names = names or ("celeba", "mnist", "chest_xray")
+    if unknown := [name for name in names if name not in TASKS]:
+        sys.exit(f"speed.py: there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
+    amx = "AMX" if torch.cpu._is_amx_tile_supported() else "no AMX"
+    print(f"{machine.device_name(torch.device('cpu'))}, {amx}; Python {platform.python_version()}, torch {torch.__version__}")
+    print(f"{seconds} s for each number; ratios hold within a table, whose ways were timed by turns")
+    for name in names:
+        task = TASKS[name]
+        for threads in dict.fromkeys((1, os.cpu_count())):
+            torch.set_num_threads(threads)
+            config, images, labels = random_data(task)
+            ways = {"official, straightforward": straightforward(config, images, labels, task.batch_size)}
+            for estimator, precision in itertools.product(core.ESTIMATORS, core.PRECISIONS):
+                way = ours(config, images, labels, task.batch_size, estimator, precision)
+                ways[f"{estimator}, {precision}"] = way
+            shape = "x".join(map(str, task.image_shape))
+            title = f"{task.title}, {shape}, batch {task.batch_size}, {len(task.labels)} labels, k = 2, threads {threads}"
+            show(title, by_turns(ways, float(seconds)), "official, float32")
+        used = dict(pair for precision in core.PRECISIONS for pair in side_by_side(name, precision, float(seconds)))
+        show(f"{task.title}: official, how the cores are best used", used, next(iter(used)))
 
 
 if __name__ == "__main__":
