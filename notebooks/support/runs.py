@@ -350,7 +350,15 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
         raise FileNotFoundError(
             f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
         )
-    return [read_run(run_folder(profile, *run)) for run in _asked(profile, tasks) if run not in absent]
+    read = [read_run(run_folder(profile, *run)) for run in _asked(profile, tasks) if run not in absent]
+    for task in {run.record["task"] for run in read}:
+        found = {run.record.get("precision", "float32") for run in read if run.record["task"] == task}
+        if len(found) > 1:
+            raise RunError(
+                f"the {task} runs were computed in {' and '.join(sorted(found))}, which can't be compared; delete the run.json of those in one "
+                f"of the two below {profile.folder}, and run again"
+            )
+    return read
 
 
 def _asked(profile, tasks):
