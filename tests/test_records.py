@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, repeat, report, runs, settings, tables, weights
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, figures, repeat, report, runs, settings, tables, weights
 from support.settings import read_profile
 
+import mccvae_core as core
 from data import TASKS, DataError, load
 
 FOLDER = OUTPUTS / PUBLISHED
@@ -206,3 +207,15 @@ def test_the_readme_has_the_published_results():
     readme = (ROOT / "README.md").read_text().splitlines()
     at = readme.index(line(table.columns))
     assert readme[at + 2 : at + 2 + len(rows) + 1] == [*rows, ""], "\n".join(["the table is", *rows])
+
+
+@pytest.mark.parametrize(("profile_name", "rows"), [(PUBLISHED, ["CCVAE"]), ("quick", ["original", "CCVAE"])])
+def test_no_celeba_photograph_is_in_what_is_published(monkeypatch, profile_name, rows):
+    data = dataclasses.replace(load("celeba", "embedded", images=60), source="real", stand_in=False)  # drawn faces in their place
+    model = core.build_model("MCCVAE", settings.ModelSpec.parse("ccvae").config(data), seed=0)
+    drawn, said = {}, []
+    monkeypatch.setattr(figures, "_sheet", lambda pictures, *_: drawn.update(pictures))
+    monkeypatch.setattr(figures, "show", lambda fig, text, alt, **_: said.append(f"{text} {alt}"))
+    figures.reconstructions(data, {"CCVAE": model}, settings.read_profile(profile_name), name="figure_6")
+    assert list(drawn) == rows
+    assert ("may not be published" in said[0]) == (profile_name == PUBLISHED)

@@ -18,7 +18,7 @@ import mccvae_core as core
 from data import TASKS, Dataset
 from data.files import write_atomically
 
-from . import ROOT
+from . import PUBLISHED, ROOT
 from .markup import markdown
 from .runs import Run
 from .settings import Profile
@@ -161,15 +161,24 @@ def training_curves(run: Run, data: Dataset) -> None:
     show(fig, text, alt)
 
 
+def _must_stay_private(data: Dataset, profile: Profile) -> bool:
+    """CelebA's agreement forbids to publish any of its photographs; a report of one's own may show them."""
+    return data.task.name == "celeba" and data.source == "real" and profile.profile == PUBLISHED
+
+
 def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile, *, name: str | None = None) -> None:
-    """The paper's Figures 6 to 8: originals, then one row a model."""
+    """The paper's Figures 6 to 8: originals, then one row per model. Photographs that may not be published stay out of what is."""
     index = examples(data)
     images, labels = data.test.images[index], data.test.labels[index]
-    rows = {"original": core.to_images(images)} | {title: core.reconstruct(model, images, labels) for title, model in models.items()}
+    originals = {} if _must_stay_private(data, profile) else {"original": core.to_images(images)}
+    rows = originals | {title: core.reconstruct(model, images, labels) for title, model in models.items()}
     number = f"Figure {data.task.reconstruction_figure}. " if name and data.task.reconstruction_figure else ""
     text = caption(f"{number}Reconstructed test images, {data.task.title}", data)
     columns = [label_text(data, y) for y in labels] if data.task.exclusive else None
-    alt = f"{text}: {len(index)} originals in the first row, below them the reconstructions by {', '.join(models)}."
+    first = f"{len(index)} originals in the first row, below them" if originals else f"of {len(index)} photographs, not shown,"
+    alt = f"{text}: {first} the reconstructions by {', '.join(models)}."
+    if not originals:
+        text += " (the photographs themselves may not be published; a report of your own shows them)"
     show(_sheet(rows, text, columns), text, alt, profile=profile, name=name)
 
 
