@@ -107,7 +107,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
         for model in ("ccvae", "ccvae_more_style", "mccvae"):
             folder = root / OUT / task / model / "seed0"
             names = {p.name for p in folder.iterdir()}
-            assert names == {"train.ipynb", "model.safetensors", "history.csv", "metrics.json", "run.json"}
+            assert names == {"train.ipynb", "model.safetensors", "best.safetensors", "history.csv", "metrics.json", "run.json"}
             benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
             assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
     tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}

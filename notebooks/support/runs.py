@@ -72,9 +72,18 @@ class Run:
         path, half = self.folder / WEIGHTS, published_weights(self.folder)
         if not path.exists() and half.exists():
             return half
+        return self._checked(WEIGHTS)
+
+    def check_weights(self) -> None:
+        """Raises RunError where a file of weights is not what was written. Runs of before the best weights were kept have none of those."""
+        if self.weights().parent == self.folder and BEST_WEIGHTS in self.record["sha256"]:
+            self._checked(BEST_WEIGHTS)
+
+    def _checked(self, name: str) -> Path:
+        path = self.folder / name
         if not path.is_file():
             raise RunError(f"{path} is missing; train the run again to have its weights")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(WEIGHTS):
+        if hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(name):
             raise RunError(f"{path} is not what was written, its checksum differs; delete {self.folder} and train the run again")
         return path
 
@@ -202,6 +211,7 @@ def _finished(folder: Path, identity: dict) -> Run | None:
         return None
     try:
         run = read_run(folder)
+        run.check_weights()
         published = run.weights() == published_weights(folder)
         differs = code_identity.differences(run.record, identity)
         if published:  # their weights can't be made anew by everyone: older code's stand
@@ -331,7 +341,7 @@ def sweep(profile: Profile) -> list[str]:
             record = run_folder(profile, task.name, model, seed) / "run.json"
             try:
                 if record.is_file():
-                    read_run(record.parent).weights()
+                    read_run(record.parent).check_weights()
             except RunError as error:
                 record.unlink()
                 record.with_name("train.ipynb").unlink(missing_ok=True)
