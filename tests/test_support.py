@@ -252,6 +252,16 @@ def test_what_fails_after_training_costs_no_training(profile, monkeypatch, capsy
     assert runs.train(profile, "mnist", "ccvae", 0).record["epochs"] == 2 and "epoch 2/2" not in capsys.readouterr().out
 
 
+def test_a_loss_that_jumps_is_named(capsys):
+    progress = runs.Progress("celeba ccvae seed 0", 20)
+    losses = {5: 10_241.0, 10: 10_259.0, 15: 10_778.0, 20: 10_700.0}
+    for epoch in range(1, 21):
+        validated = {"validation_bound": losses[epoch]} if epoch in losses else {}
+        progress({"epoch": epoch, "labelled_loss": 1.0, "seconds": 1.0} | validated)
+    told = [line for line in capsys.readouterr().out.splitlines() if "jumped" in line]
+    assert len(told) == 1 and "epoch 15: the validation loss jumped from 10259 to 10778" in told[0]
+
+
 def test_gradients_are_measured_at_powers_of_two_and_the_last_epoch(profile):
     d = runs.load_data(profile, "mnist")
     model = runs.core.build_model("MCCVAE", ModelSpec.parse("ccvae").config(d), 0)

@@ -44,6 +44,7 @@ RECORD = (
 )
 NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)  # columns of scores; a digit's name is no number
 WEIGHTS = "model.safetensors"  # after the last epoch
+JUMP = 1.02  # over-fitting raises the validation loss by tenths of a percent between two looks, a breakdown by several percent
 BEST_WEIGHTS = "best.safetensors"  # where the validation loss was lowest
 SCORES = "scores"  # folder beside a published run's records
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
@@ -419,7 +420,7 @@ class Progress:
     """`on_epoch` of the core's fit: a bar in a live notebook (a Jupyter server names its session), else one line an epoch."""
 
     def __init__(self, label: str, epochs: int):
-        self.label, self.epochs, self.bar = label, epochs, None
+        self.label, self.epochs, self.bar, self.validated = label, epochs, None, None
         if "JPY_SESSION_NAME" in os.environ:
             from tqdm.auto import tqdm
 
@@ -433,6 +434,14 @@ class Progress:
             self.bar.close()
 
     def __call__(self, row: dict) -> None:
+        loss, before = row.get("validation_bound"), self.validated
+        self.validated = before if loss is None else loss
+        if loss is not None and before is not None and loss > JUMP * before:
+            print(
+                f"{self.label}  epoch {row['epoch']}: the validation loss jumped from {before:.0f} to {loss:.0f}: training breaks down. "
+                f"The weights with the lowest loss are kept in {BEST_WEIGHTS}",
+                flush=True,
+            )
         if self.bar is not None:
             self.bar.update(row["epoch"] - self.bar.n)
             self.bar.set_postfix(loss=f"{row['labelled_loss']:.1f}")
