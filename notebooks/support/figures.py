@@ -178,7 +178,7 @@ def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile
     first = f"{len(index)} originals in the first row, below them" if originals else f"of {len(index)} photographs, not shown,"
     alt = f"{text}: {first} the reconstructions by {', '.join(models)}."
     if not originals:
-        text += " (the photographs themselves may not be published; a report of your own shows them)"
+        text += " (the photographs may not be published)"
     show(_sheet(rows, text, columns), text, alt, profile=profile, name=name)
 
 
