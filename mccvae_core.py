@@ -4,6 +4,19 @@ This file is the method of Bardusco & Bourbon, "Capturing Label Characteristics 
 and of its parent, Joy et al., "Capturing Label Characteristics in VAEs", ICLR 2021 (CCVAE). Read it
 from top to bottom: tensors come in, tensors go out; nothing here plots or knows a data set.
 
+    import torch, mccvae_core as core
+
+    images = torch.randint(0, 256, (200, 1, 64, 64), dtype=torch.uint8)      # yours: (N, channels, 64, 64)
+    labels = (images.float().mean((1, 2, 3)) > 127.5).float()[:, None]       # yours: (N, L) of 0, 1 or NaN, not known
+    config = core.ModelConfig((1, 64, 64), characteristics=(2,), style_dim=5, likelihood="bernoulli", label_prior=0.5)
+    model = core.build_model("MCCVAE", config, seed=0)
+    unbiased = core.Objective("rao-blackwell", label_weight=900.0)           # "official" is the paper's, biased
+    core.fit(model, images, labels, unbiased, batch_size=64, epochs=2, seed=0)
+    print(core.predict(model, images[:3]))                                   # q(y = 1|x)
+    z = core.posterior(model, images[:3]).loc
+    walk = core.latent_walk(model, z, {0: 1})                                # label 0 towards the value 1
+    print(walk.images.shape, walk.reencoded[:, 0, 0])                        # 7 pictures of each; how each reads again
+
 The model (paper, sections 2 and 3.2). An image x has binary labels y = (y_1, ..., y_L). Its latent vector is
 
     z = [z_c | z_style],   z_c = [z_c^1 | ... | z_c^L],   z_c^i = (z_c^{i,1}, ..., z_c^{i,k_i}),
@@ -23,6 +36,10 @@ and one unlabelled image
     L(x) = E_q(z|x) q(y|z_c)[ log p(x|z) p(z|y) p(y) / (q(y|z_c) q(z|x)) ].
 
 Both are lower bounds to maximise; every loss below is their negative, in nats per image.
+
+The classifier is linear, u_i = w_i . z_c^i + b_i, so it sees one direction of a block, and k_i - 1 others leave y_i's
+probability as it is: q(y_i|z_c^i + r) = q(y_i|z_c^i) for each r with w_i . r = 0. What encoder and prior put there is
+no matter of these formulas; it has to be measured (notebooks/support/measures/blocks.py).
 
 Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = C + S latents.
 """
@@ -69,8 +86,8 @@ class ModelConfig:
     likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4); and
         "bernoulli-two-sigmoids", a likely slip that the audit tests: the logits went through a sigmoid already.
     label_prior: p(y_i = 1), one number for all labels or one for each.
-    start_std: spread of the random start of the classifier's weights around 1 and of the conditional prior's means around
-        0. 0 is the official code's start, where the latents of one block begin exactly alike.
+    start_std: spread of the random start of the classifier's weights around 1 and of the conditional prior's means
+        around 0. 0 is the official code's start, where the latents of one block begin exactly alike.
     start: "ones", as above, or "linear": classifier and conditional prior start as the layers of the paper's words do
         (section 4), nn.Linear's default with the weights outside the blocks set to zero.
     block_prior: "diagonal", or "full" for a p(z_c^i|y_i) whose k_i latents may be correlated (ours, not the paper's).
@@ -93,7 +110,11 @@ class ModelConfig:
         set_("characteristics", tuple(self.characteristics))
         prior = self.label_prior
         set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
-        if len(self.image_shape) != 3 or self.image_shape[0] not in (1, 3) or self.image_shape[1:] not in ((60, 60), (64, 64)):
+        if (
+            len(self.image_shape) != 3
+            or self.image_shape[0] not in (1, 3)
+            or self.image_shape[1:] not in ((60, 60), (64, 64))
+        ):
             raise ValueError(f"image_shape must be (1 or 3, 60, 60) or (1 or 3, 64, 64), not {self.image_shape}")
         if not self.characteristics or min(self.characteristics) < 1:
             raise ValueError(f"characteristics must give every label at least one latent, not {self.characteristics}")
@@ -104,7 +125,9 @@ class ModelConfig:
         if self.block_prior not in ("diagonal", "full"):
             raise ValueError(f"block_prior must be 'diagonal' or 'full', not {self.block_prior!r}")
         if self.start not in STARTS or (self.start == "linear" and self.start_std):
-            raise ValueError(f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}")
+            raise ValueError(
+                f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}"
+            )
         if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
             raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
 
@@ -130,7 +153,7 @@ def _image_sides(side: int) -> list[int]:
 
 
 def _in_precision(layers: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """layers(x). "bf16" computes inside the layers in bfloat16; parameters and what comes out are float32 all the same."""
+    """layers(x); "bf16" computes inside the layers in bfloat16. Parameters and what comes out are float32."""
     if precision == "float32":
         return layers(x)
     with torch.autocast(x.device.type, torch.bfloat16):
@@ -148,7 +171,9 @@ class Encoder(nn.Module):
         channels = (image_shape[0], 32, 32, 64, 128)
         pairs = itertools.pairwise(channels)
         convolutions = [m for i, o in pairs for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.ReLU())]
-        self.features = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU())
+        self.features = nn.Sequential(
+            *convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU()
+        )
         self.loc = nn.Linear(256, latent_dim)
         self.scale = nn.Linear(256, latent_dim)
 
@@ -174,7 +199,10 @@ class Decoder(nn.Module):
             nn.Unflatten(1, (128, sides[0], sides[0])),
         ]
         for (i, o), (small, large) in zip(itertools.pairwise(channels), itertools.pairwise(sides), strict=True):
-            layers += [nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small), nn.ReLU()]
+            layers += [
+                nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small),
+                nn.ReLU(),
+            ]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z):
@@ -182,8 +210,26 @@ class Decoder(nn.Module):
         return logits.reshape(*z.shape[:-1], *self.image_shape)
 
 
+def _check_images(model: "VAE", x: Tensor) -> None:
+    """Raise ValueError unless x is float (B, *image_shape) in [0, 1]. Looking at the values makes a device wait."""
+    shape = model.config.image_shape
+    if not isinstance(x, Tensor) or not x.is_floating_point() or tuple(x.shape[1:]) != shape:
+        wanted = f"a float tensor (B, {', '.join(map(str, shape))})"
+        raise ValueError(f"x must be {wanted}, as `to_images` makes it of uint8, not {_described(x)}")
+    if len(x) and not (x.amin() >= 0 and x.amax() <= 1):
+        raise ValueError(
+            f"x must lie in [0, 1]; it goes from {x.amin():g} to {x.amax():g}. Divide by the largest value"
+        )
+
+
+def _described(value) -> str:
+    """Type and shape of what was given in an image's place."""
+    kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+    return f"{kind} {tuple(getattr(value, 'shape', ()))}"
+
+
 class VAE(nn.Module):
-    """Kingma & Welling's VAE (section 1), without labels; its Z latents are as many as the MCCVAE's of the same config."""
+    """Kingma & Welling's VAE (section 1), without labels. It has as many latents as an MCCVAE of the same config."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -192,11 +238,12 @@ class VAE(nn.Module):
         self.decoder = Decoder(config.image_shape, config.latent_dim)
 
     def encode(self, x: Tensor) -> Normal:
-        """q(z|x), a Normal (B, Z), for images x (B, *image_shape) in [0, 1]."""
+        """q(z|x), a Normal (B, Z), for images x (B, *image_shape) in [0, 1]. Raises ValueError for others."""
+        _check_images(self, x)
         return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Mean of p(x|z), (B, *image_shape) in [0, 1]: the one sigmoid that the decoder's output meets (but for the audit's slip)."""
+        """Mean of p(x|z), (B, *image_shape) in [0, 1], for latents z (B, Z)."""
         return self._logits(z).sigmoid()
 
     def log_px(self, x: Tensor, z: Tensor) -> Tensor:
@@ -238,10 +285,12 @@ class MCCVAE(VAE):
     Block-diagonal maps are stored as their blocks; the paper's dense weights with masked gradients take the
     same values through training. Classifier: u_i = w_i . z_c^i + b_i, q(y_i|z_c^i) = Ber(sigmoid(u_i)), started
     at w = 1, b = 0. Conditional prior: a mean and a standard deviation for each characteristic and each value
-    of its label, started at mean 0 and softplus(1). With block_prior "full" the deviations e = (z_c^i - mean) / scale of a block
-    are made independent standard normals by (I + T) e, T strictly lower triangular, a matrix for each value of the label,
-    started at 0. With start "linear" they start as nn.Linear layers do: every weight and bias uniform on +-1/sqrt(inputs), where the
-    classifier has C inputs, the conditional prior L, and the prior's values are bias for y_i = 0 and bias + weight for y_i = 1.
+    of its label, started at mean 0 and softplus(1).
+
+    block_prior "full": the deviations e = (z_c^i - mean) / scale of a block become independent standard normals by
+    (I + T) e, T strictly lower triangular, one matrix for each value of the label, started at 0.
+    start "linear": as nn.Linear layers start, every weight and bias uniform on +-1/sqrt(inputs). The classifier has C
+    inputs, the conditional prior L; the prior's values are bias for y_i = 0 and bias + weight for y_i = 1.
     """
 
     def __init__(self, config: ModelConfig):
@@ -261,7 +310,10 @@ class MCCVAE(VAE):
 
     @torch.no_grad()
     def _start_as_linear_layers(self):
-        to_labels, to_latents = self.config.characteristic_dim**-0.5, self.config.labels**-0.5  # bounds of nn.Linear's start
+        to_labels, to_latents = (
+            self.config.characteristic_dim**-0.5,
+            self.config.labels**-0.5,
+        )  # bounds of nn.Linear's start
         for parameter in (self.classifier_weight, self.classifier_bias):
             parameter.uniform_(-to_labels, to_labels)
         for parameter in (self.prior_loc, self.prior_raw_scale):
@@ -283,7 +335,7 @@ class MCCVAE(VAE):
         return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
 
     def conditional_prior(self, y: Tensor) -> Normal:
-        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1; with a full block_prior its means and scales alone."""
+        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1; of a full block_prior means and scales."""
         y_c = y[..., self.owner]
         loc = torch.where(y_c > 0.5, self.prior_loc[1], self.prior_loc[0])
         raw_scale = torch.where(y_c > 0.5, self.prior_raw_scale[1], self.prior_raw_scale[0])
@@ -294,7 +346,10 @@ class MCCVAE(VAE):
         if self.config.block_prior == "diagonal":
             return None
         within = (self.block @ self.block.T).tril(-1)
-        return torch.eye(len(within), device=within.device, dtype=self.prior_lower.dtype) + self.prior_lower[value] * within
+        return (
+            torch.eye(len(within), device=within.device, dtype=self.prior_lower.dtype)
+            + self.prior_lower[value] * within
+        )
 
     def log_qyz(self, y: Tensor, z_c: Tensor) -> Tensor:
         """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for y (..., L) and z_c (..., C)."""
@@ -309,7 +364,11 @@ MODELS = {cls.__name__: cls for cls in (VAE, ConditionalVAE, MCCVAE)}
 
 
 def build_model(kind: str, config: ModelConfig, seed: int) -> VAE:
-    """A new "VAE", "ConditionalVAE" or "MCCVAE" whose starting weights are a function of the seed alone."""
+    """A new "VAE", "ConditionalVAE" or "MCCVAE" whose starting weights are a function of the seed alone.
+
+    Raises ValueError for another kind. CCVAE is an MCCVAE with one characteristic for each label."""
+    if kind not in MODELS:
+        raise ValueError(f"kind must be one of {tuple(MODELS)}, not {kind!r}; CCVAE is an MCCVAE whose k_i are all 1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MODELS[kind](config).to(memory_format=torch.channels_last)
@@ -317,7 +376,7 @@ def build_model(kind: str, config: ModelConfig, seed: int) -> VAE:
 
 @contextlib.contextmanager
 def computing_in(model: VAE, precision: str) -> Iterator[None]:
-    """Compute a model's encoder features and decoder layers in "float32" or "bf16" inside a with block, then in float32 again.
+    """Inside a with block, compute a model's encoder features and decoder layers in "float32" or "bf16".
 
     Only training does this. Parameters, likelihoods, losses and the optimiser are float32 always."""
     if precision not in PRECISIONS:
@@ -338,7 +397,8 @@ def computing_in(model: VAE, precision: str) -> Iterator[None]:
 class Objective:
     """What is minimised. Raises ValueError for another estimator, and for `official` with a block_penalty.
 
-    estimator: how section 2.3's expectations are estimated, "official" (`official_loss`) or "rao-blackwell" (`rao_blackwell_loss`).
+    estimator: how section 2.3's expectations are estimated, "official" (`official_loss`) or "rao-blackwell"
+        (`rao_blackwell_loss`).
     label_weight: alpha adds alpha * sum_i log q(y_i|x) over known labels to the bound; 0 is the paper's formula.
     block_penalty: weight of `block_total_correlation` in the rao-blackwell loss (ours, not the paper's).
     """
@@ -370,10 +430,11 @@ class LossTerms:
     loss_alpha0      the negative of section 2.3's bound.
     reconstruction   -log p(x|z).
     kl_style         KL(q(z_style|x) || N(0, 1)).
-    characteristics  the terms of z_c: in `official` KL(q(z_c|x) || p(z_c|y)); in `rao-blackwell` their whole expectation,
-                     E[w_i (log q(z_c^i|x) + log q(y_i|z_c^i) - log p(z_c^i|y_i))] summed over labels.
+    characteristics  the terms of z_c: in `official` KL(q(z_c|x) || p(z_c|y)); in `rao-blackwell` their whole
+                     expectation, E[w_i (log q(z_c^i|x) + log q(y_i|z_c^i) - log p(z_c^i|y_i))] summed over labels.
     log_qyz          log q(y|z_c) inside the expectation; 0 in `rao-blackwell`, where `characteristics` has it.
-    weighting        what w adds, image by image: in `official` (w - 1)(reconstruction + kl_style + characteristics + log_qyz);
+    weighting        what w adds, image by image: in `official`
+                     (w - 1)(reconstruction + kl_style + characteristics + log_qyz);
                      in `rao-blackwell` (w - 1)(reconstruction + b), b the control variate for log p(x|z).
     log_qyx          sum of log q(y_i|x) over the known labels; 0 where none is known.
     log_py           log p(y), of labels that are not known its expectation.
@@ -400,11 +461,19 @@ class LossTerms:
 
     @classmethod
     def of(
-        cls, objective: Objective, *, weight: Tensor | None = None, block_correlation: Tensor | None = None, **parts: Tensor
+        cls,
+        objective: Objective,
+        *,
+        weight: Tensor | None = None,
+        block_correlation: Tensor | None = None,
+        **parts: Tensor,
     ) -> "LossTerms":
-        """The terms of a batch from those of each image, (B,) each, by name; what a model lacks is 0, its weight w 1."""
+        """The terms of a batch from those of each image, (B,) each, by name; a term that is not given is 0, w is 1."""
         zero, log_px = torch.zeros_like(parts["reconstruction"]), -parts["reconstruction"].detach()
-        adding, subtracting = ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"), ("log_qyx", "log_py")
+        adding, subtracting = (
+            ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"),
+            ("log_qyx", "log_py"),
+        )
         mean = {name: parts.pop(name, zero).mean() for name in adding + subtracting}
         if parts:
             raise TypeError(f"no terms: {', '.join(parts)}")
@@ -442,19 +511,14 @@ def ccvae_loss(
     """The loss of section 2.3 for images x (B, *image_shape) in [0, 1] and labels y (B, L) of 0, 1 or NaN (not known).
 
     All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `rao_blackwell_loss` alone
-    takes any pattern of missing labels and a `control_variate` (B,). Noise comes from `generator`, or torch's default one.
-
-    Raises ValueError for shapes that don't fit, for an image of which `official` knows only some labels (it has no
-    formula for those), and for `official` with a full block_prior (ours).
+    takes any pattern of missing labels and a `control_variate` (B,). Noise comes from `generator`, or torch's default
+    one. Raises ValueError for images and labels that don't fit, for an image of which `official` knows only some labels
+    (it has no formula for those), and for `official` with a full block_prior (ours).
     """
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
-    if objective.estimator == "official":
-        if model.config.block_prior == "full":
-            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
-        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
-    noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
-    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
+    _check_images(model, x)
+    return model_loss(model, x, y, objective, control_variate, generator=generator)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -478,7 +542,9 @@ class OfficialNoise:
         return cls(z, qyx, torch.rand(y.shape, **like) if missing.any() else None)
 
 
-def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, objective: Objective = Objective("official")) -> LossTerms:
+def official_loss(
+    model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, objective: Objective = Objective("official")
+) -> LossTerms:
     """What the official CCVAE code computes, for given noise. One encoding of x serves all of it.
 
     With one z ~ q(z|x) and f = log p(x|z) - KL(q(z|x) || p(z|y)) - log q(y|z_c):
@@ -494,9 +560,11 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, obj
     known = ~y.isnan()
     labelled = known.all(1)
     if (known.any(1) & ~labelled).any():
-        raise ValueError("estimator 'official' needs all labels of an image or none; some images here have only part of theirs")
+        raise ValueError(
+            "estimator 'official' needs all labels of an image or none; some images here have only part of theirs"
+        )
 
-    q = model.encode(x)
+    q = model.encoder(x)
     z = q.loc + q.scale * noise.z
     z_c, _ = model.split(z)
     if noise.y is not None:
@@ -528,22 +596,28 @@ def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, obj
 
 
 def rao_blackwell_loss(
-    model: MCCVAE, x: Tensor, y: Tensor, noise: Tensor, objective: Objective = BOUND, control_variate: Tensor | None = None
+    model: MCCVAE,
+    x: Tensor,
+    y: Tensor,
+    noise: Tensor,
+    objective: Objective = BOUND,
+    control_variate: Tensor | None = None,
 ) -> LossTerms:
-    """Section 2.3's objective, unbiased in value and gradient, everything summed or integrated that can be; noise (B, Z).
+    """Section 2.3's objective, unbiased in value and gradient; what can be summed or integrated is. noise (B, Z).
 
     Labels may be missing one by one (NaN). With K the known labels and M the missing ones,
 
-        L(x, y_K) = E_q(z|x)[ w sum_{y_M} q(y_M|z_c) log p(x|z) p(z|y) p(y_M) / (q(y|z_c) q(z|x)) ] + log q(y_K|x) + log p(y_K),
+        L(x, y_K) = E_q(z|x)[ w sum_{y_M} q(y_M|z_c) log p(x|z) p(z|y) p(y_M) / (q(y|z_c) q(z|x)) ]
+                    + log q(y_K|x) + log p(y_K),
         w = prod_{i in K} w_i,   w_i = q(y_i|z_c^i) / q(y_i|x),
 
     which is L(x, y) where all are known and L(x) where none is. All factors but p(x|z) split over labels, and
     E[w_i] = 1, so the terms of label i need w_i alone (`label_terms`), the style's need no weight and are a KL in
     closed form, and only E[w log p(x|z)] is left to one draw of z: w (log p(x|z) - b) + b, with the gradient through w.
-    b, the control variate, must not depend on this z; None, or NaN for an image: the mean over the batch's other images.
+    b, the control variate, must not depend on this z; None or NaN stand for the mean over the batch's other images.
     """
     known = ~y.isnan()
-    q = model.encode(x)
+    q = model.encoder(x)
     z = q.loc + q.scale * noise
     q_c, q_style = model.split_posterior(q)
     characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
@@ -583,13 +657,18 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
 
         z_c^{i,j} | u  ~  Normal(m_j + s_j r_j eps, s_j^2 (1 - r_j^2)),   r_j = s_j w_j / tau,   sum_j r_j^2 = 1,
 
-    so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i; with a full
-    block_prior log p(z_c^i|v) = -1/2 |(I + T) e|^2 - sum_j log scale_j has, where Cov(z|u) = diag(s^2) - (s r)(s r)^T.
+    so that given u the quadratic forms log p(z_c^i|v) and log q(z_c^i|x) have their means in closed form, for any k_i.
+    With a full block_prior so has log p(z_c^i|v) = -1/2 |(I + T) e|^2 - sum_j log scale_j, where
+    Cov(z|u) = diag(s^2) - (s r)(s r)^T.
     """
-    nodes = (torch.from_numpy(a).to(y.dtype).to(y.device) for a in _hermite_nodes(NODES))  # no float64 on a device: Apple's has none
+    nodes = (
+        torch.from_numpy(a).to(y.dtype).to(y.device) for a in _hermite_nodes(NODES)
+    )  # no float64 on a device: Apple's has none
     eps, log_omega = (a[:, None, None] for a in nodes)  # (n, 1, 1)
     m, s = q_c.loc, q_c.scale
-    tau = ((s * model.classifier_weight) ** 2 @ model.block + 1e-12).sqrt()  # (B, L); never 0, so that no gradient is NaN
+    tau = (
+        (s * model.classifier_weight) ** 2 @ model.block + 1e-12
+    ).sqrt()  # (B, L); never 0, so that no gradient is NaN
     r = s * model.classifier_weight / tau[:, model.owner]  # (B, C)
     u = model.label_logits(m) + tau * eps  # (n, B, L)
     z_mean, z_var = m + s * r * eps, s**2 * (1 - r**2)  # (n, B, C) and (B, C), given u
@@ -610,7 +689,11 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
         w_v = (log_omega + log_v - log_q_v[value]).exp()  # quadrature weights with w_i in them
         integral.append((w_v * (log_p_z - log_q_z - log_v)).sum(0))
     known, one = ~y.isnan(), y > 0.5
-    c = torch.where(known, torch.where(one, integral[1], integral[0]), sum(v.exp() * c for v, c in zip(log_q_v, integral, strict=True)))
+    c = torch.where(
+        known,
+        torch.where(one, integral[1], integral[0]),
+        sum(v.exp() * c for v, c in zip(log_q_v, integral, strict=True)),
+    )
     log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
     log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
     return -c, torch.where(one, log_q_v[1], log_q_v[0]), log_py
@@ -619,9 +702,9 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
 def block_total_correlation(model: MCCVAE, q_c: Normal, y: Tensor) -> Tensor:
     """How far the latents of a block depend on each other beyond their label, in nats, summed over labels; a scalar.
 
-    The total correlation of a Gaussian with the covariance of the batch's aggregate posterior of z_c^i among images with
-    y_i = v, S = Cov(m) + diag(mean s^2): 1/2 (sum_j log S_jj - log det S), mean over v = 0, 1. q_c: q(z_c|x), a Normal
-    (B, C); y (B, L), NaN where not known: those images don't count.
+    The total correlation of a Gaussian with the covariance of the batch's aggregate posterior of z_c^i among images
+    with y_i = v, S = Cov(m) + diag(mean s^2): 1/2 (sum_j log S_jj - log det S), mean over v = 0, 1. q_c: q(z_c|x), a
+    Normal (B, C); y (B, L), NaN where not known: those images don't count.
     """
     m, s, within, total = q_c.loc, q_c.scale, model.block @ model.block.T, 0.0
     for value in (0, 1):
@@ -644,9 +727,15 @@ def _hermite_nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
 def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch.Generator | None = None) -> LossTerms:
     """Negative ELBO of the baselines, -log p(x|z[,y]) + KL(q(z|x) || N(0, 1)) (section 1), one z, in nats per image.
 
-    x (B, *image_shape); y (B, L) is used by a ConditionalVAE alone, which needs every label.
+    x (B, *image_shape) in [0, 1]; y (B, L) is used by a ConditionalVAE alone, which needs every label. Raises
+    ValueError for other images, and for labels that are missing.
     """
-    q = model.encode(x)
+    _check_images(model, x)
+    return _negative_elbo(model, x, y, generator)
+
+
+def _negative_elbo(model: VAE, x: Tensor, y: Tensor | None, generator: torch.Generator | None) -> LossTerms:
+    q = model.encoder(x)
     z = q.loc + q.scale * torch.randn(q.loc.shape, generator=generator, device=x.device, dtype=x.dtype)
     if isinstance(model, ConditionalVAE):
         if y is None or y.isnan().any():
@@ -657,11 +746,18 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
     return LossTerms.of(Objective(), reconstruction=reconstruction, kl_style=kl_standard_normal(q))
 
 
-def model_loss(model: VAE, x: Tensor, y: Tensor, objective: Objective, control_variate=None, *, generator=None) -> LossTerms:
-    """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
-    if isinstance(model, MCCVAE):
-        return ccvae_loss(model, x, y, objective, control_variate, generator=generator)
-    return vae_loss(model, x, y, generator=generator)
+def model_loss(
+    model: VAE, x: Tensor, y: Tensor, objective: Objective, control_variate: Tensor | None = None, *, generator=None
+) -> LossTerms:
+    """The loss that this kind of model is trained with, for images of `to_images`, which are not checked once more."""
+    if not isinstance(model, MCCVAE):
+        return _negative_elbo(model, x, y, generator)
+    if objective.estimator == "official":
+        if model.config.block_prior == "full":
+            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
+        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
+    noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
+    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -674,15 +770,19 @@ class TrainingError(Exception):
 
 
 def to_images(images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 (B, channels, H, W) -> float in [0, 1], channels last (about 1.3 times faster convolutions on a CPU)."""
+    """uint8 (B, channels, H, W) -> float in [0, 1], channels last (about 1.3 times faster convolutions on a CPU).
+
+    Raises ValueError for another type: one scale, 0 to 255, for all doors that take uint8."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+        raise ValueError(f"images must be a uint8 tensor, values 0 to 255, not {_described(images)}")
     return images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
 def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
-    """Sorted indices of a random, stratified subset of round(fraction * N) images, at least one and not all; labels (N, L).
+    """Sorted indices of a random, stratified subset of round(fraction * N) images, at least one and not all.
 
-    Systematic sampling over the images sorted by their labels (ties in random order): every label vector gets
-    its share to within one image, however many vectors there are.
+    labels (N, L). Systematic sampling over the images sorted by their labels (ties in random order): every label
+    vector gets its share to within one image, however many vectors there are.
     """
     n = len(labels)
     size = min(max(1, round(fraction * n)), n - 1)
@@ -691,12 +791,14 @@ def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
     return np.sort(order[((np.arange(size) + rng.random()) * n / size).astype(int)])
 
 
-def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int) -> list[tuple[np.ndarray, bool]]:
+def epoch_batches(
+    n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int
+) -> list[tuple[np.ndarray, bool]]:
     """An epoch: ceil(n / batch_size) pairs (indices, labelled), labelled and unlabelled by turns (section 4).
 
     `subset` None: all images are labelled, and one random order of them is cut into batches. Otherwise labelled
-    batches cycle through random orders of the subset and unlabelled ones through the rest, at least one of each. A function of
-    (seed, epoch) alone, so that a resumed training sees the same batches.
+    batches cycle through random orders of the subset and unlabelled ones through the rest, at least one of each.
+    A function of (seed, epoch) alone, so that a resumed training sees the same batches.
     """
     rng = np.random.default_rng([seed, 2, epoch])
     count = math.ceil(n / batch_size)
@@ -707,7 +809,9 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
 
     def cycle(pool, batches):
         rounds = math.ceil(batches * batch_size / len(pool))
-        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(batches, -1)
+        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(
+            batches, -1
+        )
 
     turns = zip(cycle(subset, (count + 1) // 2), itertools.chain(cycle(rest, count // 2), [None]), strict=False)
     return [(index, turn == 0) for pair in turns for turn, index in enumerate(pair) if index is not None]
@@ -715,7 +819,7 @@ def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int,
 
 @dataclasses.dataclass
 class Best:
-    """The weights with the lowest validation loss so far: `epoch`, that `loss` (nats per image) and `weights` by name."""
+    """The weights with the lowest validation loss so far: their `epoch`, `loss` in nats per image, and `weights`."""
 
     epoch: int
     loss: float
@@ -726,9 +830,13 @@ class Best:
 class TrainingState:
     """All that a training needs to go on, bit for bit as if it had not been interrupted.
 
-    log_px (N,): running log p(x|z) of each image, the control variates; NaN before its first turn. noise: the generator of the
-    epoch under way. precision: in which the layers compute. history: a row for each epoch that is done. batches: (labelled, images,
-    LossTerms.values()) of those of the epoch under way that are done. seconds: that these took. best: None without validation images.
+    log_px (N,): running log p(x|z) of each image, the control variates; NaN before its first turn.
+    noise: the generator of the epoch under way.
+    precision: in which the layers compute.
+    history: one row for each finished epoch.
+    batches: (labelled, images, LossTerms.values()) of the finished batches of the epoch under way.
+    seconds: that these took.
+    best: None without validation images.
     """
 
     model: VAE
@@ -773,19 +881,22 @@ def fit(
 ) -> TrainingState:
     """Train in place with Adam and return the state, whose `history` has a dict for each epoch.
 
-    images: uint8 (N, *image_shape), kept on the device as they are; labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where
-    not known. by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for those of
-    its labels that are known. precision: see `computing_in`; whatever is measured is measured in float32. A `keeper` gets the state after
-    each batch and epoch; from what it restores, training ends in the same weights and history as one that was never interrupted.
-    validation: images and labels whose unbiased loss (`BOUND`) is taken every VALIDATE_EVERY epochs and after the last one; the weights
-    where it is lowest are kept as `best`.
+    images: uint8 (N, *image_shape), kept on the device as they are.
+    labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where not known.
+    by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for
+        those of its labels that are known.
+    precision: see `computing_in`. Whatever is measured is measured in float32.
+    validation: images and labels whose unbiased loss (`BOUND`) is taken every VALIDATE_EVERY epochs and after the last
+        one; the weights where it is lowest are kept as `best`.
+    keeper: gets the state after each batch and epoch. From what it restores, training ends in the same weights and
+        history as one that was never interrupted.
 
-    A row holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms, means over that epoch's images,
-    `seconds`, `validation_bound` where it was taken, and what `measure(epoch)` returns when asked after the epoch; at last comes
-    `on_epoch(row)`.
+    A row of the history holds `epoch` (from 1), `labelled_<term>` and `unlabelled_<term>` for every term of LossTerms,
+    means over that epoch's images, `seconds`, `validation_bound` where it was taken, and what `measure(epoch)` returns
+    when asked after the epoch. `on_epoch(row)` comes last.
 
-    Raises ValueError for data that don't fit the model, TrainingError where the loss stops being finite: before a step is taken on the
-    CPU; within CHECK_EVERY batches, and before anything is kept, on another device.
+    Raises ValueError for data that don't fit the model. Raises TrainingError where the loss stops being finite: before
+    a step is taken on the CPU; within CHECK_EVERY batches, and before anything is kept, on another device.
     """
     _check_fit(model, images, labels, objective, labelled_fraction)
     model.to(device).train()
@@ -821,20 +932,26 @@ def fit(
 
 def _check_fit(model: VAE, images: Tensor, labels: Tensor, objective: Objective, labelled_fraction: float) -> None:
     shape = model.config.image_shape
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
-        wanted = f"(N, {', '.join(map(str, shape))})"
-        raise ValueError(f"images must be uint8 {wanted}, not {images.dtype} {tuple(images.shape)}")
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        wanted = f"a uint8 tensor (N, {', '.join(map(str, shape))})"
+        raise ValueError(f"images must be {wanted}, not {_described(images)}")
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"labels must be a tensor (N, L), not {_described(labels)}")
     missing = labels.isnan()
     if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1) | missing).all():
         wanted = (len(images), model.config.labels)
         raise ValueError(f"labels must be (N, L) = {wanted} of 0, 1 or NaN, not {tuple(labels.shape)}")
     if missing.any() and (objective.estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
-        raise ValueError(f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing")
+        raise ValueError(
+            f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing"
+        )
     if not 0 < labelled_fraction <= 1:
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
 
 
-def _train_batch(state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, objective: Objective) -> None:
+def _train_batch(
+    state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, objective: Objective
+) -> None:
     """A step of Adam on the images at `index` (B,), with their labels or without."""
     with_labels = isinstance(state.model, MCCVAE)
     y, before = labels[index], state.log_px[index]
@@ -860,7 +977,9 @@ def _check_finite(state: TrainingState) -> None:
     for number, row in enumerate(values.tolist(), first + 1):
         if bad := [name for name, value in zip(LOSS_TERMS, row, strict=True) if not math.isfinite(value)]:
             where = f"epoch {len(state.history) + 1}, batch {number}"
-            raise TrainingError(f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept")
+            raise TrainingError(
+                f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept"
+            )
 
 
 def _row(state: TrainingState, epoch: int) -> dict:
@@ -882,7 +1001,7 @@ def _validate(state: TrainingState, epoch: int, images: Tensor, labels: Tensor) 
 
 
 def _means(batches: list[tuple[int, Tensor]]) -> dict[str, float]:
-    """Means over images of batches' (size, LossTerms.values()), so a smaller last batch weighs what it should. One transfer.
+    """Means over images of batches' (size, LossTerms.values()), so that a smaller last batch weighs what it should.
 
     ess is that of all the images together, from each batch's sum of w and of w^2.
     """
@@ -912,7 +1031,7 @@ def posterior(model: VAE, images: Tensor, *, batch_size: int = 512) -> Normal:
 
 @torch.no_grad()
 def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int = 0, batch_size: int = 512) -> Tensor:
-    """q(y_i = 1|z_c) of uint8 images (N, *image_shape), (N, L), at z = the mean of q(z|x), or at one draw of it (`sampled`)."""
+    """q(y_i = 1|z_c), (N, L), of uint8 images (N, *image_shape), at the mean of q(z|x), or at one draw (`sampled`)."""
     device, out = next(model.parameters()).device, []
     noise = torch.Generator(device).manual_seed(seed)
     for batch in images.split(batch_size):
@@ -926,19 +1045,24 @@ def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int =
 def evaluate_loss(
     model: VAE, images: Tensor, labels: Tensor, objective: Objective = BOUND, *, seed: int = 0, batch_size: int = 256
 ) -> dict[str, float]:
-    """The labelled loss over a whole set of uint8 images, every term of LossTerms, means in nats per image, with one draw of the noise
-    per image, a function of the seed."""
+    """The labelled loss over a set of uint8 images (N, *image_shape): every term of LossTerms, means in nats per image.
+
+    One draw of the noise per image, a function of the seed."""
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), objective, generator=noise).values()))
+        batches.append(
+            (len(x), model_loss(model, to_images(x, device), y.float().to(device), objective, generator=noise).values())
+        )
     return _means(batches)
 
 
 @torch.no_grad()
 def reconstruct(model: VAE, images: Tensor, labels: Tensor | None = None, *, batch_size: int = 512) -> Tensor:
-    """The decoder's mean at the mean of q(z|x), (N, *image_shape) in [0, 1] on the CPU, of uint8 images; a ConditionalVAE needs labels (N, L)."""
+    """The decoder's mean at the mean of q(z|x), (N, *image_shape) in [0, 1] on the CPU, of uint8 images.
+
+    Labels (N, L) are used by a ConditionalVAE alone, which needs them."""
     device, out = next(model.parameters()).device, []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
@@ -980,23 +1104,27 @@ def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tup
 
 def block_of(model: MCCVAE, label: int) -> list[int]:
     """Positions in z of the characteristics of a label. Raises ValueError for a label that the model lacks."""
-    if not 0 <= label < model.config.labels:
-        raise ValueError(f"label must lie between 0 and {model.config.labels - 1}, not {label}")
+    if not isinstance(label, int | np.integer) or not 0 <= label < model.config.labels:
+        raise ValueError(f"label must be its number, 0 to {model.config.labels - 1}, not {label!r}")
     return torch.nonzero(model.owner == label).flatten().tolist()
 
 
 @torch.no_grad()
-def latent_walk(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7) -> Walk:
-    """Intervene on labels (section 4.7): move their characteristics over the conditional prior, all else as in z (..., Z).
+def latent_walk(
+    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7
+) -> Walk:
+    """Intervene on labels (section 4.7): move their characteristics over the conditional prior, the rest of z stays.
 
-    towards: for each label to move, the value (0 or 1) to walk to; the walk starts at the other value's end of
-    `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block
-    (0 is its first); None: all of them together. Raises ValueError for a label or characteristic that is not there.
+    z (..., Z). towards: for each label to move, the value (0 or 1) to walk to. The walk starts at the other value's end
+    of `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block (0 is
+    its first); None: all of them together. Raises ValueError for a label or characteristic that is not there.
     """
     path = z.expand(steps, *z.shape).clone()
     t = torch.linspace(0, 1, steps, device=z.device).reshape(-1, *[1] * (z.ndim - 1))
     for label, value in towards.items():
         block = block_of(model, label)
+        if value not in (0, 1):
+            raise ValueError(f"label {label} can go towards 0 or 1, not {value!r}")
         if within is not None and not 0 <= within < len(block):
             raise ValueError(f"label {label} has {len(block)} characteristics; there is no number {within}")
         for latent in block if within is None else [block[within]]:
@@ -1008,11 +1136,14 @@ def latent_walk(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: in
     return Walk(path, images, probabilities, reencoded)
 
 
-def intervention_effects(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None) -> dict[str, float]:
+def intervention_effects(
+    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None
+) -> dict[str, float]:
     """What a whole walk, end to end, changes, as means over the starts z (N, Z); see `latent_walk`.
 
     moved: rise of the re-encoded probability of the value walked to, mean over the moved labels, in [-1, 1].
-    others: absolute change of the other labels' re-encoded probabilities. pixels: absolute change of the image, in [0, 1].
+    others: absolute change of the other labels' re-encoded probabilities.
+    pixels: absolute change of the image, in [0, 1].
     """
     walk = latent_walk(model, z, towards, within=within, steps=2)
     change = walk.reencoded[1] - walk.reencoded[0]
@@ -1037,15 +1168,18 @@ def _coloured(model: MCCVAE, e: Tensor, y: Tensor) -> Tensor:
     """Standard normal e (B, C) -> (I + T)^-1 e, T by each image's labels y (B, L); e itself for a diagonal prior."""
     if model.config.block_prior == "diagonal":
         return e
-    by_value = [torch.linalg.solve_triangular(model.prior_whitening(v), e.T, upper=False, unitriangular=True).T for v in (0, 1)]
+    by_value = [
+        torch.linalg.solve_triangular(model.prior_whitening(v), e.T, upper=False, unitriangular=True).T for v in (0, 1)
+    ]
     return torch.where(y[:, model.owner] > 0.5, by_value[1], by_value[0])
 
 
 @torch.no_grad()
 def generate(model: VAE, y: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Images (B, *image_shape) in [0, 1], one for each row of labels y (B, L): z_c ~ p(z_c|y), z_style ~ N(0, 1), then the decoder's mean.
+    """Draw one image for each row of labels y (B, L): (B, *image_shape) in [0, 1].
 
-    A ConditionalVAE takes y beside z ~ N(0, 1); a VAE ignores y but for the number of images.
+    z_c ~ p(z_c|y), z_style ~ N(0, 1), then the decoder's mean. A ConditionalVAE takes y beside z ~ N(0, 1). Of y a VAE
+    uses the number of rows alone.
     """
     z = torch.randn(len(y), model.config.latent_dim, generator=generator, device=y.device)
     if isinstance(model, ConditionalVAE):

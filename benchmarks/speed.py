@@ -32,7 +32,7 @@ class TwiceEncoding(core.MCCVAE):
     """The official loss as it is usually written: q(y|x) encodes the image again."""
 
     def loss(self, x, y):
-        q = self.encode(x)
+        q = self.encoder(x)
         z = q.rsample()
         z_c, _ = self.split(z)
         labelled = not y.isnan().any()
@@ -43,7 +43,7 @@ class TwiceEncoding(core.MCCVAE):
         f = self.log_px(x, z) - kl - self.log_qyz(y, z_c)
         if not labelled:
             return -(f + self.log_py(y)).mean()
-        again, _ = self.split_posterior(self.encode(x))
+        again, _ = self.split_posterior(self.encoder(x))
         log_qyx = self.log_qyz(y, again.rsample((core.OFFICIAL_DRAWS,))).logsumexp(0) - math.log(core.OFFICIAL_DRAWS)
         w = (self.log_qyz(y, z_c.detach()) - log_qyx).exp()
         return -(w * f + log_qyx + self.log_py(y)).mean()

@@ -20,6 +20,8 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     "2fcf9b1af98b24e4d36e323b1a1b53400fcb893b3ec1bfd76af22493bf326707": "chest_xray",
     "d4218ab50ca6d74c3eeacfc067a840829f4f6592c4c21af60d4b1e1d62350fa7": "stick_figures",
     "f8677ab933141b9695c8b6de7db490e7ef083bfd16ed709da74f8b26afa94364": "own",
+    # before the core's doors looked at what comes in and its lines fitted into 120 columns
+    "dbdeb39004e6a094636ef9f20f67ce1b24543786896e6beb154a3d7b6db48d51": None,
 }
 BEFORE = {"precision": "float32", "start": "ones"}  # what a record of before these settings existed stands for
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
