@@ -34,8 +34,9 @@ def folder(tmp_path):
 
 def row_of(metrics, model, seed):
     about = {"task": "chest_xray", "model": model, "seed": seed, "precision": "bf16", "weights": "last"}
-    train = {"train_accuracy": metrics["train"]["accuracy"], "train_unbiased_loss": metrics["train"]["bound"]["loss_alpha0"]}
-    return about | train | {"test_psnr": metrics["test"]["psnr"], "test_along_share": 0.95 + seed / 1000}
+    train, test = metrics["train"], metrics["test"]
+    read = {"train_accuracy": train["accuracy"], "train_unbiased_loss": train["bound"]["loss_alpha0"]}
+    return about | read | {"test_psnr": test["psnr"], "test_along_share": 0.95 + seed / 1000}
 
 
 def change(folder, **columns):
@@ -76,7 +77,8 @@ def test_how_far_runs_were_trained_is_read_from_their_history(folder):
 def test_between_two_looks_the_loss_lies_on_a_line():
     looks = pd.DataFrame({"epoch": [5, 6, 10], "validation_bound": [100.0, None, 90.0]})
     assert decided.last_fall(looks, 10) == pytest.approx(2.0)
-    assert math.isnan(decided.last_fall(looks[:1], 10)) and math.isnan(decided.last_fall(pd.DataFrame({"epoch": [1]}), 1))
+    assert math.isnan(decided.last_fall(looks[:1], 10))
+    assert math.isnan(decided.last_fall(pd.DataFrame({"epoch": [1]}), 1))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,8 @@ def test_samples_are_judged_where_priors_are_apart_or_training_is_done(separatio
 
 def test_without_runs_all_is_not_tested_and_says_how_many_seeds_it_takes(tmp_path):
     found = decide_all(tmp_path, CLAIMS)
-    assert {one.outcome.word for one in found} == {NOT_TESTED} and all("0 of at least" in one.outcome.why for one in found)
+    assert {one.outcome.word for one in found} == {NOT_TESTED}
+    assert all("0 of at least" in one.outcome.why for one in found)
     table = decided.verdict_table(found, CLAIMS)
     assert len(table) == len(CLAIMS.tests) and table["p_holm"].isna().all() and (table["n"] == 0).all()
 
@@ -122,9 +125,9 @@ def test_the_table_has_what_was_decided(folder):
         (lambda f: change(f, weights="final"), "weights must be last or best, not 'final'"),
         (lambda f: change(f, seed=10), "two runs of one seed"),
         (lambda f: change(f, test_psnr="much"), "test_psnr must hold numbers"),
-        (lambda f: (f / decided.SCORES).write_text("task,model\nmnist,ccvae\n"), "has no column seed, precision, weights"),
+        (lambda f: (f / decided.SCORES).write_text("task,model\na,b\n"), "has no column seed, precision, weights"),
         (lambda f: (f / decided.SCORES).write_bytes(b"\xff\xfe\x00"), "can't be read as a table"),
-        (lambda f: (f / "chest_xray/mccvae/seed12/history.csv").unlink(), "scores of chest_xray mccvae seed 12, but .*no whole record"),
+        (lambda f: (f / "chest_xray/mccvae/seed12/run.json").unlink(), "mccvae seed 12, but .*no whole record"),
         (lambda f: (f / decided.INTERVALS).write_text("claim\n"), "has no column task, low, high"),
     ],
 )

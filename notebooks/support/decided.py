@@ -78,7 +78,7 @@ class Decided:
 def decide_all(folder: Path, claims: Preregistration) -> list[Decided]:
     """All primary tests from the folder's runs; without runs they are not tested. Raises DecidedError."""
     scores, found = read_scores(folder, claims), []
-    records = _records(folder, scores)
+    records = read_records(folder, scores)
     intervals = _read_intervals(folder)
     for claim, test in claims.tests:
         rule, score = claims.tasks[test.task], claims.scores[test.score]
@@ -150,7 +150,7 @@ def _named(part: pd.DataFrame) -> str:
     return ", ".join(f"{row.model} seed {row.seed}" for row in part.itertuples())
 
 
-def _records(folder: Path, scores: pd.DataFrame) -> dict[tuple[str, str, int], Run]:
+def read_records(folder: Path, scores: pd.DataFrame) -> dict[tuple[str, str, int], Run]:
     """The records of all runs that have scores. Raises DecidedError for one that is missing or broken."""
     found = {}
     for task, model, seed in scores[["task", "model", "seed"]].drop_duplicates().itertuples(index=False):
