@@ -1,0 +1,124 @@
+"""The forest plot and the gaps over training: what is drawn where, and what is said of it."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from support import forest, verdicts
+from support.decided import Decided
+from support.preregistration import PrimaryTest, TaskRule, read
+from support.runs import Run
+from support.verdicts import NOT_TESTED, WORDS, judge
+
+CLAIMS = read()
+RULE = TaskRule(epoch="last", seeds=(10, 11, 12, 13, 14), least=3)
+
+
+def decided_as(test: PrimaryTest, first, second=None, images=None) -> Decided:
+    """A test's outcome from the values of its models, one per seed."""
+    claim = next(claim for claim in CLAIMS.claims if test in claim.tests)
+    values = {test.first: first} | ({test.second: second} if second else {})
+    rows = [
+        {"model": model, "seed": seed, test.column: value}
+        for model, mine in values.items()
+        for seed, value in zip(RULE.seeds, mine, strict=False)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "seed", test.column])
+    outcome = judge(test, CLAIMS.scores[test.score], RULE, table, tests=15)
+    outcome = outcome.with_images(images) if images else outcome
+    return Decided(claim, test, CLAIMS.scores[test.score], RULE, outcome, 0.01, "bf16", {})
+
+
+def the_test(claim, task):
+    return next(test for one, test in CLAIMS.tests if (one.id, test.task) == (claim, task))
+
+
+LOSS = the_test("lower-training-loss", "chest_xray")  # margin 10 nats, less is better
+LEVEL = the_test("one-does-the-work", "mnist")  # bound 0.9
+
+
+@pytest.fixture
+def three():
+    loss = decided_as(LOSS, [2100, 2101, 2099, 2100, 2102], [2130, 2131, 2130, 2129, 2131], images=(25, 35))
+    level = decided_as(LEVEL, [0.97, 0.98, 0.96, 0.97, 0.98])
+    return [loss, decided_as(the_test("better-reconstructions", "celeba"), []), level]
+
+
+def test_dots_lie_at_their_seeds_values_in_margins(three):
+    fig = forest.forest(three)
+    differences, levels = fig.axes
+    rings = next(line for line in differences.lines if line.get_markeredgecolor() != line.get_color())
+    assert rings.get_xdata() == pytest.approx([3.0, 3.0, 3.1, 2.9, 2.9])
+    rings = next(line for line in levels.lines if line.get_markeredgecolor() != line.get_color())
+    assert rings.get_xdata() == pytest.approx([value / 0.9 for value in (0.97, 0.98, 0.96, 0.97, 0.98)])
+    words = [text.get_text() for text in differences.texts]
+    assert words == [
+        "Chest X-ray, train loss: MCCVAE < CCVAE",
+        "reproduced",
+        "CelebA, test PSNR: MCCVAE > CCVAE",
+        "not tested (0 of at least 3 seeds)",
+    ]
+    plt.close(fig)
+
+
+def test_what_lies_beyond_the_axis_is_an_arrow_at_its_edge():
+    fig = forest.forest([decided_as(LOSS, [0, 500, 1000], [0, 0, 0])])
+    low, high = fig.axes[0].get_xlim()
+    assert (low, high) == (-forest.FARTHEST, forest.FARTHEST)
+    arrows = {line.get_marker(): line.get_xdata()[0] for line in fig.axes[0].lines if line.get_marker() in "<>"}
+    assert arrows == {"<": low, ">": high}
+    plt.close(fig)
+
+
+def test_each_words_look_differs_in_colour_and_in_shape():
+    assert set(forest.LOOKS) == set(WORDS)
+    colours, markers = zip(*forest.LOOKS.values(), strict=True)
+    assert len(set(colours)) == len(set(markers)) == len(WORDS)
+    rgb = map(plt.matplotlib.colors.to_rgb, colours)
+    lightness = [0.3 * red + 0.59 * green + 0.11 * blue for red, green, blue in rgb]
+    assert max(lightness) < 0.6  # to be read on white
+
+
+def test_the_text_says_what_is_seen(three):
+    alt = forest.forest_alt(three)
+    assert "Chest X-ray, train loss: MCCVAE < CCVAE: reproduced, 2.98 margins" in alt
+    assert "CelebA, test PSNR: MCCVAE > CCVAE: not tested (0 of at least 3 seeds)" in alt and "of the bound" in alt
+    assert "Dashed" in forest.forest_caption(three) and "Dashed" not in forest.forest_caption(three[1:])
+
+
+def test_all_tests_have_names_for_people_and_nothing_is_too_long_for_its_row():
+    every = [decided_as(test, []) for _, test in CLAIMS.tests]
+    assert {test.score for _, test in CLAIMS.tests} <= set(forest.SCORE_NAMES)
+    assert all(one.outcome.word == NOT_TESTED for one in every)
+    fig = forest.forest(every)
+    fig.canvas.draw()
+    for text in (text for ax in fig.axes for text in ax.texts):
+        assert text.get_window_extent().x1 <= fig.bbox.x1
+    plt.close(fig)
+
+
+def a_run(losses):
+    history = pd.DataFrame({"epoch": [1, 5, 10], "validation_bound": [None, *losses]})
+    return Run(None, {}, {}, history)
+
+
+def test_gaps_over_training_are_paired_and_turned():
+    one = decided_as(LOSS, [90, 91, 92], [100, 101, 102])
+    records = {("chest_xray", "mccvae", seed): a_run([120 + seed, 90]) for seed in (10, 11, 12)}
+    records |= {("chest_xray", "ccvae", seed): a_run([110 + seed, 105]) for seed in (10, 11, 12)}
+    gap = forest.gaps_over_training(one, records)
+    assert gap["epoch"].tolist() == [5] * 3 + [10] * 3 and gap["gap"].tolist() == [-1.0] * 3 + [1.5] * 3
+    assert "gap −1.0 at epoch 5" in forest.curves_alt([(one, gap)])
+    fig = forest.curves([(one, gap)])
+    mean = fig.axes[1].lines[-1]
+    assert list(mean.get_ydata()) == [-1.0, 1.5]
+    plt.close(fig)
+
+
+def test_tests_that_training_records_nothing_of_have_no_curve():
+    psnr = the_test("better-reconstructions", "celeba")
+    for one in (decided_as(LEVEL, [0.9] * 3), decided_as(psnr, [1, 2, 3], [1, 2, 3]), decided_as(LOSS, [])):
+        assert forest.gaps_over_training(one, {}) is None
+    bare = Run(None, {}, {}, pd.DataFrame({"epoch": [1]}))
+    old = {("chest_xray", model, seed): bare for model in ("ccvae", "mccvae") for seed in RULE.seeds}
+    assert forest.gaps_over_training(decided_as(LOSS, [1, 2, 3], [1, 2, 3]), old) is None
+    assert verdicts.NOT_TESTED in forest.forest_alt([decided_as(psnr, [])])
