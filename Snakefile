@@ -256,8 +256,7 @@ rule report_notebook:
         TRAINED,
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
-        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes", "explorer")],
-        "README.md",
+        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes", "explorer", "settings")],
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
         tables=[f"{OUT}/tables/claims.csv", f"{OUT}/tables/results.csv"],

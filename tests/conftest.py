@@ -88,7 +88,7 @@ def small_config():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="try each fault as often as the README says, not only a few times")
+    parser.addoption("--long", action="store_true", help="try each fault as often as tests/README.md says, not only a few times")
 
 
 @pytest.fixture

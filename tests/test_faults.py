@@ -1,6 +1,6 @@
 """Kills, broken files, full disks and hostile files: nothing is lost, nothing hangs, and one line says what happened.
 
-CI tries each a few times; `./run_all.sh test -- --long tests/test_faults.py` as often as the README's table says.
+CI tries each a few times; `./run_all.sh test -- --long tests/test_faults.py` as often as tests/README.md says.
 """
 
 import json

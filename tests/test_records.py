@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, figures, repeat, report, runs, settings, tables, weights
+from support import OUTPUTS, PUBLISHED, ROOT, characteristics, figures, repeat, report, runs, settings, weights
 from support.settings import read_profile
 
 import mccvae_core as core
@@ -156,7 +156,7 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
             assert ours == theirs, name
 
 
-def test_the_readme_s_lines_make_the_published_faces_of_all_of_celeba(tmp_path, monkeypatch):
+def test_the_data_readme_s_lines_make_the_published_faces_of_all_of_celeba(tmp_path, monkeypatch):
     """On a CelebA of 12,000 small pictures in another order."""
     split = pd.read_csv(FOLDER / "celeba_split.csv")
     rng, n = np.random.default_rng(0), 12_000
@@ -170,7 +170,7 @@ def test_the_readme_s_lines_make_the_published_faces_of_all_of_celeba(tmp_path, 
     (tmp_path / "outputs" / PUBLISHED).mkdir(parents=True)
     shutil.copy(FOLDER / "celeba_split.csv", tmp_path / "outputs" / PUBLISHED)
     monkeypatch.chdir(tmp_path)
-    exec(re.search(r"```python\n(.*celeba_split.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1], {})
+    exec(re.search(r"```python\n(.*celeba_split.*?)```", (ROOT / "data" / "README.md").read_text(), re.DOTALL)[1], {})
     monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "data" / "cache" / "first_10000"))
     d = load("celeba", "real")
     assert [len(part) for part in (d.train, d.validation, d.test)] == (split["split"].value_counts().sort_index()).tolist()
@@ -198,15 +198,6 @@ def test_published_records_are_whole_and_weights_are_theirs():
     for path in files:
         model, record = weights.load_model(path), trained[path].record
         assert list(model.config.characteristics) == record["characteristics"] and model.config.style_dim == record["style_dim"]
-
-
-def test_the_readme_has_the_published_results():
-    table = tables.results_columns(tables.read_csv(FOLDER / "tables" / "results.csv"))
-    line = lambda cells: f"| {' | '.join(map(str, cells))} |"  # noqa: E731
-    rows = [line(row) for row in table.itertuples(index=False)]
-    readme = (ROOT / "README.md").read_text().splitlines()
-    at = readme.index(line(table.columns))
-    assert readme[at + 2 : at + 2 + len(rows) + 1] == [*rows, ""], "\n".join(["the table is", *rows])
 
 
 @pytest.mark.parametrize(("profile_name", "rows"), [(PUBLISHED, ["CCVAE"]), ("quick", ["original", "CCVAE"])])

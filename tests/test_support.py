@@ -478,10 +478,6 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
     )
 
 
-def test_the_readme_holds_the_deviations_that_the_report_shows():
-    assert "one linear layer" in report.readme_section("Deviations from the paper")
-
-
 def test_labels_are_named_where_they_are_1_and_asked_where_they_are_not_known():
     chests = data.load("chest_xray", "embedded", images=100)
     assert figures.label_text(chests, torch.tensor([0.0, 1.0, math.nan])) == "bacteria, virus?"

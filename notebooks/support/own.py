@@ -23,7 +23,7 @@ from .settings import ModelSpec, SettingsError, read_profile
 
 WORDS = {
     "name": "of the profile: small letters, digits and _ (default: the folder's name)",
-    "models": "one or more of mccvae and ccvae, with options behind them as the README lists them (default: mccvae)",
+    "models": "one or more of mccvae and ccvae, with options behind them as notebooks/README.md lists them (default: mccvae)",
     "person": "the table's column that says who is in a picture: the images of a person go to one part (default: none)",
     "k": "latents of each label: 2, or 2.1.3, or smiling:3,glasses:1 and 2 for the others (default: 2)",
     "style_dim": f"style latents (default: {own.TASK.style_dim})",

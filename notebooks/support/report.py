@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +9,11 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import ROOT, characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
+from . import characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
 from .figures import STAND_IN
 from .markup import Markup, escaped, link, markdown
 from .runs import PAPER_TASKS, Run, commit, is_published, missing
-from .settings import ModelSpec, Profile
+from .settings import ModelSpec, Profile, options_table
 
 
 def data_table(runs: list[Run]) -> pd.DataFrame:
@@ -96,12 +95,6 @@ def missing_text(absent_runs: list[tuple[str, str, int]], there: int) -> str:
         named.setdefault(task, []).append(f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}")
     listed = "; ".join(f"{TASKS[task].title}: {'; '.join(models)}" for task, models in named.items())
     return f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {escaped(listed)}."
-
-
-def readme_section(title: str) -> str:
-    """The text of a section or subsection of the README, which is where it stands once."""
-    match = re.search(rf"^###? {re.escape(title)}\n(.*?)(?=^###? |\Z)", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    return match[1].strip()
 
 
 class Sources:
@@ -268,9 +261,9 @@ class Report:
     # --- results ---
 
     def overview(self) -> None:
-        """Every model of every task in one table, saved beside the others; the README has it too."""
+        """Every model of every task in one table, saved beside the others; the READMEs have it too."""
         tables.save_table(tables.results_table(self.runs), self.profile, "results")
-        table = self.read("results")  # so that a number rounds here as in the README
+        table = self.read("results")  # so that a number rounds here as in the READMEs
         self.table(
             tables.results_columns(table), "All models: mean over seeds ± half the 95 % interval; losses in nats per image", "results"
         )
@@ -396,12 +389,8 @@ class Report:
         self.table(settings_table(self.runs), "Models and training; seconds are the mean of a run")
 
     def names(self) -> None:
-        """The README's table of what a model's name says."""
-        display(Markdown(readme_section("Names of models")))
-
-    def deviations(self) -> None:
-        """The README's list of deviations from the paper."""
-        display(Markdown(readme_section("Deviations from the paper")))
+        """What the options of a model's name mean."""
+        display(Markdown(options_table()))
 
     def provenance(self) -> None:
         """On what, from which code; the experiments' notebooks; the notes that stand behind numbers."""

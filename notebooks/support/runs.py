@@ -116,7 +116,7 @@ def load_data(profile: Profile, task: str) -> Dataset:
     except DataError as error:
         if profile.source != "real" or "MCCVAE_DATA" in str(error):
             raise
-        raise DataError(f"{error}\nIf you have the sets in a folder already: MCCVAE_DATA=<folder>, see the README, The real data") from None
+        raise DataError(f"{error}\nIf you have the sets in a folder already: MCCVAE_DATA=<folder>, see data/README.md") from None
 
 
 class Datasets(dict):

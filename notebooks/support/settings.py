@@ -3,7 +3,9 @@
 import ast
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -153,20 +155,47 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 NUMBER, WHOLE = r"\d+(?:\.\d+)?", r"[1-9]\d*"
-OPTIONS = {  # of a model's name, in their order: field, its pattern, how it is read, what it is
-    "rb": ("label_weight", NUMBER, float, "label weight of the estimator rao-blackwell"),
-    "k": ("k", rf"{WHOLE}(?:\.{WHOLE})*", _counts, "latents of every label, or of each: 2.1.3"),
-    "f": ("labelled_fraction", r"0?\.\d+", float, "labelled fraction"),
-    "e": ("epochs", WHOLE, int, "epochs"),
-    "x": ("rate_factor", NUMBER, float, "factor on the paper's learning rate"),
-    "z": ("style_dim", r"\d+", int, "style latents"),
-    "r": ("start_std", NUMBER, float, "spread of a random start of classifier and conditional prior"),
-    "t": ("block_penalty", NUMBER, float, "weight of the total correlation inside a block"),
-    "p": ("block_prior", "full", str, "conditional prior with a full covariance inside a block"),
-    "y": ("label_prior", r"0?\.\d+", float, "p(y = 1) of every label, in place of the task's"),
-    "d": ("start", "linear", str, "start of classifier and conditional prior: as nn.Linear's layers, in the paper's words"),
-    "s": ("sigmoids", "2", int, "sigmoids after the decoder, for the audit of Table 3"),
-}
+
+
+class Option(NamedTuple):
+    """An option of a model's name. field: of ModelSpec; pattern, read: of its value; about: what the examples mean."""
+
+    field: str
+    pattern: str
+    read: Callable
+    examples: tuple[str, ...]
+    about: str
+
+
+OPTIONS = {  # in their order in a name
+    "rb": Option("label_weight", NUMBER, float, ("100",),
+        "the unbiased estimator (`rao-blackwell`) with label weight 100, in place of the official one (`official`)"),
+    "k": Option("k", rf"{WHOLE}(?:\.{WHOLE})*", _counts, ("3", "2.1.3"),
+        "three latents for every label; or one number for each label of the task: two, one and three"),
+    "f": Option("labelled_fraction", r"0?\.\d+", float, ("0.1",), "labels for a tenth of the images"),
+    "e": Option("epochs", WHOLE, int, ("3",), "three epochs"),
+    "x": Option("rate_factor", NUMBER, float, ("3",), "three times the paper's learning rate"),
+    "z": Option("style_dim", r"\d+", int, ("10",), "ten style latents"),
+    "r": Option("start_std", NUMBER, float, ("0.5",),
+        "classifier and conditional prior start at random, with this spread, so that a block's latents differ"),
+    "t": Option("block_penalty", NUMBER, float, ("20",),
+        "adds 20 times the total correlation of a block's latents (beyond their label) to the loss; needs `-rb`"),
+    "p": Option("block_prior", "full", str, ("full",),
+        "a conditional prior with a full covariance inside each block; needs `-rb`"),
+    "y": Option("label_prior", r"0?\.\d+", float, ("0.5",), "p(y = 1) is 0.5 for every label, in place of the task's"),
+    "d": Option("start", "linear", str, ("linear",),
+        "classifier and conditional prior start as nn.Linear's layers, as the paper's words suggest"),
+    "s": Option("sigmoids", "2", int, ("2",), "two sigmoids after the decoder, a slip that the audit of Table 3 tests"),
+}  # fmt: skip
+
+
+def options_table() -> str:
+    """The options of a model's name in Markdown, one row per option."""
+    rows = ["| option | means |", "| --- | --- |"]
+    for name, option in OPTIONS.items():
+        examples = ", ".join(f"`-{name}{example}`" for example in option.examples)
+        rows.append(f"| {examples} | {option.about} |")
+    return "\n".join(rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,11 +226,11 @@ class ModelSpec:
         options = "".join(rf"(?:-{option}(?P<{field}>{pattern}))?" for option, (field, pattern, *_) in OPTIONS.items())
         match = re.fullmatch(rf"(?P<base>[a-z_]+){options}", name)
         if not match or match["base"] not in cls.BASES:
-            known = "\n".join(f"  -{option}: {about}" for option, (*_, about) in OPTIONS.items())
+            known = "\n".join(f"  -{name}{option.examples[0]}: {option.about}" for name, option in OPTIONS.items())
             raise SettingsError(
                 f"there is no model {name!r}; there are {', '.join(cls.BASES)}, and behind it, only where wanted and in this order,\n{known}"
             )
-        values = {field: read(match[field]) for field, _, read, _ in OPTIONS.values() if match[field] is not None}
+        values = {field: read(match[field]) for field, _, read, *_ in OPTIONS.values() if match[field] is not None}
         spec = cls(match["base"], **values)
         if spec.name != name:  # a run has one folder
             raise SettingsError(f"there is no model {name!r}; write {spec.name!r}")
@@ -211,12 +240,12 @@ class ModelSpec:
     def _check(self):
         if self.rate_factor == 0:
             raise SettingsError(f"{self.name!r}: a learning rate of 0 trains nothing")
-        ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option][0])]
+        ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option].field)]
         if ours and self.label_weight is None:
             raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")
         if self.start_std and self.start != "ones":
             raise SettingsError(f"{self.name!r}: -r and -d are two starts of the same weights; name one of them")
-        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y", "d") if self._differs(OPTIONS[option][0])]
+        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y", "d") if self._differs(OPTIONS[option].field)]
         if labels and self.kind != "MCCVAE":
             raise SettingsError(f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it")
 

@@ -1,0 +1,63 @@
+"""Who may import whom (CONTRIBUTING.md has the rooms): what lies below never imports what lies above."""
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+SUPPORT = ROOT / "notebooks" / "support"
+COMMANDS = ("__main__.py", "example.py")  # what the shell calls
+
+
+def imported(path: Path) -> set[str]:
+    """What a module imports, wherever in it: "torch", "data.files", "support.measures.judge"; relative names resolved."""
+    top = SUPPORT.parent if path.is_relative_to(SUPPORT) else ROOT
+    package, names = path.relative_to(top).parent.parts, set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*above, *[node.module] * bool(node.module)])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def project(path: Path) -> set[str]:
+    """Of `imported` the project's own."""
+    return {name for name in imported(path) if name.partition(".")[0] in ("data", "mccvae_core", "support")}
+
+
+def within(name: str, *rooms: str) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def test_the_core_imports_torch_numpy_and_the_standard_library_alone():
+    tops = {name.partition(".")[0] for name in imported(ROOT / "mccvae_core.py")}
+    assert tops - set(sys.stdlib_module_names) <= {"torch", "numpy"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data").glob("*.py")), ids=lambda path: path.name)
+def test_data_import_neither_support_nor_the_core(path):
+    assert [name for name in project(path) if not within(name, "data")] == []
+
+
+@pytest.mark.parametrize("path", sorted((SUPPORT / "measures").glob("*.py")), ids=lambda path: path.name)
+def test_measures_import_core_data_weights_and_each_other(path):
+    allowed = ("mccvae_core", "data", "support.measures", "support.weights")
+    left = [name for name in project(path) if not within(name, *allowed)]
+    assert [name for name in left if name != "support"] == []  # `from .. import weights` names its package too
+
+
+def test_no_import_of_support_goes_in_a_circle():
+    modules = {".".join(path.relative_to(SUPPORT.parent).with_suffix("").parts): path for path in SUPPORT.rglob("*.py")}
+    graphlib.TopologicalSorter({name: project(path) & set(modules) - {name} for name, path in modules.items()}).prepare()
+
+
+@pytest.mark.parametrize("folder", [ROOT / "data", SUPPORT], ids=["data", "support"])
+def test_only_commands_say_how_they_are_used(folder):
+    text = {path.name: path.read_text() for path in folder.rglob("*.py") if path.name not in COMMANDS}
+    assert [name for name, code in text.items() if "usage: " in code or "import argparse" in code] == []
