@@ -21,6 +21,7 @@ usage() {
 ./run_all.sh apply RUN IMAGES [OUT.csv]         what a trained model says of new images
 ./run_all.sh draw FOLDER                        draw a folder of images to try the two on
 ./run_all.sh repeat RUN                         a run's folder below outputs: train it again from its record, say which scores differ
+./run_all.sh check [FOLDER]                     prove an outputs folder, the published one by default: checksums, tables, verdicts, scores
 ./run_all.sh report                             the published report anew, from the records and weights in outputs/published
 ./run_all.sh test [-- pytest options]           the tests
 ./run_all.sh lab                                JupyterLab on notebooks/
@@ -135,6 +136,10 @@ case "$command" in
   repeat)
     [ $# = 1 ] || code=2 fail "repeat takes a run's folder: ./run_all.sh repeat outputs/published/runs/<task>/<model>/seed<n>"
     set_up && cd notebooks && exec python -m support.repeat "$here" "$1"
+    ;;
+  check)
+    [ $# -le 1 ] || code=2 fail "check takes an outputs folder, or none for the published one: ./run_all.sh check [FOLDER]"
+    set_up && cd notebooks && exec python -m support.check "$here" "$@"
     ;;
   draw)
     [ $# = 1 ] || fail "draw takes a new folder's name: ./run_all.sh draw FOLDER"
