@@ -160,6 +160,18 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
     return Dataset(TASK, "real", False, tuple(attributes), description, *parts, sha256, raw_sha256=raw)
 
 
+def other_attributes(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """What CelebA says of its images beside ATTRIBUTES, on which no model trains: names of the other attributes, and their values
+    (N, attributes) in {0, 1} of the images with these file names (N,). Raises DataError for a name that CelebA's cache lacks."""
+    arrays, _ = cached("celeba_64.npz", _download, ("attr", "attr_names", "names"))
+    others = tuple(str(name) for name in arrays["attr_names"] if name not in ATTRIBUTES)
+    row = {name: number for number, name in enumerate(arrays["names"].tolist())}
+    if missing := [name for name in names.tolist() if name not in row]:
+        raise DataError(f"celeba_64.npz has no image {shown(missing[0])}; it is not the set that these images came from")
+    rows = [row[name] for name in names.tolist()]
+    return others, arrays["attr"][np.ix_(rows, columns(arrays["attr_names"], others))].astype(np.uint8)
+
+
 PARTS = {  # of the drawn faces: what of a face each attribute is drawn from
     "Bangs": ("bangs_length", "bangs_width"),
     "Blond_Hair": ("hair_lightness", "hair_yellowness"),

@@ -67,7 +67,7 @@ def factor_owner(data: Dataset) -> np.ndarray:
 
 def train_judge(data: Dataset, seed: int = 0) -> judging.Judge:
     """The task's judge: about JUDGE_STEPS steps on the training part."""
-    epochs = min(JUDGE_EPOCHS, max(3, round(JUDGE_STEPS * 64 / len(data.train))))
+    epochs = judging.judge_epochs(len(data.train), JUDGE_STEPS, JUDGE_EPOCHS)
     return judging.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
 
 

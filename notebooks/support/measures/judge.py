@@ -55,6 +55,11 @@ class Judge(nn.Module):
         return torch.cat(logits).sigmoid().cpu(), torch.cat(factors).cpu()
 
 
+def judge_epochs(images: int, steps: int = 1_000, most: int = 30) -> int:
+    """Epochs of a judge's training on so many images: about `steps` steps of 64, from 3 to `most` epochs."""
+    return min(most, max(3, round(steps * 64 / images)))
+
+
 def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64) -> Judge:
     """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F): Adam, its rate going up and
     down over the `epochs`; labels by cross-entropy, factors, of unit variance, by squares."""

@@ -1,0 +1,228 @@
+"""The scores that the paper's claims need, of every finished run of a profile whose weights are there.
+
+    python -m support.claim_scores PROFILE [TASK ...]
+
+writes <run>/scores/claims.csv, one row per score, and <profile>/claim_scores.csv, one row per run with the columns that
+the primary tests of claims.yaml read. A run whose table is current is skipped: made of the same weights, by the same
+judges and code. A run's table has the columns
+
+    weights      last, after the last epoch, or best, of least validation loss.
+    coordinates  of a block: along, across, whole, single (or `single 1` ...); empty: of the model, or of along and across.
+    label        empty: the mean over labels.
+    split        whose images are scored; of a code that is read: where the reader is tried.
+    score        see `block_scores` and `code_scores`; those of claims.yaml have its names.
+    value        the mean over the judges; <score>_judge0 ... are theirs.
+    made_from    sha256 of weights, judges and code.
+
+The weights that claims.yaml reads, last or best, are scored from STARTS test images, the others from a quarter of them.
+"""
+
+import functools
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import mccvae_core as core
+from data import TASKS, Dataset
+from data.files import write_atomically
+
+from . import ROOT, code_identity, preregistration, runs, weights
+from .block_scores import Rows, move_scores, swap_scores
+from .claim_judges import Panel, panel
+from .measures import block_readings, blocks, latents
+from .runs import Run, RunError
+from .settings import Profile, SettingsError, read_profile
+
+STARTS = 256  # test images from which blocks move
+CODES = 3_000  # training images at most on which a code's reader is fitted, and test images on which it is tried
+PAIRS = 48  # of images of which a label's block is swapped
+TABLE, SUMMARY = "claims.csv", "claim_scores.csv"
+COLUMNS = ["weights", "coordinates", "label", "split", "score", "value"]
+TEXT = {name: str for name in (*COLUMNS[:-1], "made_from")}
+COORDINATES = {"along": "along", "across": "across", "whole block": "whole"}  # of claims.yaml -> of the tables
+SOURCES = ("claim_scores.py", "claim_judges.py", "block_scores.py", "lungs.py", "measures")
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A run's table, as `score_run` has it."""
+    return pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values={"value": [""]})
+
+
+@functools.cache
+def code() -> str:
+    """sha256 of the tokens of what computes the scores."""
+    folder, h = ROOT / "notebooks" / "support", hashlib.sha256(code_identity.code_version().encode())
+    for source in SOURCES:
+        for file in sorted((folder / source).glob("*.py")) if (folder / source).is_dir() else [folder / source]:
+            h.update(code_identity.tokens_sha256(file.read_text()).encode())
+    return h.hexdigest()
+
+
+def files_of(run: Run) -> dict[str, Path]:
+    """The files of a run's weights, `last` and, where it was kept, `best`. Raises RunError where they are not its own."""
+    run.check_weights()
+    last, best = run.weights(), run.folder / runs.BEST_WEIGHTS
+    return {"last": last} | ({"best": best} if best.exists() and last.parent == run.folder else {})
+
+
+def score_run(run: Run, data: Dataset, judges: Panel, main: str = "last") -> pd.DataFrame:
+    """A run's table but for `made_from`. main: the weights that are scored from all starts. Where the best weights are
+    the last ones, they are scored once. Raises RunError for weights that are not the run's."""
+    files, tables = files_of(run), {}
+    same = run.metrics.get("best", {}).get("epoch") == run.record["epochs"]
+    for name, file in files.items():
+        if same and tables:
+            tables[name] = next(iter(tables.values()))
+            continue
+        starts = STARTS if name == main or same else STARTS // 4
+        tables[name] = measured(weights.load_model(file), data, judges, starts)
+    recorded = {name: recorded_scores(run.metrics if name == "last" else run.metrics["best"]) for name in files}
+    joined = [pd.concat([recorded[name], tables[name]], ignore_index=True).assign(weights=name) for name in files]
+    return pd.concat(joined, ignore_index=True)[COLUMNS]
+
+
+def recorded_scores(metrics: dict) -> pd.DataFrame:
+    """The scores of claims.yaml that a run's metrics hold already: accuracy, unbiased_loss and, of test images, psnr."""
+    rows = []
+    for split in runs.PARTS:
+        of_split = metrics[split]
+        scores = {"accuracy": of_split["accuracy"], "unbiased_loss": of_split["bound"]["loss_alpha0"]}
+        scores |= {"psnr": of_split["psnr"]} if "psnr" in of_split else {}
+        rows += [{"coordinates": "", "label": "", "split": split, "score": s, "value": v} for s, v in scores.items()]
+    return pd.DataFrame(rows)
+
+
+def measured(model: core.MCCVAE, data: Dataset, judges: Panel, starts: int) -> pd.DataFrame:
+    """All scores of a model on test images: those of moves from so many `starts`, of swaps, and of what codes tell."""
+    rows, train, test = Rows(), data.train.some(CODES), data.test.some(CODES)
+    codes = {name: core.posterior(model, part.images).loc for name, part in (("train", train), ("test", test))}
+    rows.add("starts", min(starts, len(test)))
+    move_scores(rows, model, data, judges, codes["test"][:: max(1, len(test) // starts)][:starts])
+    swap_scores(rows, model, data, judges, codes["test"], test.labels, PAIRS)
+    code_scores(rows, model, data, *((codes[name], part.labels) for name, part in (("train", train), ("test", test))))
+    return rows.table().assign(split="test")
+
+
+def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, test: tuple) -> None:
+    """What posterior means (N, Z) tell of labels (N, L); train and test are both of these.
+
+    separation, kl, kl_share_across: of p(z|y = 1) from p(z|y = 0). auc_across: `blocks.across_auc`. bayes_*: `two_posteriors`.
+    auc_own, auc_others, auc_style, auc_labels: `block_readings.label_readings`. blocks_apart, of labels that exclude one
+    another; of others blocks_apart_labels, 1 - (A - 1/2) / (B - 1/2) with A the AUC of a label from other blocks, B from
+    the other labels themselves.
+    """
+    owners, arrays = latents.latent_owners(model), [(z.numpy(), y.numpy()) for z, y in (train, test)]
+    for label, name in enumerate(data.labels):
+        c, about = blocks.block_coordinates(model, label), {"label": name}
+        prior, kl = model.label_prior[label].item(), blocks.prior_divergence(c)
+        block = [(z[:, list(c.latents)], y[:, label]) for z, y in (train, test)]
+        rows.add("separation", blocks.separation(c), **about)
+        rows.add("kl", kl["total"], **about)
+        rows.add("kl_share_across", kl["share_across"], **about)
+        rows.add("auc_across", blocks.across_auc(c, *block), coordinates="across", **about)
+        for score, value in blocks.two_posteriors(c, *block[1], prior).items():
+            rows.add(f"posteriors_{score}", value, **about)
+        found = block_readings.label_readings(*arrays, owners, label)
+        for score, value in found.items():
+            rows.add(score, value, **about)
+        if not data.task.exclusive:
+            rows.add("blocks_apart_labels", block_readings.apart(found["auc_others"], found["auc_labels"]), **about)
+    if data.task.exclusive:
+        rows.add("blocks_apart", block_readings.blocks_apart(*arrays, owners))
+
+
+def summary_row(run: Run, table: pd.DataFrame, claims: preregistration.Preregistration) -> dict:
+    """A run's row of claim_scores.csv: task, model, seed, precision, the weights that claims.yaml reads, and the column
+    of every primary test. A score of one label is that label's; one that the run lacks is NaN."""
+    record = run.record
+    name = claims.tasks[record["task"]].epoch if record["task"] in claims.tasks else "last"
+    about = {"task": record["task"], "model": record["model"], "seed": record["seed"]}
+    about |= {"precision": record.get("precision", "float32"), "weights": name}
+    keys = table[table["weights"] == name].set_index(["split", "score", "coordinates", "label"])["value"]
+    for _, test in claims.tests:
+        place = (test.split, test.score, COORDINATES.get(test.coordinates, ""), test.label or "")
+        about[test.column] = float(keys.get(place, np.nan))
+    return about
+
+
+def scored(run: Run, data: Dataset, judges: Panel, claims: preregistration.Preregistration) -> pd.DataFrame:
+    """A run's table, read from its folder where it is current, else made and put there."""
+    file = run.folder / runs.SCORES / TABLE
+    h = hashlib.sha256(f"{code()} {judges.sha256} {data.content}".encode())
+    for path in files_of(run).values():
+        h.update(path.read_bytes())
+    made_from = h.hexdigest()[:16]
+    if file.exists() and set((table := read_table(file))["made_from"]) == {made_from}:
+        return table
+    rule = claims.tasks.get(run.record["task"])
+    table = score_run(run, data, judges, rule.epoch if rule else "last").assign(made_from=made_from)
+    write_atomically(file, table.to_csv(index=False, float_format="%.8g").encode())
+    return read_table(file)
+
+
+def score_profile(profile: Profile, tasks: list[str] | None = None) -> pd.DataFrame:
+    """Score every finished run of a profile that has blocks and whose weights are there; says which are left out.
+
+    Writes each run's table and the profile's summary, and returns the latter. Raises SettingsError for a task that there
+    is none of."""
+    if unknown := [task for task in tasks or [] if task not in TASKS]:
+        raise SettingsError(f"there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
+    claims, data, rows = preregistration.read(), runs.Datasets(profile), []
+    for task in TASKS.values() if not tasks else map(TASKS.get, tasks):
+        judges = None
+        for folder in (runs.run_folder(profile, task.name, *run) for run in profile.runs(task)):
+            run = _with_weights(folder)
+            if run is None:
+                continue
+            judges = judges or panel(profile, data[task.name])
+            rows.append(summary_row(run, scored(run, data[task.name], judges, claims), claims))
+            print(f"{task.name} {run.record['model']} seed {run.record['seed']}: scored", flush=True)
+    summary = pd.DataFrame(rows)
+    file = profile.folder / SUMMARY
+    if rows:
+        others = _rows_of_other_tasks(file, tasks)
+        summary = pd.concat([others, summary], ignore_index=True) if others is not None else summary
+        write_atomically(file, summary.to_csv(index=False, float_format="%.8g").encode())
+    return summary
+
+
+def _with_weights(folder: Path) -> Run | None:
+    """The finished run with blocks in a folder; None where there is none, with a word where its weights are missing."""
+    if not (folder / "run.json").exists():
+        return None
+    run = runs.read_run(folder)
+    if run.spec.kind != "MCCVAE":
+        return None
+    try:
+        files_of(run)
+    except RunError as error:
+        print(f"not scored: {error}", flush=True)
+        return None
+    return run
+
+
+def _rows_of_other_tasks(file: Path, tasks: list[str] | None) -> pd.DataFrame | None:
+    """The summary's rows of tasks that are not scored now."""
+    if not tasks or not file.exists():
+        return None
+    table = pd.read_csv(file)
+    return table[~table["task"].isin(tasks)]
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        print("Use: python -m support.claim_scores PROFILE [TASK ...]")
+        return 2
+    try:
+        score_profile(read_profile(arguments[0]), arguments[1:])
+    except (SettingsError, RunError, preregistration.ClaimsError) as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
