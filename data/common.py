@@ -94,6 +94,7 @@ class Dataset:
     where that is another.
     part_names, style_names: of the columns of each part's `parts` and `style`; none unless the images were drawn.
     part_label: for each column of `parts` the position of the label that owns it.
+    fit: of own images, how pictures were made square, so that new ones are made so too.
     """
 
     task: Task
@@ -109,6 +110,7 @@ class Dataset:
     part_label: tuple[int, ...] = ()
     style_names: tuple[str, ...] = ()
     raw_sha256: str | None = None
+    fit: str | None = None
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:
@@ -142,7 +144,7 @@ class Dataset:
             "n": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
             "sha256": self.sha256,
             "content": self.content,
-        }
+        } | ({"fit": self.fit} if self.fit else {})
 
 
 # --- images -----------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
-"""Images of one's own: a folder of pictures and a table of labels, checked as a whole, turned to 64x64 and kept as one `.npz`.
+"""Images of one's own: a folder of pictures whose labels a table or the folders' names say, turned to 64x64 and kept as one `.npz`.
 
-The table is a CSV file: a header, then a row an image: its file's name, then one column a label with 0, 1 or nothing where it is not known.
-`gather` finds every fault before it raises; `read` makes the data set of what it kept.
+`layout` says which images there are and what is known of each; `gather` reads them; `read` makes the data set of what it kept.
 """
 
 import dataclasses
@@ -12,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .columns import UNKNOWN, add_alike, counted
 from .common import Dataset, Split, Task
-from .files import MAX_BYTES, DataError, digest_arrays, files_below, read_npz, shown
-from .labels import UNKNOWN, check_labels, counted, named_files, read_table
+from .files import MAX_BYTES, DataError, digest_arrays, read_npz, shown
+from .labels import check_labels
+from .layout import FITS, Listing, Options, listing
 from .pictures import RAW_SIDE, Picture, doubtful, read_pictures
 
 LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, as the paper has them
@@ -33,7 +34,7 @@ TASK = Task(
     reconstruction_figure=None,
     walks={},
 )
-KEYS = ("x", "y", "names", "labels", "part")
+KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 SHOWN = 50  # problems in a message
 FAINT = 12  # of 255: differences between colours that a lossy file of a grey picture has
@@ -57,69 +58,109 @@ def grey(pixels: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).convert("L")) for p in pixels])
 
 
-# --- a folder and its table --------------------------------------------------------------------------------------------------
+# --- a folder and its labels -------------------------------------------------------------------------------------
 
 
-def gather(folder: Path, path: Path, person: str | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays KEYS of the images that the table at `path` names, and remarks for the user.
+def gather(folder: Path, table: Path | None = None, options: Options = Options()) -> tuple[dict[str, np.ndarray], list[str]]:  # noqa: B008 (frozen)
+    """The arrays KEYS of the images of a folder, whose labels stand in a table or are its folders' names, and remarks for the user.
 
     x: uint8 (N, 64, 64) if no picture has any colour, else (N, 64, 64, 3); y: int8 (N, L) of 0, 1 and UNKNOWN; names (N,), labels (L,);
-    part (N,): 0 for training, 1 for validation, 2 for test. person: the column that names who is in a picture.
+    part (N,): 0 for training, 1 for validation, 2 for test; group (N,): images of one stay in one part, "" for none; exclusive: of each
+    image exactly one label is 1; fit: how pictures were made square.
     Raises DataError with every problem that was found, each with its row and column.
     """
-    problems = [] if folder.is_dir() else [f"{folder} is not a folder; give the one that the images lie in"]
-    labels, rows, y, persons = read_table(path, problems, person)
-    there, closed = files_below(folder) if folder.is_dir() else ([], {})
-    problems += [f"the folder {shown(name)} can't be read ({why}); get the right to read it" for name, why in closed.items()]
-    paths = named_files(rows, folder, there, problems) if folder.is_dir() else {}
-    if not problems or rows:
-        check_labels(labels, y, problems)
-    if 3 * RAW_SIDE**2 * len(rows) > MAX_BYTES:
-        problems.append(f"{len(rows):,} images are more than {MAX_BYTES // (3 * RAW_SIDE**2):,}; leave some out")
-    pictures = {}
-    for (row, file), picture in zip(paths.items(), read_pictures(list(paths.values())), strict=True):
-        name = file.relative_to(folder).as_posix()
+    problems = []
+    listed = listing(folder, table, options, problems)
+    if problems:
+        raise DataError(together(problems, table))
+    return read_listed(listed, table, options)
+
+
+def read_listed(listed: Listing, table: Path | None, options: Options) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What `gather` gives, of a listing without a fault: pictures that can't be read are left out and named, if they are few."""
+    pictures, bad, kept = {}, {}, []
+    paths = [listed.folder / name for name in listed.files]
+    for i, (name, picture) in enumerate(zip(listed.files, read_pictures(paths, fit=options.fit), strict=True)):
         if isinstance(picture, DataError):
-            problems.append(f"row {row}: {shown(name)} {picture}")
+            bad[i] = f"{listed.where[i]}: {shown(name)} {picture}".removeprefix(": ")
         else:
             pictures[name] = picture
+            kept.append(i)
+        if 3 * RAW_SIDE**2 * len(kept) > MAX_BYTES:
+            raise DataError(f"more than {MAX_BYTES // (3 * RAW_SIDE**2):,} images; leave some out")
+    lines = []
+    add_alike(bad, lines, lambda n: f"{counted(n, 'picture')} more that can't be read")
+    problems = lines if 2 * len(kept) <= listed.named else []
+    if not problems and bad:
+        listed = listed.take(kept)
+        check_labels(listed.labels, listed.y, problems)
+        problems += lines if problems else []
     if problems:
-        raise DataError(_listed(problems, path))
-    return _arrays(pictures, labels, y, persons, path, set(there) - {path.name if path.parent == folder else None})
+        raise DataError(together(problems, table))
+    return _arrays(pictures, listed, options, [f"Left out: {line}." for line in lines])
 
 
-def _arrays(pictures: dict[str, Picture], labels, y, persons, path: Path, there: set[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+def _arrays(pictures: dict[str, Picture], listed: Listing, options: Options, said: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """What `gather` gives, of pictures and labels without a fault."""
     x, names = np.stack([picture.pixels for picture in pictures.values()]), list(pictures)
     coloured = [name for name, pixels in zip(names, x, strict=True) if not is_grey(pixels)]
-    remarks = [f"{counted(len(x), 'image')}, {'in colour' if coloured else 'grey'}; {counted(len(labels), 'label')}."]
+    remarks = [f"{counted(len(x), 'image')}, {'in colour' if coloured else 'grey'}; {counted(len(listed.labels), 'label')}."]
     if 0 < len(coloured) <= len(names) / 20:
         remarks.append(
-            f"Only {counted(len(coloured), 'picture')} in colour, as {coloured[0]}: leave these out, or turn them to grey, if the set is meant to be."
+            f"Only {counted(len(coloured), 'picture')} in colour, as {shown(coloured[0])}: leave these out, or turn them to grey, if the set is meant to be."
         )
-    if left := there - set(names):
+    remarks += listed.remarks + said
+    if left := listed.left - set(names):
         remarks.append(
-            f"Left out, since {path.name} does not name them: {counted(len(left), 'other file')} in the folder, as {shown(min(left))}."
+            f"Left out, since nothing names them as images: {counted(len(left), 'other file')} in the folder, as {shown(min(left))}."
         )
-    together, said = who_is_with_whom(x, y, names, labels, persons)
-    part = split(y, together)
+    owner, more = who_is_with_whom(x, listed.y, names, listed.labels, listed.groups)
+    part = parts_of(listed.y, owner, listed.parts)
     if lacking := [name for number, name in enumerate(("training", "validation", "test")) if number not in part]:
         raise DataError(
-            f"the images of {counted(len(set(together)), 'person' if persons else 'picture')} leave none for {lacking[0]}; add others"
+            f"the images of {counted(len(set(owner)), 'group' if listed.groups else 'picture')} leave none for {lacking[0]}; add others"
         )
-    kept = x if coloured else grey(x)
-    return {"x": kept, "y": y, "names": np.array(names), "labels": np.array(labels), "part": part}, remarks + said + doubtful(pictures)
+    if (torn := [i for i in np.flatnonzero(part == 2) if (part[owner == owner[i]] < 2).any()]) and listed.parts:
+        twin = np.flatnonzero((owner == owner[torn[0]]) & (part < 2))[0]
+        more.append(
+            f"{counted(len(torn), 'image')} for the test with a copy, or another of the group, in another part, as {shown(names[torn[0]])} and "
+            f"{shown(names[twin])}: scores of these say little. Your own parts are kept."
+        )
+    arrays = {
+        "x": x if coloured else grey(x),
+        "y": listed.y,
+        "names": np.array(names),
+        "labels": np.array(listed.labels),
+        "part": part,
+        "group": np.array(listed.groups or [""] * len(names)),
+        "exclusive": np.array(listed.one_of),
+        "fit": np.array(options.fit),
+    }
+    return arrays, remarks + more + doubtful(pictures)
 
 
-def who_is_with_whom(x, y, names, labels, persons: list[str] | None) -> tuple[np.ndarray, list[str]]:
-    """A number for each image, the same for those that may not be parted: copies of one picture, and the images of a person; and remarks."""
+def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.ndarray:
+    """The part of each image, uint8 (N,): as given; those of validation and test of which none are given are drawn from training."""
+    if given is None:
+        return split(y, owner)
+    part = np.array(given, np.uint8)
+    drawn = [0, *(p for p in (1, 2) if p not in given)]
+    if len(drawn) > 1:
+        mine = np.flatnonzero(part == 0)
+        shares = np.array([SHARES[p] for p in drawn])
+        part[mine] = np.array(drawn)[split(y[mine], owner[mine], shares=tuple(shares / shares.sum()))]
+    return part
+
+
+def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.ndarray, list[str]]:
+    """A number for each image, the same for those that may not be parted: copies of one picture, and the images of a group; and remarks."""
     owner, remarks = np.arange(len(x)), []
     copies: dict[bytes, list[int]] = {}
     for i, pixels in enumerate(x):
         copies.setdefault(pixels.tobytes(), []).append(i)
     copies = {key: group for key, group in copies.items() if len(group) > 1}
     people: dict[str, list[int]] = {}
-    for i, who in enumerate(persons or []):
+    for i, who in enumerate(groups or []):
         if who:
             people.setdefault(who, []).append(i)
     for group in (*copies.values(), *people.values()):
@@ -128,21 +169,21 @@ def who_is_with_whom(x, y, names, labels, persons: list[str] | None) -> tuple[np
         first = next(iter(copies.values()))
         surplus = sum(map(len, copies.values())) - len(copies)
         remarks.append(
-            f"{counted(surplus, 'picture')} more than once, as {names[first[1]]}, a copy of {names[first[0]]}: copies go to the same part."
+            f"{counted(surplus, 'picture')} more than once, as {shown(names[first[1]])}, a copy of {shown(names[first[0]])}: copies go to the same part."
         )
     opposite = [(group, label) for group in copies.values() for label in range(y.shape[1]) if {0, 1} <= set(y[group, label])]
     if opposite:
         group, label = opposite[0]
         zero, one = (next(names[i] for i in group if y[i, label] == value) for value in (0, 1))
         remarks.append(
-            f"{counted(len(opposite), 'label')} of copies contradict each other, as {labels[label]}: 0 for {zero}, 1 for {one}; correct one."
+            f"{counted(len(opposite), 'label')} of copies contradict each other, as {labels[label]}: 0 for {shown(zero)}, 1 for {shown(one)}; correct one."
         )
     if people:
-        remarks.append(f"{counted(len(people), 'person', 'persons')}: the images of each are in one part.")
+        remarks.append(f"{counted(len(people), 'group')}: the images of each are in one part.")
     return owner, remarks
 
 
-def _listed(problems: list[str], table: Path) -> str:
+def together(problems: list[str], table: Path | None) -> str:
     """All problems in one message, in the order of the table's rows, those of the whole before them."""
 
     def row(problem):
@@ -152,14 +193,15 @@ def _listed(problems: list[str], table: Path) -> str:
     lines = sorted(problems, key=row)
     more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
     count = "a problem" if len(lines) == 1 else f"{len(lines):,} problems"
-    return "\n".join([f"{count} (rows and columns of {table.name}, the header being row 1); nothing was made:", *(f"  {line}" for line in [*lines[:SHOWN], *more])])  # fmt: skip
+    rows = f" (rows and columns of {table.name}, the header being row 1)" if table else ""
+    return "\n".join([f"{count}{rows}; nothing was made:", *(f"  {line}" for line in [*lines[:SHOWN], *more])])
 
 
 # --- the data set -----------------------------------------------------------------------------------------------
 
 
-def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-    """Part of each image, uint8 (N,): 0 training, 1 validation, 2 test, SHARES of those that have a label; the others are for training.
+def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0, shares: tuple[float, ...] = SHARES) -> np.ndarray:
+    """Part of each image, uint8 (N,): 0 training, 1 validation, 2 test, `shares` of those that have a label; the others are for training.
 
     Iterative stratification (Sechidis et al. 2011): of the label and value that has the fewest images left, each goes where most of them
     are still wanted. So each value of a label is in training, and in every part where there are enough of it.
@@ -173,12 +215,12 @@ def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0) -> n
     part, order = np.zeros(len(classes), np.uint8), np.random.default_rng([seed, 5]).permutation(len(classes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     free = sizes > 0
-    wanted, room = np.outer(SHARES, classes.sum(0)), np.array(SHARES) * sizes.sum()
+    wanted, room = np.outer(shares, classes.sum(0)), np.array(shares) * sizes.sum()
     while free.any():
         left = classes[free].sum(0)
         rarest = np.where(left > 0, left, len(y) + 1).argmin()
         for i in order[(free & (classes[:, rarest] > 0))[order]]:
-            part[i] = max(range(3), key=lambda p: (round(wanted[p, rarest], 6), room[p]))
+            part[i] = max(range(len(shares)), key=lambda p: (round(wanted[p, rarest], 6), room[p]))
             wanted[part[i]] -= classes[i]
             room[part[i]] -= sizes[i]
             free[i] = False
@@ -188,31 +230,44 @@ def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0) -> n
     return part[unit]
 
 
-def read(path: Path) -> Dataset:
-    """The data set of a file of `gather`'s arrays. Raises DataError for a file that is none."""
-    if not path.is_file():
-        raise DataError(f"{path} is not there; make it: ./run_all.sh own IMAGES LABELS name={path.parent.name.removeprefix('own_')}")
-    arrays = read_npz(path, KEYS)
-    x, y, names, labels, part = arrays.values()
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """`gather`'s arrays of a file; one from before there were groups lacks the last three. Raises DataError for a file that is none."""
+    try:
+        arrays = read_npz(path, KEYS)
+    except DataError:
+        arrays = read_npz(path, KEYS[:5])
+        arrays |= {"group": np.full(len(arrays["names"]), ""), "exclusive": np.array(False), "fit": np.array("stretch")}
+    x, y, names, labels, part, group, exclusive, fit = arrays.values()
     fits = x.dtype == np.uint8 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE) and x.shape[3:] in ((), (3,))
     if not (
         fits
         and y.shape == (len(x), len(labels))
-        and part.shape == (len(x),)
+        and part.shape == group.shape == (len(x),)
         and np.isin(y, (0, 1, UNKNOWN)).all()
         and set(part) == {0, 1, 2}
+        and exclusive.dtype == bool
+        and exclusive.shape == fit.shape == ()
+        and str(fit) in FITS
     ):
         raise DataError(f"{path}: its arrays don't fit together; delete it and give ./run_all.sh own the images again")
-    return dataset(arrays)
+    return arrays
+
+
+def read(path: Path) -> Dataset:
+    """The data set of a file of `gather`'s arrays. Raises DataError for a file that is none."""
+    if not path.is_file():
+        raise DataError(f"{path} is not there; make it: ./run_all.sh own IMAGES LABELS name={path.parent.name.removeprefix('own_')}")
+    return dataset(read_arrays(path))
 
 
 def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
     """The data set of `gather`'s arrays; labels float32 with NaN where not known."""
-    x, y, names, labels, part = (arrays[key] for key in KEYS)
+    x, y, names, labels, part, _, exclusive, fit = (arrays[key] for key in KEYS)
     channels, names_of_labels = (1 if x.ndim == 3 else 3), tuple(map(str, labels))
     task = dataclasses.replace(
         TASK,
         labels=names_of_labels,
+        exclusive=bool(exclusive),
         image_shape=(channels, RAW_SIDE, RAW_SIDE),
         likelihood=LIKELIHOODS[channels],
         more_style_dim=TASK.style_dim + len(labels),
@@ -224,4 +279,4 @@ def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
     rates = ", ".join(f"{label} {n:,} ({one / n:.0%} of them 1)" for label, n, one in zip(names_of_labels, known, ones, strict=True))
     description = f"{len(x):,} images of one's own, {'grey' if channels == 1 else 'RGB'}, turned to {RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
     parts = [everything.take(np.flatnonzero(part == p)) for p in range(3)]
-    return Dataset(task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part))
+    return Dataset(task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part), fit=str(fit))

@@ -17,10 +17,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .files import UNREADABLE, DataError, open_regular, reason
+from .files import UNREADABLE, DataError, open_regular, reason, shown
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 NAMED = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000 and AVIF"
+ENDINGS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".j2k",
+    ".avif",
+)
 PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")  # formats of which a file may hold several pictures
 MAX_PIXELS = 50_000_000  # of a picture; a larger one is refused before it is decoded
 MAX_FILE = 64 << 20  # bytes of a picture in an archive, unpacked
@@ -123,8 +142,28 @@ class Picture:
     several: bool
 
 
-def read_picture(path: Path, side: int = RAW_SIDE) -> Picture:
-    """The whole of a picture, bilinear and antialiased, so its sides may change their ratio.
+def fitted(image: Image.Image, side: int, fit: str) -> np.ndarray:
+    """An RGB picture as uint8 (side, side, 3), bilinear and antialiased. fit: "pad", the whole picture between bars of its border's mean
+    colour; "crop", its middle; "stretch", the whole picture, whose sides change their ratio."""
+    width, height = image.size
+    if fit == "crop":
+        least = min(width, height)
+        left, top = (width - least) // 2, (height - least) // 2
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + least, top + least)))
+    if fit == "stretch" or width == height:
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+    small = tuple(max(1, round(side * length / max(width, height))) for length in (width, height))
+    pixels = np.asarray(image.resize(small, Image.Resampling.BILINEAR))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    out = np.empty((side, side, 3), np.uint8)
+    out[:] = border.mean(0).round()
+    top, left = (side - small[1]) // 2, (side - small[0]) // 2
+    out[top : top + small[1], left : left + small[0]] = pixels
+    return out
+
+
+def read_picture(path: Path, side: int = RAW_SIDE, fit: str = "pad") -> Picture:
+    """A picture, by `fitted`.
 
     Of every mode and size that Pillow reads: transparency lies on white, 16 bits are turned to 8, a camera's rotation is undone.
     Raises DataError, which says what is wrong with the file but not which it is.
@@ -132,7 +171,7 @@ def read_picture(path: Path, side: int = RAW_SIDE) -> Picture:
     with opened(path, near=4 * side) as image:
         several = image.format in PAGED and getattr(image, "n_frames", 1) > 1
         eight, few_bits = _eight_bits(ImageOps.exif_transpose(image))
-        pixels = np.asarray(_as_rgb(eight).resize((side, side), Image.Resampling.BILINEAR))
+        pixels = fitted(_as_rgb(eight), side, fit)
         return Picture(pixels, few_bits or int(pixels.max()) <= DARK, several)
 
 
@@ -155,13 +194,13 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_pictures(paths: list[Path], side: int = RAW_SIDE) -> Iterator[Picture | DataError]:
+def read_pictures(paths: list[Path], side: int = RAW_SIDE, fit: str = "pad") -> Iterator[Picture | DataError]:
     """`read_picture` of many files, side by side and in order, with progress on a terminal; an error in the place of what can't be read."""
     from tqdm import tqdm
 
     def read(path):
         try:
-            return read_picture(path, side)
+            return read_picture(path, side, fit)
         except DataError as error:
             return error
 
@@ -178,8 +217,8 @@ def doubtful(pictures: dict[str, Picture]) -> list[str]:
     several = [name for name, picture in pictures.items() if picture.several]
     remarks = []
     if dark:
-        which = f"{len(dark):,} picture{'s' * (len(dark) > 1)} nearly black, as {dark[0]}"
+        which = f"{len(dark):,} picture{'s' * (len(dark) > 1)} nearly black, as {shown(dark[0])}"
         remarks.append(f"{which}: 16 bits are taken to use their whole range, so stretch pictures of 10, 12 or 14 bits first.")
     if several:
-        remarks.append(f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as {several[0]}: the first counts.")
+        remarks.append(f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as {shown(several[0])}: the first counts.")
     return remarks

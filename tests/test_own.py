@@ -54,29 +54,47 @@ def faults(folder, path):
 
 def test_every_problem_is_told_at_once_with_row_and_column_in_the_order_of_the_table(folder):
     lines = rows()
-    lines[0][1], lines[1][2], lines[2][0], lines[3][0] = "yes", "2", "none.png", "4.PNG"
+    lines[0][1], lines[1][2] = "maybe", "2"
     lines[5], lines[6][0], lines[7] = ["../5.png", "0", "1"], "", ["7.png", "1"]
     lines[8][0] = "9.png"
-    (folder / "10.png").write_text("no picture")
-    whole = (folder / "11.png").read_bytes()
-    (folder / "11.png").write_bytes(whole[:200])
     said = faults(folder, table(folder, lines))
-    assert said[0] == "10 problems (rows and columns of labels.csv, the header being row 1); nothing was made:"
+    assert said[0] == "6 problems (rows and columns of labels.csv, the header being row 1); nothing was made:"
     expected = [
-        r"row 2, column a: 'yes' is not 0, 1 or empty",
-        r"row 3, column b: '2' is not 0, 1 or empty",
-        r"row 4: there is no file none\.png in .*",
-        r"row 5: there is no file 4\.PNG in .*; there is 4\.png",
+        r"row 2, column a: 'maybe' is not 0, 1, yes, no or empty \(add unknown=maybe if .*\)",
+        r"column b: '2' among numbers",
         r"row 7: \.\./5\.png leads out of the folder; .*",
         r"row 8, column file: no file name",
         r"row 9: 2 cells, where row 1 has 3",
         r"row 11: 9\.png is there already, in row 10",
-        r"row 12: 10\.png is not an image that can be read \(PNG, JPEG.*",
-        r"row 13: 11\.png can't be read as an image \(.*\)",
     ]
-    assert len(said) == 11 and [line for line in expected if not any(re.fullmatch(line, s) for s in said)] == []
-    numbers = [int(re.match(r"row (\d+)", line)[1]) for line in said[1:]]
+    expected[1] = r"column b: numbers from 0 to 2; add threshold=b:1 to make it binary, 1 from there on, or classes=b .*"
+    assert len(said) == 7 and [line for line in expected if not any(re.fullmatch(line, s) for s in said)] == []
+    numbers = [int(found[1]) for line in said[1:] if (found := re.match(r"row (\d+)", line))]
     assert numbers == sorted(numbers)
+
+
+def test_a_bad_picture_and_a_missing_one_are_left_out_and_named_unless_they_are_most(folder):
+    lines = rows()
+    lines[2][0], lines[3][0] = "none.png", "4.jpeg"
+    (folder / "10.png").write_text("no picture")
+    whole = (folder / "11.png").read_bytes()
+    (folder / "11.png").write_bytes(whole[:200])
+    lines[4][0] = "04.png"
+    arrays, remarks = own.gather(folder, table(folder, lines))
+    said = "\n".join(remarks)
+    assert len(arrays["x"]) == len(arrays["y"]) == len(arrays["names"]) == 55 and arrays["names"][2] == "5.png"
+    assert arrays["y"].tolist() == [[int(a), int(b or -1)] for i, (_, a, b) in enumerate(rows()) if i not in (2, 3, 4, 10, 11)]
+    for words in (
+        r"Left out: row 4: there is no file none\.png in .*/images\.",
+        r"Left out: row 5: there is no file 4\.jpeg in .*; there is 4\.png\.",
+        r"Left out: row 12: 10\.png is not an image that can be read \(PNG, JPEG",
+        r"Left out: row 13: 11\.png can't be read as an image \(.*\)",
+    ):
+        assert re.search(words, said), words
+    for i in range(12, 50):
+        (folder / f"{i}.png").write_text("no picture")
+    said = faults(folder, table(folder, rows()))
+    assert "35 pictures more that can't be read" in said[1] and "row 12: 10.png is not an image" in said[2]
 
 
 @pytest.mark.parametrize(
@@ -109,23 +127,24 @@ def test_a_folder_and_a_table_that_are_not_there_are_both_named(tmp_path):
 
 
 def test_a_table_that_is_no_csv_is_refused(folder):
-    assert "is not text in UTF-8 (byte 1)" in faults(folder, table(folder, rows(), encoding="utf-16"))[1]
+    path = table(folder, rows())
+    path.write_bytes(b"\0" + path.read_bytes())
+    assert "labels.csv is not text; give the CSV file" in faults(folder, path)[1]
+    path.write_bytes(b"PK\3\4" + bytes(99))
+    assert "is a workbook of a spreadsheet; save its sheet as CSV" in faults(folder, path)[1]
     assert "row 1 has no comma, semicolon or tab" in faults(folder, table(folder, rows(), separator="|"))[1]
 
 
 def test_problems_that_are_alike_are_told_together(folder):
-    said = faults(folder, table(folder, [[name, ["{cat}", "dog"][i % 2], "y"] for i, (name, *_) in enumerate(rows())]))
-    assert said[0].startswith("12 problems") and len(said) == 13
-    wanted = (
-        "column a: 55 cells more like these (it has '{cat}', 'dog' and so on); of classes or sizes make labels, a column of 0 and 1 each"
+    said = faults(
+        folder, table(folder, [[name, "maybe" if i % 6 == 0 else "yes" if i % 2 else "no", b] for i, (name, _, b) in enumerate(rows())])
     )
-    assert said[1] == wanted and said[3] == "row 2, column a: '{cat}' is not 0, 1 or empty"
-    said = faults(folder, table(folder, [[f"images/{name}", *labels] for name, *labels in rows()]))
-    assert (
-        len(said) == 7
-        and said[1] == "the files of 55 rows more are not there either; the folder holds 60 files, as 0.png"
-        and "no file images/0.png" in said[2]
-    )
+    assert said[0].startswith("6 problems") and len(said) == 7
+    assert said[1] == "column a: 5 cells more like these (it has 'maybe' and so on)"
+    assert said[2] == "row 2, column a: 'maybe' is not 0, 1, yes, no or empty (add unknown=maybe if it stands for what is not known)"
+    said = faults(folder, table(folder, [[f"x{name}", *labels] for name, *labels in rows()]))
+    assert len(said) == 7 and "no file x0.png" in said[2]
+    assert said[1] == "the files of 55 rows more are not there either; the folder holds 60 files, as 0.png"
 
 
 def test_a_long_list_of_problems_is_cut(folder):
@@ -145,7 +164,7 @@ def test_tables_of_spreadsheets_are_read(folder, separator):
     arrays, remarks = own.gather(folder, path)
     assert arrays["names"][-1] == "sub/59.png" and arrays["y"].tolist()[:3] == [[0, -1], [1, 0], [0, 1]]
     assert arrays["labels"].tolist() == ["a", "b"] and arrays["x"].shape == (60, 64, 64)
-    assert "Left out, since labels.csv does not name them: 1 other file in the folder, as other.png." in remarks
+    assert "Left out, since nothing names them as images: 1 other file in the folder, as other.png." in remarks
 
 
 def test_values_of_other_programs_are_read(folder):
@@ -196,7 +215,7 @@ def test_a_cameras_rotation_is_undone_and_the_whole_picture_kept(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: what was right is below
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    found = pictures.read_picture(tmp_path / "a.png").pixels
+    found = pictures.read_picture(tmp_path / "a.png", fit="stretch").pixels
     assert found[40:].min(axis=(0, 1)).tolist() == [250, 10, 10] and not found[:24].any()
 
 
@@ -288,10 +307,9 @@ def test_own_images_have_a_source_of_their_own(tmp_path):
     ],
 )
 def test_options_that_mean_nothing_are_named(folder, words, message):
-    d = own.dataset(own.gather(folder, table(folder, rows()))[0])
+    table(folder, rows())
     with pytest.raises(SettingsError, match=message):
-        given = command.read_words(words)
-        command.settings_of(given, d, command.profile_name(given, folder))
+        command.gather(folder, folder.parent / "labels.csv", words)
 
 
 def test_options_make_the_models_names_and_enough_steps(folder):
@@ -299,7 +317,7 @@ def test_options_make_the_models_names_and_enough_steps(folder):
     plain = command.settings_of({}, d, "own_images")
     assert plain["models"] == {"own": ["mccvae-rb1024-x3"]} and plain["seeds"] == [0] and plain["batch_size"] == 32
     assert plain["epochs"] * -(-len(d.train) // 32) >= command.STEPS
-    words = command.read_words(["models=mccvae,ccvae,mccvae-rb5", "k=b:3", "style_dim=7", "seeds=0,4", "epochs=9", "batch_size=8"])
+    words = command.read_words(["models=mccvae,ccvae,mccvae-rb5", "k=b:3", "style_dim=7", "seeds=0,4", "epochs=9", "batch_size=8"], [])
     made = command.settings_of(words, d, "own_x")
     assert made["models"] == {"own": ["mccvae-rb1024-k2.3-x3-z7", "ccvae-rb1024-x3-z7", "mccvae-rb5-k2.3-z7"]}
     assert (made["seeds"], made["epochs"], made["batch_size"]) == ([0, 4], 9, 8)

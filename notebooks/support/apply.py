@@ -82,6 +82,7 @@ def apply(run: Run, folder: Path, names: list[str], out: Path) -> list[str]:
     """Write `out` for the files of a folder; remarks for the user. Raises ApplyError where none of them is an image."""
     model, labels = run.model(), tuple(run.record["data"]["labels"])
     channels, side, _ = model.config.image_shape
+    fit = run.record["data"].get("fit", "stretch")  # what the published sets, and own images before there was a choice, were
     frames, good, pictures, other, remarks = [], [], {}, 0, {}
     bad = [f"{shown(name)} has a name that is not text in UTF-8; rename it" for name in names if not _is_text(name)]
 
@@ -92,7 +93,7 @@ def apply(run: Run, folder: Path, names: list[str], out: Path) -> list[str]:
             pictures.clear()
 
     names = list(filter(_is_text, names))
-    for name, picture in zip(names, read_pictures([folder / name for name in names], side), strict=True):
+    for name, picture in zip(names, read_pictures([folder / name for name in names], side, fit), strict=True):
         if isinstance(picture, DataError):
             bad.append(f"{shown(name)} {picture}")
             continue

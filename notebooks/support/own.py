@@ -1,4 +1,4 @@
-"""`python -m support.own HERE IMAGES LABELS [word=value ...]`: check a folder of one's own images and their labels, and make their profile.
+"""`python -m support.own HERE IMAGES [LABELS] [word=value ...]`: check a folder of one's own images and their labels, and make their profile.
 
 HERE: where the command was given. In outputs/own_<name> it leaves images.npz and profile.yaml, from which the graph goes on; the
 last line that it prints is the profile's name. A mistake is one message on standard error and exit status 1, and leaves nothing.
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from data import DataError, Dataset, own
-from data.files import HeldError, hold, read_npz, write_atomically, write_npz
+from data import DataError, Dataset, layout, own
+from data.files import HeldError, hold, write_atomically, write_npz
 
 from . import IMAGES, OUTPUTS, OWN, profile_file
 from .runs import PARTS
@@ -23,8 +23,15 @@ from .settings import ModelSpec, SettingsError, read_profile
 
 WORDS = {
     "name": "of the profile: small letters, digits and _ (default: the folder's name)",
+    "labels": "the table's columns that are labels, with commas between them (default: all but those below)",
+    "file": "the column of the pictures' names (default: the first)",
+    "group": "the column that says what belongs together, as a patient: its images stay in one part; without a table group=folder",
+    "split": "the column that says train, validation or test (default: folders called so, else parts are drawn)",
+    "classes": "columns whose numbers or texts are names of classes",
+    "threshold": "of a column of numbers the least that is 1: age:50, or age:50,weight:80",
+    "unknown": "entries that stand for what is not known, beside NA and nothing: -1,?",
+    "fit": "how pictures become square: pad (default), crop or stretch",
     "models": "one or more of mccvae and ccvae, with options behind them as notebooks/README.md lists them (default: mccvae)",
-    "person": "the table's column that says who is in a picture: the images of a person go to one part (default: none)",
     "k": "latents of each label: 2, or 2.1.3, or smiling:3,glasses:1 and 2 for the others (default: 2)",
     "style_dim": f"style latents (default: {own.TASK.style_dim})",
     "epochs": "default: so many that there are enough steps",
@@ -35,8 +42,8 @@ EXPERIMENTS = ["classification", "reconstruction", "intervention"]
 SMALL, STEPS, EPOCHS = 4_000, 1_500, 20  # training images that are few; the least steps and the least epochs of a training
 
 
-def read_words(arguments: list[str]) -> dict[str, str]:
-    """word=value, each word one of WORDS. Raises SettingsError."""
+def read_words(arguments: list[str], problems: list[str]) -> dict[str, str]:
+    """word=value, each word one of WORDS; what is wrong is added to problems."""
     words, wrong = {}, []
     for argument in arguments:
         word, equals, value = argument.partition("=")
@@ -46,8 +53,17 @@ def read_words(arguments: list[str]) -> dict[str, str]:
             wrong.append(repr(argument))
     if wrong:
         known = "\n".join(f"  {name}=  {about}" for name, about in WORDS.items())
-        raise SettingsError(f"{', '.join(wrong)}: no option, or given twice or without a value; there are\n{known}")
+        problems.append(f"{', '.join(wrong)}: no option, or given twice or without a value; there are\n{known}")
     return words
+
+
+def told(problems: list[str], call, *arguments):
+    """What a call returns; None where it raises SettingsError, whose message is added to problems."""
+    try:
+        return call(*arguments)
+    except SettingsError as error:
+        problems.append(str(error))
+        return None
 
 
 def whole(words: dict[str, str], word: str, least: int) -> list[int]:
@@ -154,7 +170,7 @@ def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None
 
 def _old(path: Path) -> dict[str, np.ndarray] | None:
     try:
-        return read_npz(path, own.KEYS) if path.exists() else None
+        return own.read_arrays(path) if path.exists() else None
     except DataError:  # broken: it is made anew
         return None
 
@@ -169,15 +185,44 @@ def known_table(data: Dataset) -> pd.DataFrame:
     return pd.DataFrame({"label": data.labels, **columns})
 
 
+def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -> None:
+    """Everything that the options of training can have wrong, before thousands of pictures are read."""
+    for word in ("epochs", "batch_size"):
+        told(problems, one, words, word, 1)
+    told(problems, whole, words, "seeds", 0)
+    given = {word: value for word, value in words.items() if word in ("models", "k")}
+    if told(problems, one, words, "style_dim", 0) is not None:
+        given["style_dim"] = words["style_dim"]
+    if labels or "k" not in given or re.fullmatch(r"[\d.]+", given["k"]):
+        models = told(problems, model_names, given, tuple(labels), 1) or []
+        for model, k in ((model, ModelSpec.parse(model).k) for model in models):
+            if labels and k and len(k) not in (1, len(labels)):
+                problems.append(f"{model}: there are {len(labels)} labels, so k takes one number or {len(labels)}, not {len(k)}")
+
+
+def gather(folder: Path, table: Path | None, arguments: list[str]) -> tuple[str, dict[str, str], dict[str, np.ndarray], list[str]]:
+    """The profile's name, the options, and what `data.own.gather` gives. Raises SettingsError with everything that is wrong with options,
+    labels and names of files."""
+    problems = []
+    words = read_words(arguments, problems)
+    name = told(problems, profile_name, words, folder)
+    options = layout.read_options(words, problems)
+    of_data = []
+    listed = layout.listing(folder, table, options, of_data)
+    check_words(words, listed.labels if listed else [], problems)
+    if problems:
+        both = ["; ".join(problems)] if len(problems) == 1 else ["wrong options:", *(f"  {line}" for line in problems)]
+        raise SettingsError("\n".join([*both, *([own.together(of_data, table)] if of_data else [])]))
+    if of_data:
+        raise DataError(own.together(of_data, table))
+    return name, words, *own.read_listed(listed, table, options)
+
+
 def main(arguments: list[str]) -> None:
-    here, folder, table, *options = arguments
-    folder, table = Path(here) / folder, Path(here) / table
-    words, problems = read_words(options), []
-    name = profile_name(words, folder)
-    labels, *_ = own.read_table(table, problems, words.get("person"))
-    if not problems:
-        model_names(words, tuple(labels), 1)  # a mistake is told before thousands of pictures are read
-    arrays, remarks = own.gather(folder, table, words.get("person"))
+    here, folder, *options = arguments
+    folder = Path(here) / folder
+    table = Path(here) / options.pop(0) if options and not re.match(r"[a-z_]+=", options[0]) else None
+    name, words, arrays, remarks = gather(folder, table, options)
     data = own.dataset(arrays)
     settings = settings_of(words, data, name)
     remarks.append(keep(name, arrays, settings))
