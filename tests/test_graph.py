@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -65,8 +66,19 @@ def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
     assert max(len(cell.source.splitlines()) for cell in code) <= 12  # thin cells
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_finds_its_modules_wherever_in_the_project_its_kernel_starts(path, monkeypatch):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    finding = cells[1].partition("\n\nfrom support")[0].partition("\n\nimport pandas")[0]
+    for folder in (ROOT, ROOT / "notebooks", ROOT / "notebooks" / "profiles"):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.path", [])
+        exec(finding, {})
+        assert str(ROOT / "notebooks") in sys.path
+
+
 def test_the_notebooks_are_there():
-    expected = {*TASKS, *EXPERIMENTS, "report"}
+    expected = {*TASKS, *EXPERIMENTS, "report", "tour"}
     assert {path.stem for path in NOTEBOOKS} == expected
 
 

@@ -109,7 +109,7 @@ def _caption(text: str, shown: Pictures) -> str:
 
 def readings_figure(shown: Pictures, probabilities: Tensor) -> None:
     """The pictures, each with its true label and the probability (N, L) that the model gives to each label."""
-    fig, axes = plt.subplots(1, len(shown.images), figsize=(1.15 * len(shown.images), 2.1))
+    fig, axes = plt.subplots(1, len(shown.images), figsize=(1.15 * len(shown.images), 1.9))
     said = []
     for ax, image, y, p in zip(axes, core.to_images(shown.images), shown.labels, probabilities, strict=True):
         truth = TASK.labels[int(y.argmax())]
