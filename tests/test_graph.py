@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,12 @@ from data import MODULES, TASKS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OUT = Path("outputs/smoke")
+FINDING = """import sys
+from pathlib import Path
+
+sys.path.extend(str(folder / "notebooks") for folder in (Path.cwd(), *Path.cwd().parents))  # wherever the kernel starts
+
+"""  # how a notebook's second code cell begins
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +66,22 @@ def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
     assert code[0].metadata.tags == ["parameters"] and not any(cell.metadata.get("tags") for cell in code[1:])
     for line in code[0].source.splitlines():
         assert re.fullmatch(r'\w+ = ("\w+"|\d+|None)  # .+|\w+ = \d+', line), line
-    assert "notebook_profile(globals())" in code[1].source
+    assert code[1].source.startswith(FINDING) and "notebook_profile(globals())" in code[1].source
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].source.startswith("# ")
-    assert max(len(cell.source.splitlines()) for cell in code) <= 12  # thin cells
+    assert max(len(cell.source.removeprefix(FINDING).splitlines()) for cell in code) <= 12  # thin cells
+
+
+def test_a_notebook_finds_its_modules_wherever_in_the_project_its_kernel_starts(monkeypatch):
+    for folder in (ROOT, ROOT / "notebooks", ROOT / "notebooks" / "profiles"):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.path", [])
+        exec(FINDING, {})
+        assert str(ROOT / "notebooks") in sys.path
 
 
 def test_the_notebooks_are_there():
-    expected = {*TASKS, *EXPERIMENTS, "report"}
+    expected = {*TASKS, *EXPERIMENTS, "report", "tour"}
     assert {path.stem for path in NOTEBOOKS} == expected
 
 
