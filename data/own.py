@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from . import copies
 from .columns import UNKNOWN, add_alike, counted
 from .common import Dataset, Split, Task
 from .files import MAX_BYTES, DataError, digest_arrays, read_npz, shown
@@ -36,6 +37,7 @@ TASK = Task(
 )
 KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
+MANY = 0.05  # of all images: more near-copies of one another are rather what such a set looks like
 SHOWN = 50  # problems in a message
 FAINT = 12  # of 255: differences between colours that a lossy file of a grey picture has
 # --- pictures ---------------------------------------------------------------------------------------------------
@@ -153,34 +155,41 @@ def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.nd
 
 
 def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.ndarray, list[str]]:
-    """A number for each image, the same for those that may not be parted: copies of one picture, and the images of a group; and remarks."""
-    owner, remarks = np.arange(len(x)), []
-    copies: dict[bytes, list[int]] = {}
-    for i, pixels in enumerate(x):
-        copies.setdefault(pixels.tobytes(), []).append(i)
-    copies = {key: group for key, group in copies.items() if len(group) > 1}
-    people: dict[str, list[int]] = {}
-    for i, who in enumerate(groups or []):
-        if who:
-            people.setdefault(who, []).append(i)
-    for group in (*copies.values(), *people.values()):
-        owner[np.isin(owner, owner[group])] = owner[group].min()
-    if copies:
-        first = next(iter(copies.values()))
-        surplus = sum(map(len, copies.values())) - len(copies)
+    """A number for each image, the same for those that may not be parted: copies and near-copies of a picture, and the images of a group;
+    and remarks."""
+    (same, alike), remarks = copies.alike(x), []
+    sets = copies.sets_of(same)
+    if sets:
+        surplus = sum(map(len, sets)) - len(sets)
         remarks.append(
-            f"{counted(surplus, 'picture')} more than once, as {shown(names[first[1]])}, a copy of {shown(names[first[0]])}: copies go to the same part."
+            f"{counted(surplus, 'picture')} more than once, as {shown(names[sets[0][1]])}, a copy of {shown(names[sets[0][0]])}: "
+            "copies go to the same part."
         )
-    opposite = [(group, label) for group in copies.values() for label in range(y.shape[1]) if {0, 1} <= set(y[group, label])]
+    near = [group for group in copies.sets_of(alike) if len(set(same[group])) > 1]
+    first = [names[next(i for i in group if same[i] == kind)] for group in near[:1] for kind in dict.fromkeys(same[group].tolist())]
+    if (largest := max(map(len, near), default=0)) > max(20, len(x) * MANY):
+        remarks.append(
+            f"{largest:,} images are nearly copies of one another, as {shown(first[0])} and {shown(first[1])}; they are not kept in one part: if "
+            "they show one thing again and again, as frames of a film do, say what belongs together by group=."
+        )
+        near, alike = [], same
+    elif near:
+        remarks.append(
+            f"{counted(sum(map(len, near)), 'image')} nearly copies of another, as {shown(first[0])} and {shown(first[1])}: these go to the same part."
+        )
+    opposite = [(group, i) for group in copies.sets_of(alike) for i in range(y.shape[1]) if {0, 1} <= set(y[group, i])]
     if opposite:
         group, label = opposite[0]
         zero, one = (next(names[i] for i in group if y[i, label] == value) for value in (0, 1))
         remarks.append(
             f"{counted(len(opposite), 'label')} of copies contradict each other, as {labels[label]}: 0 for {shown(zero)}, 1 for {shown(one)}; correct one."
         )
-    if people:
-        remarks.append(f"{counted(len(people), 'group')}: the images of each are in one part.")
-    return owner, remarks
+    if not groups:
+        return alike, remarks
+    number = {who: i for i, who in enumerate(dict.fromkeys(filter(None, groups)), len(x))}
+    remarks.append(f"{counted(len(number), 'group')}: the images of each are in one part.")
+    links = [(i, number[who]) for i, who in enumerate(groups) if who] + [(i, int(a) + len(x) + len(number)) for i, a in enumerate(alike)]
+    return copies.joined(np.array(links), 2 * len(x) + len(number))[: len(x)], remarks
 
 
 def together(problems: list[str], table: Path | None) -> str:

@@ -15,7 +15,7 @@ from support import apply, runs, settings
 from support import own as command
 
 import mccvae_core as core
-from data import DataError, chest_xray, common, files, layout, own, pictures
+from data import DataError, celeba, chest_xray, common, copies, files, layout, own, pictures
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\nshowpage\n"
 
@@ -302,6 +302,31 @@ def test_a_copy_goes_where_the_picture_goes_and_contradictions_are_told(folder):
     said = "\n".join(remarks)
     assert "16 pictures more than once, as 1.png, a copy of 0.png: copies go to the same part." in said
     assert "contradict each other, as a: 0 for 0.png, 1 for 1.png; correct one." in said
+
+
+def test_near_copies_go_where_the_picture_goes_and_strangers_are_not_taken_for_any(folder):
+    rng = np.random.default_rng(5)
+    for i in range(60):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize((120, 120), Image.Resampling.BICUBIC)
+        coarse.save(folder / f"{i}.png")
+    for i in range(0, 24, 2):  # saved again with loss, or smaller and a little brighter
+        picture = Image.open(folder / f"{i}.png")
+        saved = picture if i % 4 else picture.resize((70, 70)).point(lambda value: min(255, value + 3))
+        saved.save(folder / f"{i + 1}.jpg", quality=60)
+        (folder / f"{i + 1}.png").unlink()
+    table(folder, [[f"{i}.{'jpg' if i < 24 and i % 2 else 'png'}", str(i // 2 % 2 if i > 1 else i), "01"[i % 3 > 0]] for i in range(60)])
+    arrays, remarks = own.gather(folder, folder.parent / "labels.csv")
+    assert all(arrays["part"][i] == arrays["part"][i + 1] for i in range(0, 24, 2))
+    said = "\n".join(remarks)
+    assert "24 images nearly copies of another, as 0.png and 1.jpg: these go to the same part." in said
+    assert "labels of copies contradict each other, as a: 0 for 0.png, 1 for 1.jpg" in said
+    noise = Image.open(folder / "3.jpg")
+    for i in range(24, 60):  # a film's frames: nearly all alike
+        noise.point(lambda value, i=i: min(255, value + i % 3)).save(folder / f"{i}.png")
+    _, remarks = own.gather(folder, folder.parent / "labels.csv")
+    assert "38 images are nearly copies of one another" in "\n".join(remarks)
+    drawn = celeba.draw(400, 7).images
+    assert not len(copies.near_pairs(drawn))
 
 
 def test_the_images_of_a_group_are_in_one_part(folder):
