@@ -1,4 +1,5 @@
-"""`python benchmarks/costs.py [folder ...]`: what trainings cost, from the records under folders (outputs/), for profiles/costs.yaml.
+"""`python benchmarks/costs.py [folder ...]`: what trainings cost, from the records under folders (outputs/), for
+profiles/costs.yaml.
 
 Of each task the milliseconds an image and epoch on one core that nine in ten runs kept within, by run.json, and over
 all jobs that Snakemake timed (benchmarks/*.tsv) the largest resident memory.
@@ -20,9 +21,14 @@ def main(folders: list[Path]) -> None:
         if r["threads"] == 1 and r["device"].startswith("CPU")
     ]
     if not rows:
-        sys.exit(f"costs.py: no run of one thread on a CPU under {', '.join(map(str, folders))}; train some: ./run_all.sh quick")
+        sys.exit(
+            f"costs.py: no run of one thread on a CPU under {', '.join(map(str, folders))}; train "
+            "some: ./run_all.sh quick"
+        )
     runs = pd.DataFrame(rows)
-    memory = [pd.read_csv(path, sep="\t")["max_rss"].max() for folder in folders for path in folder.rglob("benchmarks/*.tsv")]
+    memory = [
+        pd.read_csv(path, sep="\t")["max_rss"].max() for folder in folders for path in folder.rglob("benchmarks/*.tsv")
+    ]
     largest = f"; largest resident memory of {len(memory)} jobs: {max(memory):,.0f} MiB" if memory else ""
     print(f"# {len(runs)} runs on {', '.join(sorted(set(runs['device'])))}{largest}")
     print(yaml.safe_dump({"milliseconds": runs.groupby("task")["ms"].quantile(0.9).round(2).to_dict()}), end="")

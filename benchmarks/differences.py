@@ -1,9 +1,9 @@
 """`python benchmarks/differences.py [task] [epochs] [seeds]`: what the same training gives elsewhere.
 
-The task's stand-in data, CCVAE, seeds 0, 1, ...; each training in a process of its own, against the one of one thread: again, on two
-threads, on an older processor (torch is held to the instructions of SSE 4), in bfloat16 (autocast), and with another seed, the scale
-that the others are to be seen on. Weights: the largest difference of one, relative to the largest weight.
-"""
+The task's stand-in data, CCVAE, seeds 0, 1, ...; each training in a process of its own, against the one of one thread:
+again, on two threads, on an older processor (torch is held to the instructions of SSE 4), in bfloat16 (autocast), and
+with another seed, the scale that the others are to be seen on. Weights: the largest difference of one, relative to the
+largest weight."""
 
 import json
 import os
@@ -28,7 +28,9 @@ VARIANTS = {  # environment, and what `train` is told
 }
 
 
-def train(path: str, task: str, epochs: int, seed: int, threads: int = 1, bfloat16: bool = False, shift: int = 0) -> None:
+def train(
+    path: str, task: str, epochs: int, seed: int, threads: int = 1, bfloat16: bool = False, shift: int = 0
+) -> None:
     """One training; its weights, scores and seconds into a file."""
     import torch
     from support.measures import scores
@@ -43,11 +45,14 @@ def train(path: str, task: str, epochs: int, seed: int, threads: int = 1, bfloat
     start = time.perf_counter()
     precision = "bf16" if bfloat16 else "float32"
     state = core.fit(
-        model, images.train.images, images.train.labels, core.Objective(), batch_size=32, epochs=epochs, seed=seed + shift,
+        model, images.train.images, images.train.labels, core.Objective(), batch_size=32, epochs=epochs,
+        seed=seed + shift,
         precision=precision,
     )  # fmt: skip
     seconds, history = time.perf_counter() - start, state.history
-    test = scores.evaluate(model, images.test.images, images.test.labels, exclusive=images.task.exclusive, objective=core.Objective())
+    test = scores.evaluate(
+        model, images.test.images, images.test.labels, exclusive=images.task.exclusive, objective=core.Objective()
+    )
     results = {
         "first epoch's loss": history[0]["labelled_loss"],
         "last epoch's loss": history[-1]["labelled_loss"],

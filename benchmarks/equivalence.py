@@ -1,9 +1,10 @@
-"""`python benchmarks/equivalence.py [FOLDER]`: does bf16 train another model than float32? Paired over seeds, from records alone.
+"""`python benchmarks/equivalence.py [FOLDER]`: does bf16 train another model than float32? Paired over seeds, from
+records alone.
 
-FOLDER holds bf16 runs, <task>/<model>/seed<n> (the published ones, if none is named; `MCCVAE_PRECISION=bf16 ./run_all.sh bf16` makes
-them); the float32 runs of the same tasks, models and seeds are the published ones. A difference is bf16 - float32, with its mean and
-Student's 95 % interval over seeds. It is small enough where the interval lies inside the margin.
-"""
+FOLDER holds bf16 runs, <task>/<model>/seed<n> (the published ones, if none is named; `MCCVAE_PRECISION=bf16
+./run_all.sh bf16` makes them); the float32 runs of the same tasks, models and seeds are the published ones. A
+difference is bf16 - float32, with its mean and Student's 95 % interval over seeds. It is small enough where the
+interval lies inside the margin."""
 
 import json
 import sys
@@ -33,8 +34,13 @@ def value(run: Path, place: tuple[str, ...], precision: str) -> float:
 
 def paired(folder: Path, model: str, place: tuple[str, ...]) -> np.ndarray:
     """bf16 - float32 for every seed of a model, `<task>/<model>`, that both have."""
-    seeds = sorted(path.name for path in (folder / model).glob("seed*") if (PUBLISHED / "runs" / model / path.name).is_dir())
-    pairs = [(value(folder / model / s, place, "bf16"), value(PUBLISHED / "runs" / model / s, place, "float32")) for s in seeds]
+    seeds = sorted(
+        path.name for path in (folder / model).glob("seed*") if (PUBLISHED / "runs" / model / path.name).is_dir()
+    )
+    pairs = [
+        (value(folder / model / s, place, "bf16"), value(PUBLISHED / "runs" / model / s, place, "float32"))
+        for s in seeds
+    ]
     return np.array([a - b for a, b in pairs])
 
 
@@ -54,7 +60,10 @@ def main(folder: Path = PUBLISHED / "bf16") -> None:
             if len(differences) > 1:
                 mean, low, high = interval(differences)
                 inside = "inside" if -margin < low and high < margin else "not inside"
-                print(f"{model:22}{name:22}{len(differences):6}{mean:16.2f}{f'{low:.2f} to {high:.2f}':>20}  {inside} ±{margin:g} {unit}")
+                print(
+                    f"{model:22}{name:22}{len(differences):6}{mean:16.2f}{f'{low:.2f} to {high:.2f}':>20} "
+                    f" {inside} ±{margin:g} {unit}"
+                )
 
 
 if __name__ == "__main__":

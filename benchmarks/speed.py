@@ -1,8 +1,10 @@
-"""`python benchmarks/speed.py [seconds] [task ...]`: training speed, images a second, on random images of each task's shape.
+"""`python benchmarks/speed.py [seconds] [task ...]`: training speed, images a second, on random images of each task's
+shape.
 
-Compared by turns within one run, so that a noisy machine hits all alike: the official loss written straightforwardly (each labelled
-image encoded twice, contiguous memory, a DataLoader, Adam a parameter at a time) against this project's estimators in both precisions
-(one encoding, channels last, fused Adam, uint8 in memory). Batches with and without labels take turns. Then what the cores are best
+Compared by turns within one run, so that a noisy machine hits all alike: the official loss written straightforwardly
+(each labelled image encoded twice, contiguous memory, a DataLoader, Adam a parameter at a time) against this project's
+estimators in both precisions (one encoding, channels last, fused Adam, uint8 in memory). Batches with and without
+labels take turns. Then what the cores are best
 used for: one run on all of them, or a run on each (which is what the Snakefile does).
 """
 
@@ -53,7 +55,9 @@ def straightforward(config, images, labels, batch_size):
     """A generator: each step trains on one batch and yields its size."""
     model = TwiceEncoding(config)
     adam = torch.optim.Adam(model.parameters(), lr=core.LEARNING_RATE, foreach=False)
-    loader = DataLoader(TensorDataset(images, labels), batch_size, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
+    loader = DataLoader(
+        TensorDataset(images, labels), batch_size, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True
+    )
     turn = 0
     while True:
         for x, y in loader:
@@ -90,7 +94,11 @@ def ours(config, images, labels, batch_size, estimator, precision):
 def random_data(task):
     """The MCCVAE config of a task, random images of its shape and random labels."""
     config = core.ModelConfig(
-        task.image_shape, (2,) * len(task.labels), task.style_dim, task.likelihood, task.label_prior or 1 / len(task.labels)
+        task.image_shape,
+        (2,) * len(task.labels),
+        task.style_dim,
+        task.likelihood,
+        task.label_prior or 1 / len(task.labels),
     )
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, *task.image_shape), generator=generator).to(torch.uint8)
@@ -141,7 +149,10 @@ def main(seconds="10", *names):
     if unknown := [name for name in names if name not in TASKS]:
         sys.exit(f"speed.py: there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
     amx = "AMX" if torch.cpu._is_amx_tile_supported() else "no AMX"
-    print(f"{machine.device_name(torch.device('cpu'))}, {amx}; Python {platform.python_version()}, torch {torch.__version__}")
+    print(
+        f"{machine.device_name(torch.device('cpu'))}, {amx}; Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
     print(f"{seconds} s for each number; ratios hold within a table, whose ways were timed by turns")
     for name in names:
         task = TASKS[name]
@@ -153,7 +164,9 @@ def main(seconds="10", *names):
                 way = ours(config, images, labels, task.batch_size, estimator, precision)
                 ways[f"{estimator}, {precision}"] = way
             shape = "x".join(map(str, task.image_shape))
-            title = f"{task.title}, {shape}, batch {task.batch_size}, {len(task.labels)} labels, k = 2, threads {threads}"
+            title = (
+                f"{task.title}, {shape}, batch {task.batch_size}, {len(task.labels)} labels, k = 2, threads {threads}"
+            )
             show(title, by_turns(ways, float(seconds)), "official, float32")
         used = dict(pair for precision in core.PRECISIONS for pair in side_by_side(name, precision, float(seconds)))
         show(f"{task.title}: official, how the cores are best used", used, next(iter(used)))

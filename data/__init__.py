@@ -1,4 +1,5 @@
-"""Data sets of the paper's tasks: `load("mnist", "real")`, `load("celeba", "embedded")`, and one's own. One module a data set."""
+"""Data sets of the paper's tasks: `load("mnist", "real")`, `load("celeba", "embedded")`, and one's own. One module a
+data set."""
 
 import dataclasses
 from pathlib import Path
@@ -7,21 +8,25 @@ from . import celeba, chest_xray, mnist, own, stick_figures
 from .common import Dataset, Split, Task
 from .files import DataError
 
-MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}  # the paper's in the order of its tables
+# the paper's in the order of its tables
+MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}
 TASKS: dict[str, Task] = {name: module.TASK for name, module in MODULES.items()} | {own.TASK.name: own.TASK}
 SOURCES = ("real", "embedded", "own")
-CORRELATED = (("celeba", "embedded"), ("stick_figures", "real"), ("stick_figures", "embedded"))  # drawn, each label for itself
+# drawn, each label for itself
+CORRELATED = (("celeba", "embedded"), ("stick_figures", "real"), ("stick_figures", "embedded"))
 
 __all__ = ["MODULES", "SOURCES", "TASKS", "DataError", "Dataset", "Split", "Task", "load"]
 
 
-def load(task: str, source: str, *, images: int | None = None, correlation: float = 0.0, file: Path | None = None) -> Dataset:
-    """The data of a task. source: "real", or "embedded" for the stand-in that needs no network; "own" for the task "own", from `file`.
+def load(
+    task: str, source: str, *, images: int | None = None, correlation: float = 0.0, file: Path | None = None
+) -> Dataset:
+    """The data of a task. source: "real", or "embedded" for the stand-in that needs no network; "own" for the task
+    "own", from `file`.
 
     images: use no more than this many; of a real set in each part, of an embedded one in all. correlation: of any two
-    labels, in [0, 1), for the drawn sets of CORRELATED, in training and validation; in test they stay independent. Raises
-    DataError where the data can't be had or are bad: never another set in their place.
-    """
+    labels, in [0, 1), for the drawn sets of CORRELATED, in training and validation; in test they stay independent.
+    Raises DataError where the data can't be had or are bad: never another set in their place."""
     if task not in TASKS:
         raise DataError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
     if source not in SOURCES:
@@ -34,13 +39,17 @@ def load(task: str, source: str, *, images: int | None = None, correlation: floa
         raise DataError(f"correlation = {correlation} is not in [0, 1)")
     if correlation and (task, source) not in CORRELATED:
         takers = ", ".join(f"{name} ({kind})" for name, kind in CORRELATED)
-        raise DataError(f"labels of {task} ({source}) can't be given a correlation; those of drawn images can: {takers}")
+        raise DataError(
+            f"labels of {task} ({source}) can't be given a correlation; those of drawn images can: {takers}"
+        )
     given = {"correlation": correlation} if correlation else {}
     if source == "embedded":
         return MODULES[task].embedded(images, **given)
     data = own.read(file) if source == "own" else MODULES[task].real(**given)
     if empty := [part for part in ("train", "validation", "test") if not len(getattr(data, part))]:
-        raise DataError(f"{task}: there is no image in its {empty[0]} part; mend the set that MCCVAE_DATA names, or get it again")
+        raise DataError(
+            f"{task}: there is no image in its {empty[0]} part; mend the set that MCCVAE_DATA names, or get it again"
+        )
     if images is None:
         return data
     return dataclasses.replace(

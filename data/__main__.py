@@ -1,4 +1,5 @@
-"""`python -m data TASK SOURCE SUMMARY [FILE]`: get and check a data set before anything trains on it; its summary goes to SUMMARY (json).
+"""`python -m data TASK SOURCE SUMMARY [FILE]`: get and check a data set before anything trains on it; its summary goes
+to SUMMARY (json).
 
 FILE: of own images, where `./run_all.sh own` put them."""
 

@@ -35,7 +35,8 @@ KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 ARCHIVE = "ChestXRay2017.zip"
 PAGE = "https://data.mendeley.com/datasets/rscbjbr9sj/2"
 COUNTS = {"train": 5216, "test": 624}
-NOT_TRAINED = frozenset(  # in the publisher's training folder; Kaggle's copy has them as its validation part, which nobody uses
+# in the publisher's training folder; Kaggle's copy has them as its validation part, which nobody uses
+NOT_TRAINED = frozenset(
     [f"NORMAL2-IM-{n}-0001.jpeg" for n in (1427, 1430, 1431, 1436, 1437, 1438, 1440, 1442)]
     + [f"person{n}_bacteria_{m}.jpeg" for n, m in (
         (1946, 4874), (1946, 4875), (1947, 4876), (1949, 4880), (1950, 4881), (1951, 4882), (1952, 4883), (1954, 4886)
@@ -92,7 +93,9 @@ def class_of(path: Path | zipfile.Path, again: str) -> int:
         return 0
     if match := re.search(r"_(bacteria|virus)_", path.name):
         return CLASSES.index(match[1])
-    raise DataError(f"{path} is in the folder PNEUMONIA, but its name says neither bacteria nor virus; remove it, or {again}")
+    raise DataError(
+        f"{path} is in the folder PNEUMONIA, but its name says neither bacteria nor virus; remove it, or {again}"
+    )
 
 
 def person_of(name: str) -> str:
@@ -102,7 +105,8 @@ def person_of(name: str) -> str:
 
 
 def pictures_of(folder: Path | zipfile.Path) -> list[Path | zipfile.Path]:
-    """The JPEG files of a class's folder; none if it is not there. macOS adds hidden ones (._x.jpeg) that are no pictures."""
+    """The JPEG files of a class's folder; none if it is not there. macOS adds hidden ones (._x.jpeg) that are no
+    pictures."""
     names = folder.iterdir() if folder.is_dir() else []
     return [path for path in names if path.name.endswith(".jpeg") and not path.name.startswith(".")]
 
@@ -126,7 +130,9 @@ def read_folder(root: Path | zipfile.Path, again: str | None = None) -> dict[str
         arrays[f"y_{part}"] = classes
         arrays[f"names_{part}"] = np.array([path.name for path in paths])
     if left_out:
-        print(f"{left_out} of the published training images are left out: Kaggle's copy has them as its validation part.")
+        print(
+            f"{left_out} of the published training images are left out: Kaggle's copy has them as its validation part."
+        )
     return arrays
 
 
@@ -150,7 +156,9 @@ def duplicates(images: np.ndarray) -> list[np.ndarray]:
     return [np.array(group) for group in groups.values() if len(group) > 1]
 
 
-def validation_mask(images: np.ndarray, classes: np.ndarray, names: np.ndarray, share: float = VALIDATION_SHARE) -> np.ndarray:
+def validation_mask(
+    images: np.ndarray, classes: np.ndarray, names: np.ndarray, share: float = VALIDATION_SHARE
+) -> np.ndarray:
     """True for the training images that are held out: whole persons, about `share` of each class.
 
     Persons with an image in common count as one. They are taken in the order of their names' MD5, so the choice
@@ -172,10 +180,10 @@ def validation_mask(images: np.ndarray, classes: np.ndarray, names: np.ndarray, 
 def real() -> Dataset:
     """The published train and test parts at 60x60 grey; validation: a tenth of the training part, by person.
 
-    The official validation part (16 images, none of a virus), a folder val in Kaggle's copy and within train in the publisher's, is not used.
-    "Whole persons" are those whose number and kind of pneumonia are the same in the file names. By the bare number 278 of the 523
-    validation images share one with training; nobody has shown whether these are the same children.
-    """
+    The official validation part (16 images, none of a virus), a folder val in Kaggle's copy and within train in the
+    publisher's, is not used. "Whole persons" are those whose number and kind of pneumonia are the same in the file
+    names. By the bare number 278 of the 523 validation images share one with training; nobody has shown whether these
+    are the same children."""
     arrays, sha256 = cached("chest_xray_64.npz", _download, KEYS)
     splits = {}
     for part in ("train", "test"):
@@ -185,9 +193,11 @@ def real() -> Dataset:
     held_out = validation_mask(arrays["x_train"], arrays["y_train"], arrays["names_train"])
     train, validation = splits["train"].take(np.flatnonzero(~held_out)), splits["train"].take(np.flatnonzero(held_out))
     description = (
-        f"chest X-rays of Kermany et al. (doi 10.17632/rscbjbr9sj.2, CC BY 4.0): the published training part, {len(validation)} of its "
+        "chest X-rays of Kermany et al. (doi 10.17632/rscbjbr9sj.2, CC BY 4.0): the "
+        f"published training part, {len(validation)} of its "
         f"images (whole persons) held out for validation, and the published test part; among the training images "
-        f"{len(groups)} groups are byte-identical ({sum(map(len, groups)) - len(groups)} surplus images), kept as published"
+        f"{len(groups)} groups are byte-identical ({sum(map(len, groups)) - len(groups)} "
+        "surplus images), kept as published"
     )
     raw = digest_arrays(arrays["x_train"], arrays["x_test"])
     return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256, raw_sha256=raw)
@@ -201,17 +211,17 @@ PARTS = {  # of the drawn chests: what each class is drawn from
 PART_NAMES, PART_LABEL = owners(PARTS)
 UNDER_0 = [LOW, ABSENT, ABSENT]
 STYLE = ("x", "y", "width", "height", "exposure", "background", "heart_width", "heart_height")
-SPOTS = ((-0.5, -0.8), (0.6, -0.6), (-0.8, -0.2), (0.3, -0.1), (0.8, 0.3), (-0.4, 0.4), (0.2, 0.8))  # in a lung, from its middle
+# in a lung, from its middle
+SPOTS = ((-0.5, -0.8), (0.6, -0.6), (-0.8, -0.2), (0.3, -0.1), (0.8, 0.3), (-0.4, 0.4), (0.2, 0.8))
 
 
 def draw(n: int, seed: int) -> Drawing:
     """n drawn chests, 60x60 grey, of three classes.
 
-    Normal: clear lungs behind sharp ribs. Bacteria: one dense opacity in the lung at the left. Virus: haze about the middle
-    and small spots over both lungs. Under its own class a part lies in HIGH; under another it is 0 for opacity, haze and
-    spots, which are not there, and in LOW for clearness and ribs. Within its range it is uniform and independent of every
-    other part. So is style, with no regard to the class.
-    """
+    Normal: clear lungs behind sharp ribs. Bacteria: one dense opacity in the lung at the left. Virus: haze about the
+    middle and small spots over both lungs. Under its own class a part lies in HIGH; under another it is 0 for opacity,
+    haze and spots, which are not there, and in LOW for clearness and ribs. Within its range it is uniform and
+    independent of every other part. So is style, with no regard to the class."""
     which, u, style = uniforms(n, seed, 2, (1, len(PART_LABEL), len(STYLE)))
     labels = np.eye(3, dtype=np.uint8)[np.digitize(which[:, 0], (0.26, 0.74))]
     parts = owned(labels, u, PART_LABEL, UNDER_0)
@@ -219,7 +229,8 @@ def draw(n: int, seed: int) -> Drawing:
 
 
 def paint(p, s) -> np.ndarray:
-    """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a pixel."""
+    """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a
+    pixel."""
     x, y, width, height = 0.16 * s.x - 0.08, 0.16 * s.y - 0.08, 0.9 + 0.2 * s.width, 0.9 + 0.2 * s.height
     c = Canvas(len(x), side=60, channels=1, background=0.03 + 0.09 * s.background)
     c.ellipse(x, y + 0.15, 0.86 * width, 1.05 * height, 0.55)
@@ -227,16 +238,28 @@ def paint(p, s) -> np.ndarray:
     left, right = (c.ellipse(x + side * 0.4 * width, y, 0.29 * width, 0.68 * height, air) for side in (-1, 1))
     both = np.maximum(left, right)
     for side in (-1, 1):
-        c.ellipse(x + side * 0.22 * width, y + 0.05, 0.34, 0.6, 0.62, soft=0.4, alpha=np.maximum(2 * p.haze - 1, 0), clip=both)
+        c.ellipse(
+            x + side * 0.22 * width, y + 0.05, 0.34, 0.6, 0.62, soft=0.4, alpha=np.maximum(2 * p.haze - 1, 0), clip=both
+        )
     for rib in range(6):
         c.arc(x, y + (rib * 0.24 - 0.62) * height, 0.7 * width, 0.15, 0.06, 0.66, alpha=p.rib_contrast**2)
-    c.ellipse(x + 0.12, y + 0.28, (0.2 + 0.14 * s.heart_width) * width, (0.28 + 0.1 * s.heart_height) * height, 0.68, soft=0.08)
+    c.ellipse(
+        x + 0.12,
+        y + 0.28,
+        (0.2 + 0.14 * s.heart_width) * width,
+        (0.28 + 0.1 * s.heart_height) * height,
+        0.68,
+        soft=0.08,
+    )
     c.ellipse(x, y, 0.08 * width, 0.95 * height, 0.72, soft=0.05)
     paint_spots(c, x, y, width, height, p, both)
     radius = 0.32 * p.opacity_size + 0.01
-    across, down = 0.6 * p.opacity_x - 0.48, 1.5 * p.opacity_y - 1.2  # from the lung's middle, -0.12 to 0.12 and -0.3 to 0.3
+    # from the lung's middle, -0.12 to 0.12 and -0.3 to 0.3
+    across, down = 0.6 * p.opacity_x - 0.48, 1.5 * p.opacity_y - 1.2
     place = x - 0.4 * width + across, y + down
-    c.ellipse(*place, radius, 1.2 * radius, 0.95, soft=0.1, alpha=np.maximum(1.6 * p.opacity_density - 0.6, 0), clip=left)
+    c.ellipse(
+        *place, radius, 1.2 * radius, 0.95, soft=0.1, alpha=np.maximum(1.6 * p.opacity_density - 0.6, 0), clip=left
+    )
     c.pixels *= (0.85 + 0.15 * s.exposure)[:, None, None, None]
     return c.uint8()[..., 0]
 

@@ -1,6 +1,8 @@
-"""Pictures drawn from known factors: numbers to draw from, antialiased shapes on many small pictures at once, data sets of them.
+"""Pictures drawn from known factors: numbers to draw from, antialiased shapes on many small pictures at once, data sets
+of them.
 
-Every factor is a number in [0, 1]. A part belongs to one label and shows only what that label says; style belongs to none.
+Every factor is a number in [0, 1]. A part belongs to one label and shows only what that label says; style belongs to
+none.
 
 Coordinates run from -1 (left, top) to 1 (right, bottom). Every size, place and colour is one number, or one for each
 picture, (n,); colours of an RGB picture are (3,) or (n, 3). Edges are `soft` wide, by default two pixels.
@@ -16,12 +18,14 @@ import torch
 from .common import Dataset, Split, Task, resize
 from .files import digest_arrays
 
-ABSENT, LOW, HIGH = (0.0, 0.0), (0.0, 0.3), (0.6, 1.0)  # ranges of a part under label 0 (nothing there, or little of it) and 1
+# ranges of a part under label 0 (nothing there, or little of it) and 1
+ABSENT, LOW, HIGH = (0.0, 0.0), (0.0, 0.3), (0.6, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """n pictures and their factors. images: uint8 (n, side, side[, 3]); labels: uint8 (n, L); parts, style: float32 (n, P), (n, S)."""
+    """n pictures and their factors. images: uint8 (n, side, side[, 3]); labels: uint8 (n, L); parts, style: float32 (n,
+    P), (n, S)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -32,7 +36,9 @@ class Drawing:
 # --- numbers to draw from ---------------------------------------------------------------------------------------
 
 
-def uniforms(n: int, seed: int, code: int, widths: tuple[int, ...], keep: Callable[[np.ndarray], bool] | None = None) -> list[np.ndarray]:
+def uniforms(
+    n: int, seed: int, code: int, widths: tuple[int, ...], keep: Callable[[np.ndarray], bool] | None = None
+) -> list[np.ndarray]:
     """Uniform numbers in [0, 1), a block (n, width) for each of the widths.
 
     Picture i has a generator of its own, from seed, the drawing's code and i: it is the same for every n. All numbers
@@ -48,7 +54,8 @@ def uniforms(n: int, seed: int, code: int, widths: tuple[int, ...], keep: Callab
 
 
 def correlate(labels: np.ndarray, shared: np.ndarray, copies: np.ndarray, correlation) -> np.ndarray:
-    """Fair independent labels (n, L), bool, made such that any two have this correlation, one number or one a picture (n,).
+    """Fair independent labels (n, L), bool, made such that any two have this correlation, one number or one a picture
+    (n,).
 
     Each label takes the picture's fair bit, shared (n, 1) < 1/2, with probability sqrt(correlation), where its copies
     (n, L) says so: two do with probability `correlation`, and the rate of each stays 1/2.
@@ -57,7 +64,8 @@ def correlate(labels: np.ndarray, shared: np.ndarray, copies: np.ndarray, correl
 
 
 def owned(labels: np.ndarray, u: np.ndarray, owner: tuple[int, ...], under_0: list[tuple[float, float]]) -> np.ndarray:
-    """Parts (n, P) from uniform u (n, P): in HIGH where the owning label is 1, in the label's range of `under_0` where it is 0."""
+    """Parts (n, P) from uniform u (n, P): in HIGH where the owning label is 1, in the label's range of `under_0` where
+    it is 0."""
     low = np.array(under_0, dtype=np.float32)[list(owner)]  # (P, 2)
     start, end = np.moveaxis(np.where(labels[:, owner, None] == 1, np.float32(HIGH), low), -1, 0)
     return start + (end - start) * u
@@ -68,8 +76,11 @@ def named(names: tuple[str, ...], columns: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(**dict(zip(names, columns.T, strict=True)))
 
 
-def painted(paint: Callable, part_names: tuple[str, ...], parts: np.ndarray, style_names: tuple[str, ...], style: np.ndarray) -> np.ndarray:
-    """The pictures that `paint` makes of parts and style by name, a few at a time, which then stay in the processor's cache."""
+def painted(
+    paint: Callable, part_names: tuple[str, ...], parts: np.ndarray, style_names: tuple[str, ...], style: np.ndarray
+) -> np.ndarray:
+    """The pictures that `paint` makes of parts and style by name, a few at a time, which then stay in the processor's
+    cache."""
     rows = [slice(start, start + 50) for start in range(0, len(parts), 50)]
     return np.concatenate([paint(named(part_names, parts[r]), named(style_names, style[r])) for r in rows])
 
@@ -78,7 +89,8 @@ def painted(paint: Callable, part_names: tuple[str, ...], parts: np.ndarray, sty
 
 
 class Canvas:
-    """n pictures, painted from back to front. Each shape returns its mask (n, side, side) in [0, 1], for clipping others."""
+    """n pictures, painted from back to front. Each shape returns its mask (n, side, side) in [0, 1], for clipping
+    others."""
 
     def __init__(self, n: int, side: int, channels: int, background):
         self.pixels = np.zeros((n, side, side, channels), dtype=np.float32)
@@ -95,7 +107,12 @@ class Canvas:
         colour = np.asarray(colour, dtype=np.float32)
         channels = self.pixels.shape[-1]
         colour = colour.reshape(
-            -1, 1, 1, channels if colour.size % channels == 0 and (colour.ndim == 2 or channels == 1 or colour.size == channels) else 1
+            -1,
+            1,
+            1,
+            channels
+            if colour.size % channels == 0 and (colour.ndim == 2 or channels == 1 or colour.size == channels)
+            else 1,
         )
         mask = np.asarray(mask, dtype=np.float32)
         for channel in range(channels):  # five times as fast as all at once
@@ -122,7 +139,8 @@ class Canvas:
         return self._paint(np.abs((r - 1) * np.minimum(rx, ry)) - self._each(width) / 2, colour, None, alpha, None)
 
     def arc(self, x, y, half_width, rise, width, colour, *, alpha=1.0, clip=None):
-        """Stroke from (x - half_width, y) to (x + half_width, y) whose middle lies `rise` below (above, where negative)."""
+        """Stroke from (x - half_width, y) to (x + half_width, y) whose middle lies `rise` below (above, where
+        negative)."""
         t = (self.x - self._each(x)) / self._each(half_width)
         distance = np.abs(self.y - self._each(y) - self._each(rise) * (1 - t**2)) - self._each(width) / 2
         outside = (np.abs(t) - 1) * self._each(half_width)
@@ -133,14 +151,16 @@ class Canvas:
         x0, y0, x1, y1 = (self._each(v) for v in (x0, y0, x1, y1))
         dx, dy, x, y = x1 - x0, y1 - y0, self.x - x0, self.y - y0
         squared = np.maximum(dx**2 + dy**2, 1e-12)
-        along = np.clip(x * (dx / squared) + y * (dy / squared), 0, 1)  # how far the nearest point is, as a share of the stroke
+        # how far the nearest point is, as a share of the stroke
+        along = np.clip(x * (dx / squared) + y * (dy / squared), 0, 1)
         distance = np.sqrt((x - along * dx) ** 2 + (y - along * dy) ** 2)
         return self._paint(distance - self._each(width) / 2, colour, None, 1.0, None)
 
     def box(self, x, y, half_width, half_height, colour, *, alpha=1.0, clip=None):
         """Filled rectangle about (x, y)."""
         distance = np.maximum(
-            np.abs(self.x - self._each(x)) - self._each(half_width), np.abs(self.y - self._each(y)) - self._each(half_height)
+            np.abs(self.x - self._each(x)) - self._each(half_width),
+            np.abs(self.y - self._each(y)) - self._each(half_height),
         )
         return self._paint(distance, colour, None, alpha, clip)
 
@@ -153,12 +173,14 @@ class Canvas:
 
 
 def bounds(n: int) -> tuple[int, int]:
-    """Where validation and test begin: five sevenths, one and one. Drawn pictures are independent, so they stay in their order."""
+    """Where validation and test begin: five sevenths, one and one. Drawn pictures are independent, so they stay in
+    their order."""
     return n - 2 * (n // 7), n - n // 7
 
 
 def not_in_test(correlation: float, n: int) -> np.ndarray:
-    """A correlation for each of n pictures, (n,): 0 in the test part, which shows what a model does when the correlation is broken."""
+    """A correlation for each of n pictures, (n,): 0 in the test part, which shows what a model does when the
+    correlation is broken."""
     return np.where(np.arange(n) < bounds(n)[1], correlation, 0.0)
 
 
@@ -173,10 +195,12 @@ def split_drawn(images: torch.Tensor, drawing: Drawing, name: str) -> tuple[Spli
 
 
 def drawn_dataset(
-    task: Task, source: str, stand_in: bool, drawing: Drawing, parts: dict[str, tuple[str, ...]], style_names: tuple[str, ...],
+    task: Task, source: str, stand_in: bool, drawing: Drawing, parts: dict[str, tuple[str, ...]],
+    style_names: tuple[str, ...],
     description: str, name: str, correlation: float = 0.0,
 ) -> Dataset:  # fmt: skip
-    """The data set of a drawing. parts: label -> names of the parts that it owns, in the order of the drawing's columns."""
+    """The data set of a drawing. parts: label -> names of the parts that it owns, in the order of the drawing's
+    columns."""
     if correlation:
         description += f"; any two labels have correlation {correlation:g} in training and validation, none in test"
     return Dataset(

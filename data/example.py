@@ -1,8 +1,8 @@
-"""`python -m data.example FOLDER`: a folder of images that the project draws itself, to try `./run_all.sh own` and `apply` on.
+"""`python -m data.example FOLDER`: a folder of images that the project draws itself, to try `./run_all.sh own` and
+`apply` on.
 
-FOLDER/images: drawn faces as PNG files; FOLDER/labels.csv: four labels of them, a third of the entries empty; FOLDER/new: further faces;
-FOLDER/truth.csv: all labels of all faces. Always the same ones.
-"""
+FOLDER/images: drawn faces as PNG files; FOLDER/labels.csv: four labels of them, a third of the entries empty;
+FOLDER/new: further faces; FOLDER/truth.csv: all labels of all faces. Always the same ones."""
 
 import sys
 from pathlib import Path

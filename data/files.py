@@ -1,4 +1,5 @@
-"""Files that others wrote or may be writing: locks, whole or not at all, checksums, archives, and what is no file at all.
+"""Files that others wrote or may be writing: locks, whole or not at all, checksums, archives, and what is no file at
+all.
 
 Imports nothing of the project. Every fault of a file raises `DataError`, whose message names the file and what to do.
 """
@@ -22,13 +23,15 @@ from PIL import Image
 
 LOCK = ".lock"
 KINDS = (  # what a path may lead to beside a file
-    (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device")
+    (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device")
 )  # fmt: skip
 MAX_BYTES = 4 << 30  # of a cache, unpacked; all of CelebA has 2.5 GB
 
 # what the readers of other libraries raise for a file that is not what it should be
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, ArithmeticError, MemoryError,
-              RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError,
+              ArithmeticError, MemoryError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
+              Image.DecompressionBombError)  # fmt: skip
 
 
 class DataError(Exception):
@@ -41,12 +44,14 @@ def reason(error: BaseException) -> str:
 
 
 def shown(text: object) -> str:
-    """A text of others (a name, a cell) for a message: characters that a terminal would obey, and bytes of a name that are no UTF-8, as escapes."""
+    """A text of others (a name, a cell) for a message: characters that a terminal would obey, and bytes of a name that
+    are no UTF-8, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def open_regular(path: Path):
-    """A file, open for reading its bytes. Raises OSError, and for what is no regular file too: a pipe would wait for ever, a device never end."""
+    """A file, open for reading its bytes. Raises OSError, and for what is no regular file too: a pipe would wait for
+    ever, a device never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
@@ -66,8 +71,8 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def files_below(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Names, relative to the folder and with /, of all files in it and its subfolders but hidden ones, sorted; and of each folder that
-    can't be read the reason. What is no regular file is among the names: whoever reads it says so."""
+    """Names, relative to the folder and with /, of all files in it and its subfolders but hidden ones, sorted; and of
+    each folder that can't be read the reason. What is no regular file is among the names: whoever reads it says so."""
     found, closed = [], {}
     for path, folders, names in os.walk(folder, onerror=lambda error: closed.update({error.filename: reason(error)})):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -80,8 +85,8 @@ class HeldError(Exception):
 
 
 def take(folder: Path, wait: float):
-    """The lock of a folder, an open file: whoever has it is the only process that works there, and half-written files that a dead one
-    left are swept. The system itself lets go when the process ends, however it ends.
+    """The lock of a folder, an open file: whoever has it is the only process that works there, and half-written files
+    that a dead one left are swept. The system itself lets go when the process ends, however it ends.
 
     Raises HeldError, naming the holder, after `wait` seconds.
     """
@@ -101,7 +106,8 @@ def take(folder: Path, wait: float):
 
 
 def _try_lock(path: Path):
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # no link: another file would be emptied
+    # no link: another file would be emptied
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the holder before has just removed it
@@ -124,7 +130,8 @@ def hold(folder: Path, wait: float = 10.0):
 
 
 def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
-    """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file; `again` says how to get it."""
+    """A zip archive, opened after a look at what it really is. Raises DataError for an HTML page or a truncated file;
+    `again` says how to get it."""
     try:
         with open_regular(path) as file:
             head = file.read(512).lstrip().lower()
@@ -134,7 +141,9 @@ def checked_zip(path: Path, again: str) -> zipfile.ZipFile:
     except PermissionError as error:
         raise DataError(f"{path} can't be read ({reason(error)}); get the right to read it, and run again") from None
     except UNREADABLE as error:
-        raise DataError(f"{path} is not a whole zip archive ({reason(error)}); the download was cut short: delete it. {again}") from None
+        raise DataError(
+            f"{path} is not a whole zip archive ({reason(error)}); the download was cut short: delete it. {again}"
+        ) from None
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

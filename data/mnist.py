@@ -1,4 +1,5 @@
-"""MNIST (section 4.2). Real: the 70,000 digits, through torchvision. Embedded stand-in: scikit-learn's 1,797 digits of 8x8 pixels."""
+"""MNIST (section 4.2). Real: the 70,000 digits, through torchvision. Embedded stand-in: scikit-learn's 1,797 digits of
+8x8 pixels."""
 
 import hashlib
 
@@ -42,7 +43,8 @@ def _download(folder):
     except (RuntimeError, OSError) as error:
         files = ", ".join(name for name, _ in MNIST.resources)
         raise DataError(
-            f"MNIST could not be downloaded and checked ({str(error).strip()}). Run again when the network is there, or put {files} into "
+            f"MNIST could not be downloaded and checked ({str(error).strip()}). Run again when "
+            f"the network is there, or put {files} into "
             f"data/cache/MNIST/raw yourself"
         ) from None
     arrays = (train.data, train.targets, test.data, test.targets)
@@ -54,7 +56,9 @@ def check_published(arrays: dict[str, np.ndarray]) -> None:
     for key, array in arrays.items():
         header = (0x0800 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape)
         if hashlib.md5(header + array.astype(np.uint8).tobytes()).hexdigest() != IDX_MD5[key]:
-            raise DataError(f"mnist.npz: {key} differs from the published MNIST (MD5 of its IDX file); delete it and run again")
+            raise DataError(
+                f"mnist.npz: {key} differs from the published MNIST (MD5 of its IDX file); delete it and run again"
+            )
 
 
 def real() -> Dataset:
@@ -69,14 +73,16 @@ def real() -> Dataset:
     n = len(parts["train"]) - VALIDATION
     train, validation = parts["train"].take(range(n)), parts["train"].take(range(n, n + VALIDATION))
     description = (
-        f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last {VALIDATION:,} of its training part for validation"
+        f"MNIST (LeCun and Cortes), all 70,000 images: {n:,} for training, the last "
+        f"{VALIDATION:,} of its training part for validation"
     )
     raw = digest_arrays(arrays["x_train"], arrays["x_test"])
     return Dataset(TASK, "real", False, DIGITS, description, train, validation, parts["test"], sha256, raw_sha256=raw)
 
 
 def embedded(count: int | None = None) -> Dataset:
-    """scikit-learn's bundled handwritten digits (UCI optical recognition, 8x8 pixels, 17 grey levels), upsampled to 60x60."""
+    """scikit-learn's bundled handwritten digits (UCI optical recognition, 8x8 pixels, 17 grey levels), upsampled to
+    60x60."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -88,5 +94,8 @@ def embedded(count: int | None = None) -> Dataset:
     test, validation, train = (
         everything.take(r) for r in (range(held_out), range(held_out, 2 * held_out), range(2 * held_out, len(order)))
     )
-    description = f"stand-in data: {len(order):,} handwritten digits of 8x8 pixels bundled with scikit-learn, upsampled, in place of MNIST"
+    description = (
+        f"stand-in data: {len(order):,} handwritten digits of 8x8 pixels bundled with "
+        "scikit-learn, upsampled, in place of MNIST"
+    )
     return Dataset(TASK, "embedded", True, DIGITS, description, train, validation, test, digest_arrays(x, y))

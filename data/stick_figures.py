@@ -1,8 +1,7 @@
 """Stick figures: drawn images whose labels are known to have several parts, for seeing whether a model finds them.
 
-A label is 1 where the mean of its own parts is above 1/2: `tall` figures have long legs, torso and neck, or two of them very
-long. The real set and the embedded one are the same drawings; they stand in for no other data.
-"""
+A label is 1 where the mean of its own parts is above 1/2: `tall` figures have long legs, torso and neck, or two of them
+very long. The real set and the embedded one are the same drawings; they stand in for no other data."""
 
 import numpy as np
 
@@ -33,8 +32,11 @@ TASK = Task(
     walks={},
 )
 COUNT = 4_200
-GAP = 0.03  # no label's mean is nearer to its threshold 1/2, so a label can be read where its parts are read within 0.03
-MEAN = np.array([[(owner == label) / PART_LABEL.count(label) for label in range(len(PARTS))] for owner in PART_LABEL], np.float32)
+# no label's mean is nearer to its threshold 1/2, so a label can be read where its parts are read within 0.03
+GAP = 0.03
+MEAN = np.array(
+    [[(owner == label) / PART_LABEL.count(label) for label in range(len(PARTS))] for owner in PART_LABEL], np.float32
+)
 
 
 def clear(numbers: np.ndarray) -> bool:
@@ -45,9 +47,9 @@ def clear(numbers: np.ndarray) -> bool:
 def draw(n: int, seed: int, correlation=0.0) -> Drawing:
     """n figures at 60x60; any two labels have this correlation, one number or one for each figure (n,).
 
-    Parts and style are uniform in [0, 1] and independent, but for the gap about the thresholds: with correlation 0 it gives
-    two parts of the same label a correlation of 0.12, of three 0.07. To get a label's other value, its parts are mirrored, u -> 1 - u.
-    """
+    Parts and style are uniform in [0, 1] and independent, but for the gap about the thresholds: with correlation 0 it
+    gives two parts of the same label a correlation of 0.12, of three 0.07. To get a label's other value, its parts are
+    mirrored, u -> 1 - u."""
     widths = (len(PART_LABEL), len(STYLE), 1, len(PARTS))
     parts, style, shared, copies = uniforms(n, seed, 4, widths, keep=clear)
     labels = parts @ MEAN > 0.5
@@ -57,11 +59,13 @@ def draw(n: int, seed: int, correlation=0.0) -> Drawing:
 
 
 def paint(p, s) -> np.ndarray:
-    """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a pixel."""
+    """Pictures, uint8 (n, 60, 60), of parts p and style s, each a named column (n,) in [0, 1]. 1/30 of a length is a
+    pixel."""
     c = Canvas(len(s.x), side=60, channels=1, background=0.2 * s.background)
     width, colour = 0.05 + 0.04 * s.line_width, (0.7 + 0.3 * s.brightness)[:, None]
     tilt = np.radians(12 * s.tilt - 6)
-    ahead, down = 0.1 * s.x - 0.05, 0.12 + 0.1 * s.y - 0.05  # of the middle of the hips, about which the figure is tilted
+    # of the middle of the hips, about which the figure is tilted
+    ahead, down = 0.1 * s.x - 0.05, 0.12 + 0.1 * s.y - 0.05
 
     def place(x, y):
         return ahead + x * np.cos(tilt) - y * np.sin(tilt), down + x * np.sin(tilt) + y * np.cos(tilt)
@@ -80,7 +84,8 @@ def paint(p, s) -> np.ndarray:
         hip = limb(hips, 0.05 + 0.14 * p.hips, 90 * side)
         limb(hip, 0.33 + 0.33 * p.leg, side * (3 + 30 * p.stance))
         shoulder = limb(shoulders, 0.1 + 0.2 * p.shoulders, 90 * side)
-        raised = 20 + 60 * p.arm_raise  # never in line with the shoulders, nor the forearm with the upper arm: joints can be seen
+        # never in line with the shoulders, nor the forearm with the upper arm: joints can be seen
+        raised = 20 + 60 * p.arm_raise
         elbow = limb(shoulder, 0.14 + 0.29 * p.upper_arm, side * raised)
         hand = limb(elbow, 0.14 + 0.24 * p.forearm, side * (raised + 40 + 70 * p.elbow))
         c.ellipse(*place(*elbow), 0.075, 0.075, colour)

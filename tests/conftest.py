@@ -61,7 +61,8 @@ def posterior_grid(model, nodes=12):
 
 
 def fit(model, images, labels, checkpoint=None, identity=None, **options):
-    """The history of `mccvae_core.fit`; of the options those that are an Objective's go into one, a checkpoint into a keeper."""
+    """The history of `mccvae_core.fit`; of the options those that are an Objective's go into one, a checkpoint into a
+    keeper."""
     fields = {field.name for field in dataclasses.fields(core.Objective)} & set(options)
     objective = core.Objective(**{name: options.pop(name) for name in fields})
     keeper = None if checkpoint is None else weights.CheckpointKeeper(checkpoint, identity)
@@ -88,7 +89,9 @@ def small_config():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="try each fault as often as tests/README.md says, not only a few times")
+    parser.addoption(
+        "--long", action="store_true", help="try each fault as often as tests/README.md says, not only a few times"
+    )
 
 
 @pytest.fixture
@@ -108,8 +111,8 @@ def without_browser():
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, no other test can run an event loop of its own
 def browser():
-    """A Chromium without a window: the machine's, else playwright's own. Without one the tests are skipped, or fail where the
-    environment variable MCCVAE_BROWSER is "required"."""
+    """A Chromium without a window: the machine's, else playwright's own. Without one the tests are skipped, or fail
+    where the environment variable MCCVAE_BROWSER is "required"."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -124,13 +127,16 @@ def browser():
 
 @pytest.fixture(scope="module")
 def open_page(browser):
-    """open_page(file, **options): the page in a context without a network; what it logged and asked for is in `errors` and `requests`."""
+    """open_page(file, **options): the page in a context without a network; what it logged and asked for is in `errors`
+    and `requests`."""
 
     def open_(file, **options):
         tab = browser.new_context(offline=True, **options).new_page()
         tab.errors, tab.requests = [], []
         tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-        tab.on("console", lambda message: tab.errors.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on(
+            "console", lambda message: tab.errors.append(message.text) if message.type in ("error", "warning") else None
+        )
         tab.on("request", lambda request: tab.requests.append(request.url))
         tab.goto(file.as_uri())
         return tab

@@ -29,14 +29,18 @@ def test_the_same_seed_gives_the_same_weights_metrics_and_tables(tmp_path):
     for process in [python(SCORES, folder) for folder in folders]:
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-    files = [{str(path.relative_to(folder)): path for path in folder.rglob("*.*") if path.is_file()} for folder in folders]
+    files = [
+        {str(path.relative_to(folder)): path for path in folder.rglob("*.*") if path.is_file()} for folder in folders
+    ]
     assert set(files[0]) == set(files[1]) and sum(name.endswith(".csv") for name in files[0]) == 7 + 1
     for name, path in files[0].items():
         one, two = path.read_bytes(), files[1][name].read_bytes()
         if name.endswith(("history.csv", "table_3.csv")):
             one, two = (without_seconds(file) for file in (one, two))
         elif name.endswith("run.json"):
-            one, two = ({k: v for k, v in json.loads(file).items() if k not in ("seconds", "sha256")} for file in (one, two))
+            one, two = (
+                {k: v for k, v in json.loads(file).items() if k not in ("seconds", "sha256")} for file in (one, two)
+            )
         elif "checkpoint" not in name:  # it holds the seconds
             assert len(one) > 100
         if "checkpoint" not in name:

@@ -44,9 +44,15 @@ def test_a_judge_is_scored_label_by_label_and_part_by_part(figures):
     table = ch.judge_table(figures, PartReader(figures.test))
     assert list(table["target"]) == [*figures.labels, *figures.part_names, *figures.style_names]
     assert (table.query("kind == 'label'")["accuracy"] == 1).all() and (table.query("kind != 'label'")["r2"] == 1).all()
-    assert (table.query("kind == 'part'")["r2_within"] == 1).all() and table.query("kind == 'style'")["r2_within"].isna().all()
+    assert (table.query("kind == 'part'")["r2_within"] == 1).all() and table.query("kind == 'style'")[
+        "r2_within"
+    ].isna().all()
     shown = ch.judge_columns(table)
-    assert list(shown["reads"]) == ["label: 4", f"part: {len(figures.part_names)}", f"style: {len(figures.style_names)}"]
+    assert list(shown["reads"]) == [
+        "label: 4",
+        f"part: {len(figures.part_names)}",
+        f"style: {len(figures.style_names)}",
+    ]
 
 
 def run_of(model, d, profile, seed=0):
@@ -67,13 +73,17 @@ def known_codes(monkeypatch):
         first = [[p for p, owner in enumerate(d.part_label) if owner == label][:2] for label in range(len(d.labels))]
 
         drawn_from = {
-            x.numpy().tobytes(): p.numpy() for s in (d.train, d.validation, d.test) for x, p in zip(s.images, s.parts, strict=True)
+            x.numpy().tobytes(): p.numpy()
+            for s in (d.train, d.validation, d.test)
+            for x, p in zip(s.images, s.parts, strict=True)
         }
 
         def codes(model, images):
             parts = np.stack([drawn_from[image.numpy().tobytes()] for image in images])
             noise = np.random.default_rng(len(images)).normal(size=(len(images), model.config.style_dim))
-            return np.concatenate([parts[:, [p for pair in first for p in pair]] - 0.5, noise], axis=1).astype(np.float32)
+            return np.concatenate([parts[:, [p for pair in first for p in pair]] - 0.5, noise], axis=1).astype(
+                np.float32
+            )
 
         monkeypatch.setattr(ch, "codes", codes)
 
@@ -86,10 +96,16 @@ def test_parts_are_found_in_the_block_that_holds_them(figures, profile, known_co
     linear = table[table["probe"] == "linear"].set_index("target")
     for label, name in enumerate(figures.labels):
         parts = [p for p, owner in zip(figures.part_names, figures.part_label, strict=True) if owner == label]
-        assert linear.loc[parts[:2], "own"].min() > 0.95 and linear.loc[parts[:2], ["others", "style"]].max(axis=None) < 0.5
+        assert (
+            linear.loc[parts[:2], "own"].min() > 0.95
+            and linear.loc[parts[:2], ["others", "style"]].max(axis=None) < 0.5
+        )
         assert (linear.loc[parts[2:], "own"] < 0.5).all()
         assert linear.loc[name, "own"] > 0.8 and linear.loc[name, "style"] < 0.8
-    assert set(table["kind"]) == {"label", "part"} and linear.loc[figures.part_names[0], "n"] == figures.test.labels[:, 0].sum()
+    assert (
+        set(table["kind"]) == {"label", "part"}
+        and linear.loc[figures.part_names[0], "n"] == figures.test.labels[:, 0].sum()
+    )
 
 
 class Flat(judging.Judge):
@@ -115,7 +131,9 @@ def test_blocks_effects_and_exchange_have_a_row_for_each_thing(figures, profile,
     effects = ch.effect_table(figures, run, judge, starts=8)
     assert len(effects) == 8 * (len(figures.labels) + len(figures.part_names) + len(figures.style_names))
     shares = ch.diagonal_shares(effects).set_index("kind")
-    assert shares.loc["label", "diagonal_share"] == pytest.approx(1 / 4, abs=1e-6) and shares.loc["label", "chance"] == pytest.approx(1 / 4)
+    assert shares.loc["label", "diagonal_share"] == pytest.approx(1 / 4, abs=1e-6) and shares.loc[
+        "label", "chance"
+    ] == pytest.approx(1 / 4)
 
 
 def test_runs_are_scored_each_with_its_own_model_and_joined_in_their_order(profile, monkeypatch):
@@ -133,16 +151,32 @@ def test_runs_are_scored_each_with_its_own_model_and_joined_in_their_order(profi
 
 
 def test_a_summary_has_a_row_a_run_and_shows_mean_and_spread():
-    about = {"task": "t", "task_title": "T", "stand_in": False, "model": "mccvae", "model_title": "MCCVAE", "latents": 9}
+    about = {
+        "task": "t",
+        "task_title": "T",
+        "stand_in": False,
+        "model": "mccvae",
+        "model_title": "MCCVAE",
+        "latents": 9,
+    }
     frames = {"found": [], "blocks": [], "effects": [], "exchange": []}
     for seed, own in ((0, 0.8), (1, 0.9)):
         a = about | {"seed": seed}
         for probe in latents.PROBES:
             for kind in ("label", "part"):
                 value = own if probe == "boosted" else 0.0
-                frames["found"].append(a | {"target": kind, "kind": kind, "probe": probe, "own": value, "others": 0.1, "style": 0.2})
+                frames["found"].append(
+                    a | {"target": kind, "kind": kind, "probe": probe, "own": value, "others": 0.1, "style": 0.2}
+                )
         frames["blocks"].append(
-            a | {"k": 2, "disentanglement": 1, "completeness": 0.5, "effective_latents": 1.5, "effective_latents_pixels": 1.2}
+            a
+            | {
+                "k": 2,
+                "disentanglement": 1,
+                "completeness": 0.5,
+                "effective_latents": 1.5,
+                "effective_latents_pixels": 1.2,
+            }
         )
         for label, on, effect in (("x", "x", 3.0), ("x", "y", 1.0)):
             frames["effects"].append(a | {"label": label, "kind": "label", "on": on, "on_label": on, "effect": effect})
@@ -150,15 +184,25 @@ def test_a_summary_has_a_row_a_run_and_shows_mean_and_spread():
     table = ch.summary_table(**{name: pd.DataFrame(rows) for name, rows in frames.items()})
     assert table["label_own"].tolist() == [0.8, 0.9] and table["label_diagonal"].tolist() == [0.75, 0.75]
     shown = ch.summary_columns(table).iloc[0]
-    assert shown["label found"] == "0.850 ± 0.071" and shown["effective latents"] == "1.500 ± 0.000" and shown["seeds"] == 2
+    assert (
+        shown["label found"] == "0.850 ± 0.071"
+        and shown["effective latents"] == "1.500 ± 0.000"
+        and shown["seeds"] == 2
+    )
 
 
 def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval():
-    table = pd.DataFrame({"seed": [0, 1, 2] * 2, "model": ["mccvae"] * 3 + ["ccvae"] * 3, "v": [0.5, 0.7, 0.6, 0.4, 0.59, 0.5]})
+    table = pd.DataFrame(
+        {"seed": [0, 1, 2] * 2, "model": ["mccvae"] * 3 + ["ccvae"] * 3, "v": [0.5, 0.7, 0.6, 0.4, 0.59, 0.5]}
+    )
     test = ch.paired(table, "v", "mccvae", "ccvae")
     d = np.array([0.1, 0.11, 0.1])
     half = 4.302653 * d.std(ddof=1) / math.sqrt(3)  # Student's t, 2 degrees of freedom
-    assert test["difference"] == pytest.approx(d.mean()) and test["low"] == pytest.approx(d.mean() - half, rel=1e-5) and test["n"] == 3
+    assert (
+        test["difference"] == pytest.approx(d.mean())
+        and test["low"] == pytest.approx(d.mean() - half, rel=1e-5)
+        and test["n"] == 3
+    )
     assert ch.verdict(test) == "more" and ch.verdict(ch.paired(table, "v", "ccvae", "mccvae")) == "less"
     assert ch.paired(table, "v", "mccvae", "vae") is None
     assert "one seed" in ch.verdict(ch.paired(table[table["seed"] == 0], "v", "mccvae", "ccvae"))
@@ -169,16 +213,23 @@ def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval(
 
 
 def test_variants_are_held_against_the_same_model_without_their_option():
-    table = pd.DataFrame({"model": ["mccvae", "mccvae-rb300", "mccvae-rb300-r0.5", "mccvae-rb300-t20", "mccvae-rb9-pfull"]})
+    table = pd.DataFrame(
+        {"model": ["mccvae", "mccvae-rb300", "mccvae-rb300-r0.5", "mccvae-rb300-t20", "mccvae-rb9-pfull"]}
+    )
     table["latents"] = 14
     assert ch.as_many_latents(table) == []
     more = pd.DataFrame(
-        {"model": ["mccvae", "ccvae_more_style", "ccvae", "ccvae-rb300-z10", "mccvae-rb300"], "latents": [14, 14, 10, 14, 14]}
+        {
+            "model": ["mccvae", "ccvae_more_style", "ccvae", "ccvae-rb300-z10", "mccvae-rb300"],
+            "latents": [14, 14, 10, 14, 14],
+        }
     )
     assert ch.as_many_latents(more) == [("mccvae", "ccvae_more_style"), ("mccvae-rb300", "ccvae-rb300-z10")]
     pairs = [("mccvae-rb300", "mccvae"), ("mccvae-rb300-r0.5", "mccvae-rb300"), ("mccvae-rb300-t20", "mccvae-rb300")]
     assert ch.variants(table) == pairs
-    starved = pd.DataFrame({"model": ["ccvae-rb9-x3-z6", "mccvae-rb9-x3", "mccvae-rb9-x3-z2", "ccvae-rb9-z6"], "latents": [10, 14, 10, 10]})
+    starved = pd.DataFrame(
+        {"model": ["ccvae-rb9-x3-z6", "mccvae-rb9-x3", "mccvae-rb9-x3-z2", "ccvae-rb9-z6"], "latents": [10, 14, 10, 10]}
+    )
     assert ch.as_many_latents(starved) == [("mccvae-rb9-x3-z2", "ccvae-rb9-x3-z6")]
     assert ch.variants(starved) == [("mccvae-rb9-x3-z2", "mccvae-rb9-x3")]
 
@@ -210,22 +261,24 @@ def test_the_finding_names_the_same_total_and_the_best_option():
     sentence = ch.characteristics_finding(summary, ch.comparison_table(summary))
     assert "MCCVAE, rb9 0.105 against 0.205 of CCVAE, rb9, z10 on T (n = 2, worse)" in sentence
     assert (
-        "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), at 1.80 against 1.20 effective latents"
-        in sentence
+        "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), "
+        "at 1.80 against 1.20 effective latents" in sentence
     )
     assert (
-        "0.90 on T (from the other blocks 0.60, from style 0.70); of a block's latents (two in MCCVAE), 1.63 on T do the work" in sentence
+        "0.90 on T (from the other blocks 0.60, from style 0.70); of a block's latents (two "
+        "in MCCVAE), 1.63 on T do the work" in sentence
     )
     shown = ch.comparison_columns(ch.comparison_table(summary))
     assert (
-        set(shown["score"]) == {"parts found", "effective latents", "label found", "label in style"} and shown["the model's"][0] == "0.105"
+        set(shown["score"]) == {"parts found", "effective latents", "label found", "label in style"}
+        and shown["the model's"][0] == "0.105"
     )
 
 
 def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():
-    assert ch.label_to_show(data.load("celeba", "embedded", images=60)) == data.load("celeba", "embedded", images=60).labels.index(
-        "Eyeglasses"
-    )
+    assert ch.label_to_show(data.load("celeba", "embedded", images=60)) == data.load(
+        "celeba", "embedded", images=60
+    ).labels.index("Eyeglasses")
     assert ch.label_to_show(data.load("stick_figures", "embedded", images=60)) == 0
 
 
@@ -234,9 +287,17 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
     d = runs.load_data(profile, "stick_figures")
     latents = {way: sum(run.record["characteristics"]) + run.record["style_dim"] for way, run in trained.items()}
     assert latents.pop("k = 1") == len(d.labels) + 6 and set(latents.values()) == {2 * len(d.labels) + 6}
-    assert sum(trained["where needed"].record["characteristics"]) == sum(trained["at random"].record["characteristics"]) == 8
+    assert (
+        sum(trained["where needed"].record["characteristics"])
+        == sum(trained["at random"].record["characteristics"])
+        == 8
+    )
     table = ch.allocation_table(d, trained)
-    assert list(table["way"]) == list(trained) and table["test_accuracy"].between(0, 1).all() and table["part_own"].between(0, 1).all()
+    assert (
+        list(table["way"]) == list(trained)
+        and table["test_accuracy"].between(0, 1).all()
+        and table["part_own"].between(0, 1).all()
+    )
     assert len(ch.allocation_columns(table)) == 5
     comparison = ch.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 1", "k = 2", "all in style", "at random"} and len(comparison) == 4 * 3
@@ -257,7 +318,8 @@ def test_the_allocation_finding_names_what_can_be_told():
     )
     comparison = ch.allocation_comparison(table)
     assert ch.allocation_finding(comparison) == (
-        "Latents put where a model with one each fails are worse than “k = 2” on T in test loss, unbiased (105.0 against 100.0) and better than "
+        "Latents put where a model with one each fails are worse than “k = 2” on T in test "
+        "loss, unbiased (105.0 against 100.0) and better than "
         "“all in style” on T in parts found (0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
     )
     same = comparison.assign(verdict="no difference can be told")

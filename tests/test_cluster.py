@@ -36,8 +36,11 @@ def costs(monkeypatch):
 
 def test_costs_by_hand(costs):
     assert cluster.training_minutes(SETTINGS, "mnist", "ccvae") == pytest.approx(1 + 10_000 * 4 * 3 / 60_000)
-    assert cluster.training_minutes(SETTINGS, "mnist", "mccvae-rb300-k2-e10-x3") == pytest.approx(1 + 10_000 * 10 * 3 / 60_000)
-    assert cluster.training_minutes(SETTINGS, "celeba", "ccvae") == pytest.approx(1 + 3 * 500 * 20 * 6 / 60_000)  # the task's 20 epochs
+    assert cluster.training_minutes(SETTINGS, "mnist", "mccvae-rb300-k2-e10-x3") == pytest.approx(
+        1 + 10_000 * 10 * 3 / 60_000
+    )
+    # the task's 20 epochs
+    assert cluster.training_minutes(SETTINGS, "celeba", "ccvae") == pytest.approx(1 + 3 * 500 * 20 * 6 / 60_000)
     embedded = SETTINGS | {"source": "embedded"}
     assert cluster.training_minutes(embedded, "celeba", "ccvae-e1") == pytest.approx(1 + 500 * 6 / 60_000)
     assert cluster.experiment_minutes(SETTINGS, 8) == pytest.approx(1 + 4)
@@ -73,10 +76,21 @@ def test_the_plan_of_a_sweep_is_snakemakes():
             one = cluster.training_minutes(values, task.name, model)
             jobs += -(-10 // cluster.seeds_per_job(one, 10))
             minutes += 10 * cluster.asked_minutes(one, 1)
-    graph = ["snakemake", "--snakefile", "Snakefile", "--config", "profile=sweep", "--nolock", "--dry-run", *cluster.options(profile)]
+    graph = [
+        "snakemake",
+        "--snakefile",
+        "Snakefile",
+        "--config",
+        "profile=sweep",
+        "--nolock",
+        "--dry-run",
+        *cluster.options(profile),
+    ]
     done = subprocess.run([sys.executable, "-m", *graph], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    line = next(line for line in cluster.plan(done.stdout + done.stderr).splitlines() if line.startswith("train")).split()
+    line = next(
+        line for line in cluster.plan(done.stdout + done.stderr).splitlines() if line.startswith("train")
+    ).split()
     assert line[1:3] == ["960", str(jobs)] and jobs < 960
     assert float(line[3]) == pytest.approx(minutes / 60, abs=0.06)
     assert float(line[4]) == round(cluster.asked_mb(values, ["celeba"], 1) / 1000, 1)

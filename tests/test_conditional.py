@@ -1,4 +1,5 @@
-"""What section 1 says of conditional VAEs, and where a walk to a disease changes a picture: on models whose answers are known."""
+"""What section 1 says of conditional VAEs, and where a walk to a disease changes a picture: on models whose answers are
+known."""
 
 from types import SimpleNamespace
 
@@ -59,13 +60,16 @@ def test_a_switch_takes_one_step_and_an_even_fade_all_of_them(chests):
     runs = [a_run("cvae", Switching(config()).eval()), a_run("ccvae", Fading(config()).eval())]
     table = conditional.conditional_table({"chest_xray": chests}, runs, {"chest_xray": Brightness()})
     of = table[table["label"] == "normal"].set_index("model")
-    assert of.loc["cvae", "steps"] == pytest.approx(1) and of.loc["ccvae", "steps"] == pytest.approx(conditional.STEPS - 1)
+    assert of.loc["cvae", "steps"] == pytest.approx(1) and of.loc["ccvae", "steps"] == pytest.approx(
+        conditional.STEPS - 1
+    )
     assert of.loc[["cvae", "ccvae"], "moved"].tolist() == pytest.approx([1, 1], abs=1e-5)
     assert table["z_auc"].between(0, 1).all() and set(table["label"]) == set(chests.labels)
 
 
 def test_labels_are_read_from_what_no_label_owns_alone(chests, monkeypatch):
-    """Codes that hold the labels in the characteristics and noise in style: a conditional VAE owns nothing, so all its z counts."""
+    """Codes that hold the labels in the characteristics and noise in style: a conditional VAE owns nothing, so all its
+    z counts."""
 
     def codes(model, images):
         some = chests.train if len(images) == len(chests.train) else chests.test
@@ -81,7 +85,13 @@ def test_labels_are_read_from_what_no_label_owns_alone(chests, monkeypatch):
 
 
 def test_only_the_papers_models_of_the_same_task_are_compared():
-    runs = [a_run("cvae", None), a_run("ccvae", None), a_run("mccvae", None), a_run("vae", None), a_run("ccvae", None, seed=1)]
+    runs = [
+        a_run("cvae", None),
+        a_run("ccvae", None),
+        a_run("mccvae", None),
+        a_run("vae", None),
+        a_run("ccvae", None, seed=1),
+    ]
     runs.append(a_run("mccvae", None, task="mnist"))
     assert conditional.compared(runs) == [*runs[:3], runs[4]]
     assert list(conditional.conditional_table({}, [], {}).columns) == list(conditional.COLUMNS)
@@ -117,6 +127,9 @@ def test_change_is_told_by_lung_field(chests):
 
 def test_what_is_shown_are_means(chests):
     frame = pd.DataFrame(
-        [dict.fromkeys(lungs.COLUMNS, 1.0) | {"task_title": "T", "model_title": "M", "disease": "d", "lungs": v} for v in (1.0, 3.0)]
+        [
+            dict.fromkeys(lungs.COLUMNS, 1.0) | {"task_title": "T", "model_title": "M", "disease": "d", "lungs": v}
+            for v in (1.0, 3.0)
+        ]
     )
     assert lungs.lung_columns(frame)["change in lungs, times that elsewhere"].tolist() == [2.0]

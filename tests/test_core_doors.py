@@ -38,7 +38,9 @@ def test_encode_takes_floats_between_0_and_1(model, wrong):
 @pytest.mark.parametrize("door", [core.posterior, core.predict, core.reconstruct, core.to_images])
 def test_what_takes_uint8_takes_nothing_else(model, door):
     given = () if door is core.to_images else (model,)
-    with pytest.raises(ValueError, match=re.escape("images must be a uint8 tensor, values 0 to 255, not torch.float32")):
+    with pytest.raises(
+        ValueError, match=re.escape("images must be a uint8 tensor, values 0 to 255, not torch.float32")
+    ):
         door(*given, FLOATS)
     door(*given, PIXELS)
 

@@ -39,7 +39,11 @@ def no_network(*_, **__):
 def picture(path, size=(80, 70), mode="L", value=None, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8) if value is None else np.full((*size[::-1], 3), value, np.uint8)
+    pixels = (
+        rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+        if value is None
+        else np.full((*size[::-1], 3), value, np.uint8)
+    )
     Image.fromarray(pixels).convert(mode).save(path)
 
 
@@ -62,7 +66,8 @@ def test_embedded_sets_are_made_in_seconds_complete_and_always_the_same(task):
             assert (part.labels.sum(1) == 1).all()
     assert first.train.labels.float().mean(0).min() > 0.05
     again = data.load(task, "embedded", images=60)
-    for name in ("images", "labels", "parts", "style") if task != "mnist" else ():  # of the digits, the test part comes first
+    # of the digits, the test part comes first
+    for name in ("images", "labels", "parts", "style") if task != "mnist" else ():
         assert torch.equal(getattr(again.train, name), getattr(first.train, name)[: len(again.train)])
     assert data.load(task, "embedded", images=60).sha256 == again.sha256 != first.sha256
     names = np.concatenate([first.train.names, first.validation.names, first.test.names])
@@ -94,7 +99,8 @@ def test_each_drawn_label_and_part_shows_in_the_picture(drawn):
     read = reader.predict(z[1200:]) + middle
     r2 = 1 - ((read - truth[1200:]) ** 2).mean(0) / truth[1200:].var(0)
     right = ((read > 0.5) == (truth[1200:] == 1)).mean(0)[len(module.PART_NAMES) :]
-    floor = 0.4 if module is stick_figures else 0.6  # limbs move, which such a reader sees less well: a convolution does
+    # limbs move, which such a reader sees less well: a convolution does
+    floor = 0.4 if module is stick_figures else 0.6
     assert r2[: len(module.PART_NAMES)].min() > floor and right.min() > 0.75
 
 
@@ -114,7 +120,9 @@ def test_a_drawn_image_is_the_same_whatever_the_count(drawn):
     module, many = drawn
     few, other = module.draw(10, seed=1), module.draw(10, seed=2)
     for name in ("images", "labels", "parts", "style"):
-        assert (getattr(few, name) == getattr(many, name)[:10]).all() and (getattr(few, name) != getattr(other, name)).any()
+        assert (getattr(few, name) == getattr(many, name)[:10]).all() and (
+            getattr(few, name) != getattr(other, name)
+        ).any()
 
 
 def test_stick_figures_labels_are_thresholds_on_their_own_parts_with_a_gap():
@@ -132,14 +140,20 @@ def test_parts_lie_high_under_their_label_and_low_or_at_0_without_it(module, abs
     for part, owner in enumerate(module.PART_LABEL):
         on, off = d.parts[d.labels[:, owner] == 1, part], d.parts[d.labels[:, owner] == 0, part]
         assert 0.6 <= on.min() < 0.63 and 0.97 < on.max() <= 1
-        assert off.max() == 0 if tuple(module.PARTS)[owner] in absent else 0 <= off.min() < 0.03 and 0.27 < off.max() <= 0.3
+        assert (
+            off.max() == 0
+            if tuple(module.PARTS)[owner] in absent
+            else 0 <= off.min() < 0.03 and 0.27 < off.max() <= 0.3
+        )
         for other in range(part):
             if module.PART_LABEL[other] == owner:  # within a label its parts vary independently
                 both = d.parts[d.labels[:, owner] == 1][:, [part, other]]
                 assert abs(np.corrcoef(both.T)[0, 1]) < 0.3
 
 
-@pytest.mark.parametrize(("module", "label"), [(celeba, "Bangs"), (celeba, "Eyeglasses"), (chest_xray, "bacteria"), (chest_xray, "virus")])
+@pytest.mark.parametrize(
+    ("module", "label"), [(celeba, "Bangs"), (celeba, "Eyeglasses"), (chest_xray, "bacteria"), (chest_xray, "virus")]
+)
 def test_only_pictures_with_the_label_show_the_thing(module, label):
     d = module.draw(40, 5)
     position = tuple(module.PARTS).index(label)
@@ -169,7 +183,10 @@ def test_labels_have_the_correlation_that_was_asked_for(module, correlation, mon
 @pytest.mark.parametrize("task", ["celeba", "stick_figures"])
 def test_test_images_keep_independent_labels_and_the_description_says_so(task):
     plain, given = (data.load(task, "embedded", images=700, correlation=c) for c in (0.0, 0.8))
-    assert "correlation" not in plain.description and "correlation 0.8 in training and validation, none in test" in given.description
+    assert (
+        "correlation" not in plain.description
+        and "correlation 0.8 in training and validation, none in test" in given.description
+    )
     assert torch.equal(plain.test.images, given.test.images) and torch.equal(plain.test.parts, given.test.parts)
     for part in (given.train, given.validation):
         off_diagonal = np.corrcoef(part.labels.numpy().T)[np.triu_indices(len(given.labels), 1)]
@@ -244,7 +261,11 @@ def test_some_images_of_a_sorted_set_are_of_all_classes_and_always_the_same():
 
 
 def test_unknown_task_source_and_too_few_images_are_refused():
-    for arguments, message in ((("cifar", "real"), "no task"), (("mnist", "fake"), "no source"), (("mnist", "embedded"), "too few")):
+    for arguments, message in (
+        (("cifar", "real"), "no task"),
+        (("mnist", "fake"), "no source"),
+        (("mnist", "embedded"), "too few"),
+    ):
         with pytest.raises(DataError, match=message):
             data.load(*arguments, images=10)
 
@@ -361,7 +382,9 @@ def test_mccvae_data_is_read_first_and_must_be_a_folder(cache, tmp_path, monkeyp
 
 
 def idx(array):
-    return (0x0800 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    return (
+        (0x0800 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    )
 
 
 @pytest.fixture
@@ -430,7 +453,8 @@ def test_a_changed_mnist_cache_has_another_checksum(tiny_mnist, cache):
 
 @pytest.fixture
 def tiny_chest(cache, monkeypatch):
-    """The publisher's folders with 40 training and 9 test images; some persons have several, two files are identical."""
+    """The publisher's folders with 40 training and 9 test images; some persons have several, two files are
+    identical."""
     root = cache / "chest_xray"
     number = 0
     for part, count in (("train", 13), ("test", 3)):
@@ -486,7 +510,9 @@ def test_chest_xrays_from_the_publishers_archive(tiny_chest, cache):
     (cache / "chest_xray_64.npz").unlink()
     shutil.move(tiny_chest, cache / "elsewhere")
     packed = data.load("chest_xray", "real")
-    assert torch.equal(direct.train.images, packed.train.images) and list(direct.train.names) == list(packed.train.names)
+    assert torch.equal(direct.train.images, packed.train.images) and list(direct.train.names) == list(
+        packed.train.names
+    )
     assert direct.sha256 == packed.sha256 and not (cache.parent / "escaped.jpeg").exists()
     assert {path.name for path in cache.iterdir()} == {"elsewhere", chest_xray.ARCHIVE, "chest_xray_64.npz"}
 
@@ -523,7 +549,9 @@ def test_a_chest_set_that_is_not_right_is_mended_as_its_message_says(tiny_chest,
         pack(cache / chest_xray.ARCHIVE, broken)
     else:
         shutil.move(broken, tiny_chest)
-    with pytest.raises(DataError, match=r"has 39 images, where the published set has 40.*delete it, download ChestXRay2017\.zip"):
+    with pytest.raises(
+        DataError, match=r"has 39 images, where the published set has 40.*delete it, download ChestXRay2017\.zip"
+    ):
         data.load("chest_xray", "real")
     assert {path.name for path in cache.iterdir()} == {chest_xray.ARCHIVE if first == "archive" else "chest_xray"}
     pack(cache / chest_xray.ARCHIVE, whole)  # a right archive beside a broken folder counts too
@@ -543,7 +571,9 @@ def test_kaggles_copy_is_mended_as_its_message_says(tiny_chest, cache, monkeypat
     monkeypatch.setattr(kagglehub, "dataset_download", download)
     download(None)
     (root / "chest_xray" / "test" / "NORMAL" / "IM-0000-0000.jpeg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"IM-0000-0000\.jpeg .*delete the folder (.*) and run again: it is downloaded anew") as error:
+    with pytest.raises(
+        DataError, match=r"IM-0000-0000\.jpeg .*delete the folder (.*) and run again: it is downloaded anew"
+    ) as error:
         data.load("chest_xray", "real")
     shutil.rmtree(re.search("delete the folder (.*) and run", str(error.value))[1])
     assert len(data.load("chest_xray", "real").test) == 9
@@ -562,7 +592,10 @@ def test_bad_chest_folders_are_named(tiny_chest):
     assert len(data.load("chest_xray", "real").test) == 9
     (common.CACHE / "chest_xray_64.npz").unlink()
     (tiny_chest / "test" / "NORMAL" / "holiday.jpeg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"has 10 images, where the published set has 9; names that are not the publisher's: holiday\.jpeg"):
+    with pytest.raises(
+        DataError,
+        match=r"has 10 images, where the published set has 9; names that are not the publisher's: holiday\.jpeg",
+    ):
         data.load("chest_xray", "real")
     (tiny_chest / "test" / "NORMAL" / "holiday.jpeg").rename(pneumonia / "BACTERIA-1008087-0001.jpeg")
     with pytest.raises(DataError, match=r"BACTERIA-1008087-0001\.jpeg has a name of version 3"):
@@ -614,7 +647,9 @@ def tiny_celeba(cache, monkeypatch):
     values = np.where(rng.random((60, len(attributes))) < 0.5, 1, -1)
     rows = [f"{name} " + " ".join(f"{v:2d}" for v in row) for name, row in zip(names, values, strict=True)]
     (folder / "list_attr_celeba.txt").write_text(f"60\n{' '.join(attributes)} \n" + "\n".join(rows) + "\n")
-    (folder / "list_eval_partition.txt").write_text("\n".join(f"{n} {0 if i < 40 else 1 if i < 50 else 2}" for i, n in enumerate(names)))
+    (folder / "list_eval_partition.txt").write_text(
+        "\n".join(f"{n} {0 if i < 40 else 1 if i < 50 else 2}" for i, n in enumerate(names))
+    )
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for i, name in enumerate(names):
             picture(cache / "tmp.jpg", (178, 218), "RGB", seed=i)
@@ -628,7 +663,11 @@ def tiny_celeba(cache, monkeypatch):
 def test_celeba_from_files_put_there_by_hand(tiny_celeba):
     _, values = tiny_celeba
     d = data.load("celeba", "real")
-    assert (len(d.train), len(d.validation), len(d.test)) == (40, 10, 10) and d.labels == celeba.ATTRIBUTES and len(d.labels) == 18
+    assert (
+        (len(d.train), len(d.validation), len(d.test)) == (40, 10, 10)
+        and d.labels == celeba.ATTRIBUTES
+        and len(d.labels) == 18
+    )
     assert d.train.images.shape == (40, 3, 64, 64)
     assert (d.train.labels.numpy() == (values[:40, 1:19] == 1)).all()
     assert "60 of 202,599" in d.description
@@ -644,7 +683,9 @@ def test_celeba_unpacked_without_its_archive_is_read_from_the_folder(tiny_celeba
     assert data.load("celeba", "real").sha256 == packed.sha256
     (cache / "celeba_64.npz").unlink()
     (folder / "img_align_celeba" / "000001.jpg").unlink()
-    with pytest.raises(DataError, match=r"img_align_celeba lacks 000001\.jpg; unpack img_align_celeba\.zip there again"):
+    with pytest.raises(
+        DataError, match=r"img_align_celeba lacks 000001\.jpg; unpack img_align_celeba\.zip there again"
+    ):
         data.load("celeba", "real")
 
 
@@ -658,7 +699,12 @@ def test_celeba_refused_says_exactly_what_to_do(tiny_celeba):
     (folder / "list_eval_partition.txt").unlink()
     with pytest.raises(DataError, match="could not be downloaded") as error:
         data.load("celeba", "real")
-    for part in (*celeba.FILES, "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", "data/cache/celeba", "non-commercial"):
+    for part in (
+        *celeba.FILES,
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        "data/cache/celeba",
+        "non-commercial",
+    ):
         assert part in str(error.value)
 
 
@@ -700,7 +746,9 @@ def test_a_celeba_picture_of_another_size_is_named_and_nothing_is_unpacked(tiny_
         for i in range(1, 61):
             picture(folder.parent / "tmp.jpg", (178, 218) if i > 1 else (100, 100), "RGB")
             archive.write(folder.parent / "tmp.jpg", f"img_align_celeba/{i:06d}.jpg")
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip/img_align_celeba/000001\.jpg is 100x100 pixels, where 178x218"):
+    with pytest.raises(
+        DataError, match=r"img_align_celeba\.zip/img_align_celeba/000001\.jpg is 100x100 pixels, where 178x218"
+    ):
         celeba.read_folder(folder)
     assert {p.name for p in folder.iterdir()} == set(celeba.FILES)
 
@@ -721,14 +769,21 @@ def test_an_archive_that_unpacks_to_absurd_sizes_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(pictures, "MAX_FILE", 1_000)
     with zipfile.ZipFile(tmp_path / "chest.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chest_xray/train/NORMAL/a.jpeg", b"0" * 100_000)
-    with zipfile.ZipFile(tmp_path / "chest.zip") as archive, pytest.raises(DataError, match=r"a\.jpeg has 100,000 bytes, more than 1,000"):
+    with (
+        zipfile.ZipFile(tmp_path / "chest.zip") as archive,
+        pytest.raises(DataError, match=r"a\.jpeg has 100,000 bytes, more than 1,000"),
+    ):
         pictures.read_image(zipfile.Path(archive, "chest_xray/train/NORMAL/a.jpeg"), "L", modes=("L",))
 
 
 def test_the_command_line_stops_with_one_message_and_no_traceback(tmp_path):
     environment = os.environ | {"MCCVAE_DATA": str(tmp_path / "nowhere")}
     run = subprocess.run(
-        [sys.executable, "-m", "data", "mnist", "real", tmp_path / "x.json"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "data", "mnist", "real", tmp_path / "x.json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1 and "MCCVAE_DATA names" in run.stderr and "Traceback" not in run.stderr
     assert not (tmp_path / "x.json").exists()

@@ -17,7 +17,8 @@ import mccvae_core as core
 
 
 class NoFloat64(TorchDispatchMode):
-    """Stands for a device that has no float64: what came from a model or an image lies on it until `.cpu()` brings it back."""
+    """Stands for a device that has no float64: what came from a model or an image lies on it until `.cpu()` brings it
+    back."""
 
     def __init__(self):
         super().__init__()
@@ -55,7 +56,9 @@ def device_without_float64():
     with pytest.MonkeyPatch.context() as patch, mode:
         patch.setattr(torch.nn.Module, "to", module_to)
         patch.setattr(core, "to_images", lambda *args: mode.put(to_images(*args)))
-        patch.setattr(torch.Tensor, "cpu", lambda self: cpu(self).detach().clone() if not mode.has(self) else host(self))
+        patch.setattr(
+            torch.Tensor, "cpu", lambda self: cpu(self).detach().clone() if not mode.has(self) else host(self)
+        )
 
         def host(tensor):
             copy = torch.empty_like(tensor, requires_grad=False)

@@ -34,13 +34,20 @@ def test_a_lost_kernel_is_started_once_more(fake, capsys):
     assert calls[0][0] == "notebooks/mnist.ipynb" and "starting it once more" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [DeadKernelError("Kernel died"), RuntimeError("Kernel didn't respond in 120 seconds")])
+@pytest.mark.parametrize(
+    "error", [DeadKernelError("Kernel died"), RuntimeError("Kernel didn't respond in 120 seconds")]
+)
 def test_a_kernel_lost_twice_fails_in_words(fake, capsys, error):
     output, calls, outcomes = fake
     outcomes += [error, error]
     assert execute.main([*ARGUMENTS, str(output)]) == 1
     said = capsys.readouterr().err
-    assert len(calls) == 2 and not output.exists() and "FAILED: notebooks/mnist.ipynb" in said and "the kernel did not run" in said
+    assert (
+        len(calls) == 2
+        and not output.exists()
+        and "FAILED: notebooks/mnist.ipynb" in said
+        and "the kernel did not run" in said
+    )
 
 
 def test_a_failing_cell_is_not_tried_again(monkeypatch, tmp_path, capsys):

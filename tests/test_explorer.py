@@ -1,4 +1,5 @@
-"""The explorer in a real browser: its pictures are PyTorch's, every control does what it says, by mouse and by keyboard; and its widget."""
+"""The explorer in a real browser: its pictures are PyTorch's, every control does what it says, by mouse and by
+keyboard; and its widget."""
 
 import base64
 import dataclasses
@@ -45,10 +46,16 @@ def random_data(name, shape, labels, exclusive):
     rng = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (14, *shape), generator=rng, dtype=torch.uint8)
     y = torch.arange(14) % labels
-    y = torch.nn.functional.one_hot(y, labels).to(torch.uint8) if exclusive else torch.randint(0, 2, (14, labels), generator=rng)
+    y = (
+        torch.nn.functional.one_hot(y, labels).to(torch.uint8)
+        if exclusive
+        else torch.randint(0, 2, (14, labels), generator=rng)
+    )
     split = Split(images, y, np.array([f"{i}.png" for i in range(14)]))
     names = tuple(f"label {i + 1} <b>" for i in range(labels))
-    task = dataclasses.replace(TASKS["celeba"], name=name, title=f"Random {name}", labels=names, exclusive=exclusive, image_shape=shape)
+    task = dataclasses.replace(
+        TASKS["celeba"], name=name, title=f"Random {name}", labels=names, exclusive=exclusive, image_shape=shape
+    )
     return Dataset(task, "embedded", True, names, "random", split, split, split, "0" * 64)
 
 
@@ -158,7 +165,8 @@ def test_the_picture_is_pytorchs_within_two_grey_levels(tab, models, task):
     model, rng = models[task], torch.Generator().manual_seed(2)
     z = 1.5 * torch.randn(20, model.config.latent_dim, generator=rng)
     script = (
-        f"([task, rows]) => rows.map((z) => {{ const e = window.explorers[task].open(); e.move(z); e.draw(); return ({SHOWN})(task); }})"
+        f"([task, rows]) => rows.map((z) => {{ const e = window.explorers[task].open(); "
+        f"e.move(z); e.draw(); return ({SHOWN})(task); }})"
     )
     pictures, chances = zip(*tab.evaluate(script, [task, z.tolist()]), strict=True)
     shown, largest = np.stack([pixels(text) for text in pictures]), {}
@@ -166,9 +174,13 @@ def test_the_picture_is_pytorchs_within_two_grey_levels(tab, models, task):
         with torch.no_grad():
             wanted = 255 * reference.decode(z).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
             p = 100 * model.label_logits(model.split(z)[0]).sigmoid().numpy()
-        assert np.ptp(wanted) > (50 if model.config.likelihood == "bernoulli-two-sigmoids" else 150)  # pictures that could differ
+        # pictures that could differ
+        assert np.ptp(wanted) > (50 if model.config.likelihood == "bernoulli-two-sigmoids" else 150)
         largest[kind] = np.abs(shown - wanted).max()
-    print(f"{task}: largest difference in grey levels, to half precision {largest['half']:.2f}, to full precision {largest['full']:.2f}")
+    print(
+        f"{task}: largest difference in grey levels, to half precision {largest['half']:.2f}, "
+        f"to full precision {largest['full']:.2f}"
+    )
     assert largest["half"] <= 0.51 and largest["full"] <= GREY_LEVELS  # a canvas holds whole levels
     assert np.abs(p - np.array(chances)).max() <= 0.51
 
@@ -194,7 +206,8 @@ def test_every_slider_changes_the_picture_and_its_own_labels_probability_alone(t
             input.value = input.valueAsNumber > 100 ? 0 : 200;
             input.dispatchEvent(new Event("input")); e.draw();
             about.push([Number(input.dataset.latent), before.flatMap((v, i) => v === e.z[i] ? [] : [i]),
-              e.chances().flatMap((p, i) => p === chances[i] ? [] : [i]), Math.max(...pixels.map((v, i) => Math.abs(v - e.nowPixels[i])))]);
+              e.chances().flatMap((p, i) => p === chances[i] ? [] : [i]),
+              Math.max(...pixels.map((v, i) => Math.abs(v - e.nowPixels[i])))]);
           } return about; }""",
         task,
     )
@@ -214,7 +227,11 @@ def test_sliders_reach_over_the_conditional_prior_and_further_where_the_start_li
 
 
 def test_style_sliders_come_by_importance(tab, models, datasets):
-    first = section(tab, "faces").locator(".explorer-style input[type=range]").evaluate_all("(all) => all.map((i) => +i.dataset.latent)")
+    first = (
+        section(tab, "faces")
+        .locator(".explorer-style input[type=range]")
+        .evaluate_all("(all) => all.map((i) => +i.dataset.latent)")
+    )
     content = payload(datasets["faces"], models["faces"], "MCCVAE")
     assert first == [latent for latent, _ in content["style"]]
     changes = [change for _, change in content["style"]]
@@ -240,9 +257,18 @@ def test_the_pad_moves_both_characteristics_by_mouse_and_by_keys(tab):
     after, moved, _ = state(tab, "chests")
     ends = dict(tab.evaluate("[...window.explorers.chests.open().ends]"))
     shares = [(after[i] - ends[i][0]) / (ends[i][1] - ends[i][0]) for i in (0, 1)]
-    assert shares == pytest.approx([0.25, 0.75], abs=0.02) and np.array_equal(before[2:], after[2:]) and (moved != picture).any()
+    assert (
+        shares == pytest.approx([0.25, 0.75], abs=0.02)
+        and np.array_equal(before[2:], after[2:])
+        and (moved != picture).any()
+    )
     pad.focus()
-    for key, latent, sign in (("ArrowLeft", 0, -1), ("ArrowRight", 0, 1), ("ArrowUp", 1, 1), ("Shift+ArrowDown", 1, -1)):
+    for key, latent, sign in (
+        ("ArrowLeft", 0, -1),
+        ("ArrowRight", 0, 1),
+        ("ArrowUp", 1, 1),
+        ("Shift+ArrowDown", 1, -1),
+    ):
         tab.keyboard.press(key)
         z = latents(tab, "chests")
         assert np.sign(z - after)[latent] == sign and (z != after).sum() == 1, key
@@ -285,7 +311,9 @@ def test_a_sample_has_the_conditional_priors_mean_and_covariance(tab, models, ta
     section(tab, task).get_by_role("button", name="New sample").click()
     chosen = section(tab, task).get_by_label("Start from").evaluate("(select) => select.selectedOptions[0].textContent")
     assert chosen == f"sample 1: label {2 if task == 'chests' else 3} <b>"
-    draws = tab.evaluate("(task) => Array.from({ length: 4000 }, () => [...window.explorers[task].open().drawSample().z])", task)
+    draws = tab.evaluate(
+        "(task) => Array.from({ length: 4000 }, () => [...window.explorers[task].open().drawSample().z])", task
+    )
     draws = torch.tensor(draws)
     own, style = model.split(draws)
     prior = model.conditional_prior(y)
@@ -312,7 +340,9 @@ def test_the_vector_is_copied_or_stands_in_a_field(open_page, page_file):
             tab.reload()
         tab.evaluate("window.explorers.chests.open()")
         section(tab, "chests").get_by_role("button", name="Copy vector").click()
-        section(tab, "chests").locator(".explorer-status", has_text="copied" if allowed else "stands in a field").wait_for()
+        section(tab, "chests").locator(
+            ".explorer-status", has_text="copied" if allowed else "stands in a field"
+        ).wait_for()
         field = section(tab, "chests").get_by_label("The vector, to copy")
         text = tab.evaluate("navigator.clipboard.readText()") if allowed else field.input_value()
         assert field.is_visible() != allowed
@@ -335,7 +365,10 @@ def test_the_difference_is_shown_and_the_change_is_told_once_it_rests(tab):
     part.locator(".explorer-status", has_text="label 1 <b> from").wait_for()
     said = part.locator(".explorer-status").inner_text()
     assert said.startswith("label 1 <b> from ") and "label 2" not in said and "0.0 grey" not in said
-    assert button.get_attribute("aria-pressed") == "true" and "white: 0" not in part.locator(".explorer-start figcaption").inner_text()
+    assert (
+        button.get_attribute("aria-pressed") == "true"
+        and "white: 0" not in part.locator(".explorer-start figcaption").inner_text()
+    )
     button.click()
     assert part.locator(".explorer-start figcaption").inner_text() == "start"
 
@@ -347,7 +380,9 @@ def test_everything_can_be_done_with_the_keyboard_alone(open_page, page_file):
     tab.evaluate("window.explorers.chests.open().startSelect.focus()")
     while tab.evaluate("document.activeElement.closest('section')?.dataset.task") == "chests" and len(reached) < 60:
         what = tab.evaluate(
-            "(document.activeElement.getAttribute('aria-label') ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).trim()"
+            "(document.activeElement.getAttribute('aria-label') ?? "
+            "document.activeElement.labels?.[0]?.textContent ?? "
+            "document.activeElement.textContent).trim()"
         )
         before = latents(tab, "chests")
         kind = tab.evaluate("document.activeElement.type ?? document.activeElement.tagName")
@@ -467,12 +502,14 @@ def test_the_widget_moves_a_model_of_every_kind(models, datasets, kind):
     (start, picture, said), folds = box.children[0].children, box.children[1]
     sliders = [slider for group in folds.children for slider in group.children]
     assert len(sliders) == config.latent_dim + (config.labels if kind == "ConditionalVAE" else 0)
-    assert folds.titles[0] == {"VAE": "style", "ConditionalVAE": "labels", "MCCVAE": "label 1 <b>"}[kind] and isinstance(
-        start, ipywidgets.Dropdown
-    )
+    assert folds.titles[0] == {"VAE": "style", "ConditionalVAE": "labels", "MCCVAE": "label 1 <b>"}[
+        kind
+    ] and isinstance(start, ipywidgets.Dropdown)
     before, text = picture.value, said.value
     sliders[0].value = sliders[0].max if sliders[0].value < sliders[0].max else sliders[0].min
-    assert bytes(before).startswith(b"\x89PNG") and picture.value != before and (said.value != text) == (kind == "MCCVAE")
+    assert (
+        bytes(before).startswith(b"\x89PNG") and picture.value != before and (said.value != text) == (kind == "MCCVAE")
+    )
     start.value = 2
     third = picture.value
     start.value = 0

@@ -20,7 +20,9 @@ from support.settings import ModelSpec, SettingsError, read_profile
 import mccvae_core as core
 from data import DataError, celeba, chest_xray, common, files, pictures
 
-MANY = settings(max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 FEWER = settings(MANY, max_examples=400)
 
 
@@ -32,7 +34,10 @@ def damaged(draw, whole: bytes):
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.one_of(st.integers(0, min(400, len(content))), st.integers(0, len(content))))
-        kind, piece = draw(st.sampled_from(["change", "cut", "insert", "end"])), draw(st.binary(min_size=1, max_size=12))
+        kind, piece = (
+            draw(st.sampled_from(["change", "cut", "insert", "end"])),
+            draw(st.binary(min_size=1, max_size=12)),
+        )
         if kind == "change":
             content[at : at + len(piece)] = piece
         elif kind == "cut":
@@ -51,7 +56,9 @@ def buffer(write) -> bytes:
 
 
 NPZ = buffer(
-    lambda file: np.savez_compressed(file, x=np.arange(600, dtype=np.uint8).reshape(6, 10, 10), y=np.arange(6), names=np.array(["a", "b"]))
+    lambda file: np.savez_compressed(
+        file, x=np.arange(600, dtype=np.uint8).reshape(6, 10, 10), y=np.arange(6), names=np.array(["a", "b"])
+    )
 )
 PNG = buffer(lambda file: Image.effect_noise((80, 70), 30).save(file, "PNG"))
 JPEG = buffer(lambda file: Image.effect_noise((80, 70), 30).save(file, "JPEG"))
@@ -141,7 +148,10 @@ def run(folder):
     fit(model, images, labels, batch_size=4, epochs=1, seed=0, checkpoint=path, identity={"a": 1})
     weights.save_model(folder / "run" / "model.safetensors", model)
     scores = {part: {"n": 4, "accuracy": 0.5, "loss": {"loss_alpha0": 1.0}} for part in runs.PARTS}
-    contents = {"metrics.json": json.dumps(scores).encode(), "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n"}
+    contents = {
+        "metrics.json": json.dumps(scores).encode(),
+        "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n",
+    }
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     contents["run.json"] = json.dumps({key: 0 for key in runs.RECORD} | {"sha256": checksums}).encode()
     for name, content in contents.items():
@@ -171,7 +181,8 @@ def test_weights_of_other_content_with_a_right_checksum(folder, run, data):
     """What only malice makes: the checksum fits."""
     tensors, metadata = weights.read_safetensors(put(folder / "m.safetensors", run["model.safetensors"]))
     anything = st.recursive(
-        st.none() | st.booleans() | st.integers(-3, 10**9) | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=4)
+        st.none() | st.booleans() | st.integers(-3, 10**9) | st.floats() | st.text(max_size=5),
+        lambda x: st.lists(x, max_size=4),
     )
     key = data.draw(st.sampled_from([*metadata["config"], "kind", "config"]))
     value = data.draw(anything)
@@ -215,7 +226,8 @@ def test_records(folder, run, data, name):
 @MANY
 @given(
     name=st.one_of(
-        st.text(max_size=20), st.text(st.sampled_from("mccvae-rbkfezxtps0123456789.e_"), max_size=24).map(lambda tail: f"mccvae{tail}")
+        st.text(max_size=20),
+        st.text(st.sampled_from("mccvae-rbkfezxtps0123456789.e_"), max_size=24).map(lambda tail: f"mccvae{tail}"),
     )
 )
 def test_model_names(name):

@@ -82,7 +82,12 @@ def dataset(**changes):
 
 
 def test_a_changed_byte_label_or_split_makes_a_run_stale_and_a_repacked_file_does_not():
-    identity = {"task": "mnist", "data": dataset().summary(), "precision": "float32", "code": code_identity.code_version()}
+    identity = {
+        "task": "mnist",
+        "data": dataset().summary(),
+        "precision": "float32",
+        "code": code_identity.code_version(),
+    }
     assert code_identity.differences(identity, identity) == []
     repacked = copy.deepcopy(identity)
     repacked["data"]["sha256"] = "another file with the same arrays"
@@ -93,17 +98,31 @@ def test_a_changed_byte_label_or_split_makes_a_run_stale_and_a_repacked_file_doe
 
 
 def test_a_record_of_before_stays_valid_for_its_task_alone():
-    identity = {"task": "mnist", "data": dataset().summary(), "precision": "float32", "start": "ones", "code": code_identity.code_version()}
+    identity = {
+        "task": "mnist",
+        "data": dataset().summary(),
+        "precision": "float32",
+        "start": "ones",
+        "code": code_identity.code_version(),
+    }
     earlier = next(code for code, task in code_identity.EARLIER.items() if task == "mnist")
     record = {"task": "mnist", "data": {k: v for k, v in identity["data"].items() if k != "content"}, "code": earlier}
     assert code_identity.differences(record, identity) == []
-    assert code_identity.differences(record, identity | {"precision": "bf16"}) == ["precision: 'float32' there, 'bf16' now"]
-    assert code_identity.differences(record | {"code": "0" * 64}, identity) == ["code: the core's equations have changed since"]
-    assert code_identity.differences(record, identity | {"task": "celeba"})[-1] == "code: the core's equations have changed since"
+    assert code_identity.differences(record, identity | {"precision": "bf16"}) == [
+        "precision: 'float32' there, 'bf16' now"
+    ]
+    assert code_identity.differences(record | {"code": "0" * 64}, identity) == [
+        "code: the core's equations have changed since"
+    ]
+    assert (
+        code_identity.differences(record, identity | {"task": "celeba"})[-1]
+        == "code: the core's equations have changed since"
+    )
 
 
 def test_the_core_computes_what_it_did():
-    """Equal to the bit on the platforms of guard.json, in sum everywhere. Made anew by `python -m support.guard` in notebooks/."""
+    """Equal to the bit on the platforms of guard.json, in sum everywhere. Made anew by `python -m support.guard` in
+    notebooks/."""
     known = json.loads((code_identity.ROOT / "tests" / "guard.json").read_text())
     now = guard.digests()
     exact = known.get(guard.platform_class())
@@ -123,7 +142,9 @@ def test_the_first_run_of_a_folder_decides_on_the_precision_of_all(tmp_path, mon
     assert machine.precision_of(tmp_path / "a", cpu) == "bf16"  # a later probe changes nothing
     monkeypatch.setenv("MCCVAE_PRECISION", "float32")
     assert machine.precision_of(tmp_path / "b", cpu) == "float32"
-    with pytest.raises(machine.MachineError, match="the runs in a are computed in bf16, and MCCVAE_PRECISION asks for float32"):
+    with pytest.raises(
+        machine.MachineError, match="the runs in a are computed in bf16, and MCCVAE_PRECISION asks for float32"
+    ):
         machine.precision_of(tmp_path / "a", cpu)
     (tmp_path / "a" / "precision").unlink()  # the remedy
     assert machine.precision_of(tmp_path / "a", cpu) == "float32"
@@ -156,7 +177,9 @@ def gradient_draws(model, images, labels, precision, seeds):
         generator = torch.Generator().manual_seed(seed)
         batch = torch.randperm(len(images), generator=generator)[:16]
         with core.computing_in(model, precision):
-            terms = core.ccvae_loss(model, core.to_images(images[batch]), labels[batch].float(), core.Objective(), generator=generator)
+            terms = core.ccvae_loss(
+                model, core.to_images(images[batch]), labels[batch].float(), core.Objective(), generator=generator
+            )
         rows.append(torch.cat(list(gradients._gradient(terms.loss, model).values())))
     return torch.stack(rows)
 

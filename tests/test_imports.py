@@ -13,7 +13,8 @@ COMMANDS = ("__main__.py", "example.py")  # what the shell calls
 
 
 def imported(path: Path) -> set[str]:
-    """What a module imports, wherever in it: "torch", "data.files", "support.measures.judge"; relative names resolved."""
+    """What a module imports, wherever in it: "torch", "data.files", "support.measures.judge"; relative names
+    resolved."""
     top = SUPPORT.parent if path.is_relative_to(SUPPORT) else ROOT
     package, names = path.relative_to(top).parent.parts, set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -54,7 +55,9 @@ def test_measures_import_core_data_weights_and_each_other(path):
 
 def test_no_import_of_support_goes_in_a_circle():
     modules = {".".join(path.relative_to(SUPPORT.parent).with_suffix("").parts): path for path in SUPPORT.rglob("*.py")}
-    graphlib.TopologicalSorter({name: project(path) & set(modules) - {name} for name, path in modules.items()}).prepare()
+    graphlib.TopologicalSorter(
+        {name: project(path) & set(modules) - {name} for name, path in modules.items()}
+    ).prepare()
 
 
 @pytest.mark.parametrize("folder", [ROOT / "data", SUPPORT], ids=["data", "support"])

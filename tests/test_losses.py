@@ -31,7 +31,11 @@ def integral(log_q, f, low=-15, high=15, points=60_001):
 def close_to_mean(samples, expected, errors=4.5):
     """The samples' mean agrees with the expectation within its standard error."""
     error = samples.std() / math.sqrt(len(samples))
-    assert abs(samples.mean() - expected) < errors * error + 1e-12, (samples.mean().item(), float(expected), error.item())
+    assert abs(samples.mean() - expected) < errors * error + 1e-12, (
+        samples.mean().item(),
+        float(expected),
+        error.item(),
+    )
 
 
 def per_image(model, y, n, seed=0, **noise):
@@ -59,7 +63,11 @@ def test_kl_terms_equal_numerical_integration(toy, y):
     kl = []
     for j in range(toy.config.latent_dim):
         own = Normal(q.loc[0, j], q.scale[0, j])
-        target = Normal(prior.loc[0, j], prior.scale[0, j]) if j < toy.config.characteristic_dim else Normal(torch.zeros(()).double(), 1.0)
+        target = (
+            Normal(prior.loc[0, j], prior.scale[0, j])
+            if j < toy.config.characteristic_dim
+            else Normal(torch.zeros(()).double(), 1.0)
+        )
         kl.append(integral(own.log_prob, lambda z, own=own, target=target: own.log_prob(z) - target.log_prob(z)))
     assert terms.characteristics.item() == pytest.approx(sum(kl[: toy.config.characteristic_dim]).item(), rel=1e-8)
     assert terms.kl_style.item() == pytest.approx(sum(kl[toy.config.characteristic_dim :]).item(), rel=1e-8)
@@ -77,7 +85,10 @@ def test_sampled_terms_have_the_means_that_quadrature_gives(toy, y):
         close_to_mean(terms["reconstruction"], -(weight @ toy.log_px(X, z)))
         close_to_mean(terms["log_qyz"], weight @ q_y)
         close_to_mean(terms["log_qyx"].exp(), log_qyx.exp())
-    expected = sum(Bernoulli(torch.tensor(p)).log_prob(torch.tensor(float(v))) for p, v in zip(toy.config.label_prior, y, strict=True))
+    expected = sum(
+        Bernoulli(torch.tensor(p)).log_prob(torch.tensor(float(v)))
+        for p, v in zip(toy.config.label_prior, y, strict=True)
+    )
     assert terms["log_py"][0].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
@@ -95,7 +106,9 @@ def test_q_hat_is_unbiased_and_its_variance_falls_as_one_over_the_draws(toy):
 
 def test_the_weight_has_mean_one_when_q_hat_is_exact(toy):
     y, n = (1, 0), 20_000
-    many = torch.randn(200_000, 1, toy.config.characteristic_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    many = torch.randn(
+        200_000, 1, toy.config.characteristic_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     with torch.no_grad():
         q = toy.encode(X[None])
         q_c_loc, q_c_scale = toy.split(q.loc)[0], toy.split(q.scale)[0]
@@ -119,7 +132,9 @@ def naive_official(model, x, y, noise):
         return p if value == 1 else 1 - p
 
     def q_all(values, z_c):
-        return math.prod((q_label(i, values[i], z_c) for i in range(len(k_of))), start=torch.ones((), dtype=torch.float64))
+        return math.prod(
+            (q_label(i, values[i], z_c) for i in range(len(k_of))), start=torch.ones((), dtype=torch.float64)
+        )
 
     total = 0
     for b in range(len(x)):
@@ -127,7 +142,9 @@ def naive_official(model, x, y, noise):
         loc, scale = q.loc[0], q.scale[0]
         z = loc + scale * noise.z[b]
         labelled = not bool(torch.isnan(y[b]).any())
-        values = [int(v) for v in y[b]] if labelled else [int(noise.y[b, i] < q_label(i, 1, z)) for i in range(len(k_of))]
+        values = (
+            [int(v) for v in y[b]] if labelled else [int(noise.y[b, i] < q_label(i, 1, z)) for i in range(len(k_of))]
+        )
         kl = 0
         for j in range(model.config.latent_dim):
             m, s = torch.zeros(()).double(), torch.ones(()).double()
@@ -230,7 +247,9 @@ def test_a_mixed_batch_is_the_mean_of_its_images(toy):
         part = core.OfficialNoise(noise.z[i : i + 1], noise.qyx[:, i : i + 1], noise.y[i : i + 1])
         single.append(core.official_loss(toy, x[i : i + 1], y[i : i + 1], part))
     for name in set(core.LOSS_TERMS) - {"ess"}:
-        assert getattr(whole, name).item() == pytest.approx(sum(getattr(s, name).item() for s in single) / len(y), rel=1e-9)
+        assert getattr(whole, name).item() == pytest.approx(
+            sum(getattr(s, name).item() for s in single) / len(y), rel=1e-9
+        )
     w = torch.tensor([s.mean_weight.item() for s in single])
     assert whole.ess.item() == pytest.approx((w.sum() ** 2 / (w**2).sum()).item(), rel=1e-6)
 
@@ -251,7 +270,8 @@ def test_unlabelled_images_draw_labels_from_the_classifier(toy):
 
 @pytest.mark.parametrize("labels", [[[1.0, 0.0]], [[math.nan, math.nan]]], ids=["labelled", "unlabelled"])
 def test_official_moves_no_weight_by_the_label_prior(labels):
-    """p(y) adds a number to the loss and nothing to its gradient, with labels and without: trained so, it can't matter (claim 9)."""
+    """p(y) adds a number to the loss and nothing to its gradient, with labels and without: trained so, it can't matter
+    (claim 9)."""
     toy, y = ToyMCCVAE((1, 2)), torch.tensor(labels).double().expand(3, -1)
     x, noise = X.expand(3, -1), core.OfficialNoise.draw(toy, y, torch.Generator().manual_seed(0))
     losses, gradients = [], []
@@ -259,7 +279,13 @@ def test_official_moves_no_weight_by_the_label_prior(labels):
         toy.label_prior.fill_(prior)
         losses.append(core.official_loss(toy, x, y, noise).loss)
         gradients.append(
-            torch.cat([g.flatten() for g in torch.autograd.grad(losses[-1], list(toy.parameters()), allow_unused=True) if g is not None])
+            torch.cat(
+                [
+                    g.flatten()
+                    for g in torch.autograd.grad(losses[-1], list(toy.parameters()), allow_unused=True)
+                    if g is not None
+                ]
+            )
         )
     assert losses[0] != losses[1] and torch.equal(*gradients)
 
@@ -310,7 +336,10 @@ def test_the_networks_are_those_of_higgins_et_al():
         assert [(m.in_features, m.out_features) for m in dense] == [(flat, 256)]
         back = [m for m in model.decoder.layers if isinstance(m, nn.ConvTranspose2d)]
         assert [(m.in_channels, m.out_channels) for m in back] == [(128, 64), (64, 32), (32, 32), (32, 3)]
-        assert [(m.in_features, m.out_features) for m in model.decoder.layers if isinstance(m, nn.Linear)] == [(5, 256), (256, flat)]
+        assert [(m.in_features, m.out_features) for m in model.decoder.layers if isinstance(m, nn.Linear)] == [
+            (5, 256),
+            (256, flat),
+        ]
 
 
 @pytest.mark.parametrize("k", KS, ids=str)
@@ -385,7 +414,9 @@ def test_blocks_and_masked_gradients_are_the_same_model_through_adam(k):
     assert losses["blocks"][0] != losses["blocks"][-1]
     z_c = torch.randn(5, sum(k), dtype=torch.float64, generator=rng)
     torch.testing.assert_close(blocks.label_logits(z_c), masked.label_logits(z_c), rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(blocks.conditional_prior(y[:4]).loc, masked.conditional_prior(y[:4]).loc, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        blocks.conditional_prior(y[:4]).loc, masked.conditional_prior(y[:4]).loc, rtol=1e-6, atol=1e-8
+    )
     assert (masked.dense.weight[~blocks.block.T.bool()] == 0).all()
 
 

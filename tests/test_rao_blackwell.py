@@ -25,14 +25,19 @@ def log_p_zc(model, z_c, labels):
     for i, value in enumerate(labels.int().tolist()):
         b = core.block_of(model, i)
         loc, scale = prior.loc[0, b], prior.scale[0, b]
-        A = torch.eye(len(b)).double() if model.config.block_prior == "diagonal" else model.prior_whitening(value)[b][:, b]
+        A = (
+            torch.eye(len(b)).double()
+            if model.config.block_prior == "diagonal"
+            else model.prior_whitening(value)[b][:, b]
+        )
         half = torch.diag(scale) @ torch.linalg.inv(A)
         total = total + MultivariateNormal(loc, half @ half.T).log_prob(z_c[:, b])
     return total
 
 
 def brute_force(model, y, nodes):
-    """The bound L(x, y_K) of `rao_blackwell_loss`'s docstring: over a grid of z and every value of the missing labels."""
+    """The bound L(x, y_K) of `rao_blackwell_loss`'s docstring: over a grid of z and every value of the missing
+    labels."""
     z, weight = posterior_grid(model, nodes)
     z_c, z_style = model.split(z)
     q = model.encode(X[None])
@@ -44,7 +49,11 @@ def brute_force(model, y, nodes):
     def log_q(i, v):
         return F.logsigmoid(u[:, i] if v else -u[:, i])
 
-    log_qyx = (weight @ torch.stack([log_q(i, y[i]) for i in known]).sum(0).exp()).log() if known else torch.zeros(()).double()
+    log_qyx = (
+        (weight @ torch.stack([log_q(i, y[i]) for i in known]).sum(0).exp()).log()
+        if known
+        else torch.zeros(()).double()
+    )
     w = (sum(log_q(i, y[i]) for i in known) - log_qyx).exp() if known else torch.ones(len(z)).double()
     inner = 0
     for full in itertools.product(*values):
@@ -52,11 +61,15 @@ def brute_force(model, y, nodes):
         missing = sum((log_q(i, v) for i, v in enumerate(full) if i not in known), start=torch.zeros(len(z)).double())
         log_p_z = log_p_zc(model, z_c, labels) + Normal(0.0, 1.0).log_prob(z_style).sum(1)
         log_p_missing = sum(
-            math.log(p if v else 1 - p) for i, (p, v) in enumerate(zip(model.config.label_prior, full, strict=True)) if i not in known
+            math.log(p if v else 1 - p)
+            for i, (p, v) in enumerate(zip(model.config.label_prior, full, strict=True))
+            if i not in known
         )
         log_q_all = sum(log_q(i, v) for i, v in enumerate(full))
         inner = inner + missing.exp() * (model.log_px(X, z) + log_p_z + log_p_missing - log_q_all - log_q_z)
-    log_p_known = sum(math.log(p if v else 1 - p) for p, v in zip(model.config.label_prior, y, strict=True) if not math.isnan(v))
+    log_p_known = sum(
+        math.log(p if v else 1 - p) for p, v in zip(model.config.label_prior, y, strict=True) if not math.isnan(v)
+    )
     return weight @ (w * inner) + log_qyx + log_p_known
 
 
@@ -75,7 +88,12 @@ def expected_loss(model, y, nodes, control_variate=-3.0):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(core.LossTerms, "of", keep)
         core.rao_blackwell_loss(
-            model, X.expand(n, 3), labels, torch.tensor(point[index]), core.BOUND, torch.full((n,), control_variate).double()
+            model,
+            X.expand(n, 3),
+            labels,
+            torch.tensor(point[index]),
+            core.BOUND,
+            torch.full((n,), control_variate).double(),
         )
     sign = {"reconstruction": 1, "kl_style": 1, "characteristics": 1, "weighting": 1, "log_qyx": -1, "log_py": -1}
     return weights @ sum(s * kept[name] for name, s in sign.items())
@@ -98,7 +116,14 @@ def test_it_is_exact_with_a_full_block_prior(y):
     model = ToyMCCVAE((1, 3), style_dim=0, seed=1, block_prior="full")
     ours, theirs = expected_loss(model, y, 12), -brute_force(model, y, 12)
     assert ours.item() == pytest.approx(theirs.item(), abs=2e-4)
-    parameters = [model.prior_lower, model.prior_loc, model.prior_raw_scale, model.q_loc, model.q_raw, model.classifier_weight]
+    parameters = [
+        model.prior_lower,
+        model.prior_loc,
+        model.prior_raw_scale,
+        model.q_loc,
+        model.q_raw,
+        model.classifier_weight,
+    ]
     for a, b in zip(torch.autograd.grad(ours, parameters), torch.autograd.grad(theirs, parameters), strict=True):
         torch.testing.assert_close(a, b, atol=3e-3, rtol=3e-3)
     plain = expected_loss(ToyMCCVAE((1, 3), style_dim=0, seed=1), y, 12)
@@ -134,7 +159,11 @@ def test_a_blocks_total_correlation_is_that_of_its_aggregate_posterior():
     assert core.block_total_correlation(model, q, torch.full((40, 2), math.nan).double()).item() == pytest.approx(0)
     y = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
     terms = core.ccvae_loss(
-        model, X.expand(2, 3), y, core.Objective("rao-blackwell", block_penalty=3.0), generator=torch.Generator().manual_seed(0)
+        model,
+        X.expand(2, 3),
+        y,
+        core.Objective("rao-blackwell", block_penalty=3.0),
+        generator=torch.Generator().manual_seed(0),
     )
     assert terms.loss.item() == pytest.approx((terms.loss_alpha0 + 3 * terms.block_correlation).item())
 
@@ -157,7 +186,11 @@ def test_its_mean_is_that_of_plain_monte_carlo(toy, y):
         f = f - toy.log_qyz(full, z_c) - Normal(q.loc, q.scale).log_prob(z).sum(1)
         p = torch.tensor(toy.config.label_prior, dtype=torch.float64)
         log_p = torch.where(full > 0.5, p.log(), (1 - p).log())
-        plain = q_known / qyx * (f + torch.where(known, 0.0, log_p).sum(1)) + qyx.log() + torch.where(known, log_p, 0.0).sum(1)
+        plain = (
+            q_known / qyx * (f + torch.where(known, 0.0, log_p).sum(1))
+            + qyx.log()
+            + torch.where(known, log_p, 0.0).sum(1)
+        )
         ours = core.ccvae_loss(toy, X.expand(n, 3), labels, core.BOUND, generator=generator).loss.item()
     error = plain.std().item() / math.sqrt(n)
     assert abs(ours + plain.mean().item()) < 6 * error
@@ -167,9 +200,21 @@ def drawn_gradients(model, y, estimator, draws, **options):
     rows, losses = [], []
     for seed in range(draws):
         terms = core.ccvae_loss(
-            model, X[None], torch.tensor([y]).double(), core.Objective(estimator), generator=torch.Generator().manual_seed(seed), **options
+            model,
+            X[None],
+            torch.tensor([y]).double(),
+            core.Objective(estimator),
+            generator=torch.Generator().manual_seed(seed),
+            **options,
         )
-        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(terms.loss, [model.q_loc, model.q_raw, model.classifier_weight])]))
+        rows.append(
+            torch.cat(
+                [
+                    g.flatten()
+                    for g in torch.autograd.grad(terms.loss, [model.q_loc, model.q_raw, model.classifier_weight])
+                ]
+            )
+        )
         losses.append(terms.loss.detach())
     return torch.stack(losses), torch.stack(rows)
 
@@ -194,7 +239,9 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(-brute_force(model, y, 12), parameters)])
     error = lambda rows: (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))  # noqa: E731
     assert error(ours) < 2.5
-    log_qyx = core.label_terms(model, model.split_posterior(model.encode(X[None]))[0], torch.tensor([y]).double())[1].sum()
+    log_qyx = core.label_terms(model, model.split_posterior(model.encode(X[None]))[0], torch.tensor([y]).double())[
+        1
+    ].sum()
     hidden = torch.cat(
         [g.flatten() for g in torch.autograd.grad(-2004.0 * -log_qyx, parameters[:2])]
     )  # f times the gradient of -log q(y|x)
@@ -203,7 +250,10 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     assert torch.nn.functional.cosine_similarity(bias, -hidden, dim=0) > 0.99
     assert bias.norm().item() == pytest.approx(hidden.norm().item(), rel=0.2)
     on_classifier = official[:, classifier]
-    assert ((on_classifier.mean(0) - exact[classifier]).abs() < 5 * on_classifier.std(0) / math.sqrt(draws) + 0.02 * hidden.norm()).all()
+    assert (
+        (on_classifier.mean(0) - exact[classifier]).abs()
+        < 5 * on_classifier.std(0) / math.sqrt(draws) + 0.02 * hidden.norm()
+    ).all()
 
 
 def test_the_quadrature_error_falls_with_the_nodes(monkeypatch):
@@ -217,11 +267,15 @@ def test_the_quadrature_error_falls_with_the_nodes(monkeypatch):
             model.q_raw.fill_(math.log(math.expm1(width)))
             own = Normal(torch.tensor(0.7).double(), torch.tensor(width).double())
             grid = torch.linspace(0.7 - 12 * width, 0.7 + 12 * width, 200_001, dtype=torch.float64)
-            exact = torch.trapezoid(own.log_prob(grid).exp() * model.label_logits(grid[:, None])[:, 0].sigmoid(), grid).log()
+            exact = torch.trapezoid(
+                own.log_prob(grid).exp() * model.label_logits(grid[:, None])[:, 0].sigmoid(), grid
+            ).log()
             for nodes in (4, 8, 16, 32, 64):
                 monkeypatch.setattr(core, "NODES", nodes)
                 q = Normal(model.q_loc[None], torch.full((1, 1), width).double())
-                errors[width, nodes] = abs(core.label_terms(model, q, torch.ones(1, 1).double())[1].item() - exact.item())
+                errors[width, nodes] = abs(
+                    core.label_terms(model, q, torch.ones(1, 1).double())[1].item() - exact.item()
+                )
     assert errors[0.5, 8] < 1e-6 and errors[2.0, 16] < 1e-3 and errors[2.0, 32] < 1e-4 and errors[6.0, 32] < 1e-2
     for width in (0.5, 2.0, 6.0):
         assert errors[width, 64] <= errors[width, 4]
@@ -250,7 +304,9 @@ def test_extremes_make_no_nan(case, y, dtype):
 
 def test_terms_add_up_for_partly_known_labels_and_label_weight_counts_known_ones(toy):
     y = torch.tensor([[0, 1], [NAN, 1], [NAN, NAN]], dtype=torch.float64)
-    t = core.ccvae_loss(toy, X.expand(3, 3), y, core.Objective("rao-blackwell", 30.0), generator=torch.Generator().manual_seed(0))
+    t = core.ccvae_loss(
+        toy, X.expand(3, 3), y, core.Objective("rao-blackwell", 30.0), generator=torch.Generator().manual_seed(0)
+    )
     total = t.reconstruction + t.kl_style + t.characteristics + t.log_qyz + t.weighting - t.log_qyx - t.log_py
     assert t.loss_alpha0.item() == pytest.approx(total.item()) and t.log_qyz == 0
     assert t.loss.item() == pytest.approx((total - 30 * t.log_qyx).item())
@@ -276,7 +332,10 @@ def test_the_audit_measures_the_hidden_label_weight(small_data):
     fit(model, images, labels, batch_size=20, epochs=3, seed=0, estimator="rao-blackwell", label_weight=20.0)
     audit = gradients.gradient_audit(model, images[:16], labels[:16], draws=40)
     ours, official = audit["rao-blackwell"], audit["official"]
-    assert official["sd"]["encoder"] > 20 * ours["sd"]["encoder"] and official["sd"]["classifier"] > 20 * ours["sd"]["classifier"]
+    assert (
+        official["sd"]["encoder"] > 20 * ours["sd"]["encoder"]
+        and official["sd"]["classifier"] > 20 * ours["sd"]["classifier"]
+    )
     assert ours["loss"] == pytest.approx(official["loss"], abs=4 * official["loss_sd"] / math.sqrt(40))
     assert audit["r2"] > 0.8 and audit["slope"] == pytest.approx(audit["minus_f"], rel=0.3)
     assert official["ess"] <= 16 and official["mean_weight"] == pytest.approx(1, abs=0.2)
@@ -323,4 +382,6 @@ def test_likelihood_floors():
         v = torch.full_like(steps, value / 255)
         best = best + (images == value).sum() * F.binary_cross_entropy_with_logits(steps, v, reduction="none").min() / 3
     assert scores.likelihood_floor(images, "bernoulli", sigmoids=2) == pytest.approx(best.item(), rel=1e-6)
-    assert scores.likelihood_floor(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "laplace") == pytest.approx(12_288 * math.log(2))
+    assert scores.likelihood_floor(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "laplace") == pytest.approx(
+        12_288 * math.log(2)
+    )

@@ -1,4 +1,5 @@
-"""The READMEs: how long they are, that their links lead somewhere, and that their tables say what the code and the records say."""
+"""The READMEs: how long they are, that their links lead somewhere, and that their tables say what the code and the
+records say."""
 
 import re
 import subprocess

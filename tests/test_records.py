@@ -45,8 +45,13 @@ def test_scores_of_published_runs_are_kept_and_others_are_made(tmp_path):
 
     file = tmp_path / PUBLISHED / "runs" / "mnist" / "mccvae" / "seed0" / "scores" / "found.csv"
     first, second = runs.kept(file, make), runs.kept(file, make)
-    assert len(made) == 1 and first.equals(second) and list(first["label"]) == ["5", "1"] and first["auc"][0] == 0.333333
-    for elsewhere in (tmp_path / "demo" / "mnist" / "found.csv", tmp_path / PUBLISHED / "mccvae" / "outputs" / "demo" / "found.csv"):
+    assert (
+        len(made) == 1 and first.equals(second) and list(first["label"]) == ["5", "1"] and first["auc"][0] == 0.333333
+    )
+    for elsewhere in (
+        tmp_path / "demo" / "mnist" / "found.csv",
+        tmp_path / PUBLISHED / "mccvae" / "outputs" / "demo" / "found.csv",
+    ):
         assert runs.kept(elsewhere, make)["auc"][0] == 1 / 3 and not elsewhere.exists()
 
 
@@ -56,7 +61,9 @@ def test_published_runs_have_one_judge(published, monkeypatch):
     first = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
     monkeypatch.setattr(characteristics, "train_judge", None)
     second = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_what_is_not_published_is_left_out_and_named(published):
@@ -78,10 +85,15 @@ def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(pu
     again = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
     assert not scores.exists()
     expected = copy.deepcopy(again.model()).half()
-    assert all(torch.equal(a.half(), b) for a, b in zip(weights.load_model(half).parameters(), expected.parameters(), strict=True))
+    assert all(
+        torch.equal(a.half(), b)
+        for a, b in zip(weights.load_model(half).parameters(), expected.parameters(), strict=True)
+    )
 
 
-def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_may_differ(published, capsys, monkeypatch):
+def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_may_differ(
+    published, capsys, monkeypatch
+):
     run = runs.train(published, "stick_figures", "mccvae-e1", 0)
     half = runs.published_weights(run.folder)
     weights.save_model(half, copy.deepcopy(run.model()).half())
@@ -107,7 +119,9 @@ def test_a_run_repeated_from_its_record_has_the_same_scores_and_other_scores_are
 
 
 def test_what_can_t_be_repeated_is_told():
-    repeated = lambda *words: subprocess.run([ROOT / "run_all.sh", "repeat", *words], cwd=ROOT, capture_output=True, text=True)  # noqa: E731
+    def repeated(*words):
+        return subprocess.run([ROOT / "run_all.sh", "repeat", *words], cwd=ROOT, capture_output=True, text=True)
+
     for words, message in (
         ([], "repeat takes a run's folder"),
         (["README.md"], "README.md does not lie below"),
@@ -123,13 +137,17 @@ def test_pictures_are_drawn_of_the_data_that_can_be_had(without_data, capsys, mo
     data = runs.Datasets(profile)
     assert list(data.to_draw(["mnist"])) == list(data.to_draw(["mnist"])) == []
     said = capsys.readouterr().out
-    assert said.count("MNIST: its pictures are not drawn anew: mnist.npz is not here") == 1 and "nothing is downloaded" in said
+    assert (
+        said.count("MNIST: its pictures are not drawn anew: mnist.npz is not here") == 1
+        and "nothing is downloaded" in said
+    )
     with pytest.raises(DataError, match=r"mnist\.npz is not here"):
         list(runs.Datasets(read_profile("paper")).to_draw(["mnist"]))
 
 
 def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, monkeypatch):
-    """The experiments' and the report's notebooks, cell by cell, on a copy of the records: as `./run_all.sh report` runs them."""
+    """The experiments' and the report's notebooks, cell by cell, on a copy of the records: as `./run_all.sh report`
+    runs them."""
     copied = tmp_path / PUBLISHED
     for folder in FOLDER.iterdir():
         if folder.is_dir() and folder.name not in ("tables", "notebooks"):
@@ -151,7 +169,9 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
     for name in names:
         ours, theirs = ((folder / "tables" / name).read_text() for folder in (copied, FOLDER))
         if name.endswith(".csv"):  # numbers to five digits: another processor may round the sixth otherwise
-            pd.testing.assert_frame_equal(*(pd.read_csv(io.StringIO(text)) for text in (ours, theirs)), rtol=1e-5, atol=1e-9, obj=name)
+            pd.testing.assert_frame_equal(
+                *(pd.read_csv(io.StringIO(text)) for text in (ours, theirs)), rtol=1e-5, atol=1e-9, obj=name
+            )
         else:
             assert ours == theirs, name
 
@@ -166,14 +186,23 @@ def test_the_data_readme_s_lines_make_the_published_faces_of_all_of_celeba(tmp_p
     x[:, 0, 0, 0], x[:, 0, 0, 1] = number % 256, number // 256
     attr, attr_names = rng.integers(0, 2, (n, 18), dtype=np.uint8), np.array(TASKS["celeba"].labels)
     (tmp_path / "data" / "cache").mkdir(parents=True)
-    np.savez_compressed(tmp_path / "data" / "cache" / "celeba_64.npz", x=x, attr=attr, attr_names=attr_names, names=names, split=attr[:, 0])
+    np.savez_compressed(
+        tmp_path / "data" / "cache" / "celeba_64.npz",
+        x=x,
+        attr=attr,
+        attr_names=attr_names,
+        names=names,
+        split=attr[:, 0],
+    )
     (tmp_path / "outputs" / PUBLISHED).mkdir(parents=True)
     shutil.copy(FOLDER / "celeba_split.csv", tmp_path / "outputs" / PUBLISHED)
     monkeypatch.chdir(tmp_path)
     exec(re.search(r"```python\n(.*celeba_split.*?)```", (ROOT / "data" / "README.md").read_text(), re.DOTALL)[1], {})
     monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "data" / "cache" / "first_10000"))
     d = load("celeba", "real")
-    assert [len(part) for part in (d.train, d.validation, d.test)] == (split["split"].value_counts().sort_index()).tolist()
+    assert [len(part) for part in (d.train, d.validation, d.test)] == (
+        split["split"].value_counts().sort_index()
+    ).tolist()
     pixel = d.test.images[:, :2, 0, 0].long()
     assert (pixel[:, 0] + 256 * pixel[:, 1]).tolist() == (np.flatnonzero(split["split"] == 2) + 1).tolist()
     assert np.array_equal(d.test.labels.numpy(), attr[np.argsort(number)][:10_000][split["split"] == 2])
@@ -197,12 +226,16 @@ def test_published_records_are_whole_and_weights_are_theirs():
     assert files and set(files) <= set(trained) and sum(path.stat().st_size for path in files) <= 30e6
     for path in files:
         model, record = weights.load_model(path), trained[path].record
-        assert list(model.config.characteristics) == record["characteristics"] and model.config.style_dim == record["style_dim"]
+        assert (
+            list(model.config.characteristics) == record["characteristics"]
+            and model.config.style_dim == record["style_dim"]
+        )
 
 
 @pytest.mark.parametrize(("profile_name", "rows"), [(PUBLISHED, ["CCVAE"]), ("quick", ["original", "CCVAE"])])
 def test_no_celeba_photograph_is_in_what_is_published(monkeypatch, profile_name, rows):
-    data = dataclasses.replace(load("celeba", "embedded", images=60), source="real", stand_in=False)  # drawn faces in their place
+    # drawn faces in their place
+    data = dataclasses.replace(load("celeba", "embedded", images=60), source="real", stand_in=False)
     model = core.build_model("MCCVAE", settings.ModelSpec.parse("ccvae").config(data), seed=0)
     drawn, said = {}, []
     monkeypatch.setattr(figures, "_sheet", lambda pictures, *_: drawn.update(pictures))

@@ -59,7 +59,9 @@ def test_parts_are_found_where_they_are(probe):
     within = part_scores("rotated within", probe)
     assert min(within["own"]) > good and max(within["others"]) < none
     doubled = part_scores("duplicated", probe)
-    assert doubled["own"][0] > good and doubled["own"][1] < none and doubled["own"][2] > good and doubled["own"][3] < none
+    assert (
+        doubled["own"][0] > good and doubled["own"][1] < none and doubled["own"][2] > good and doubled["own"][3] < none
+    )
     across = part_scores("rotated across", probe)
     assert across["own"][0] > good and 0.3 < across["own"][1] < 0.7 and 0.3 < across["others"][1] < 0.7
     swapped = part_scores("swapped across", probe)
@@ -100,9 +102,12 @@ def test_blocks_at_their_limits():
     codes, parts = made("constant")
     assert latents.block_importance(*halves(codes[:, :2], parts[:, :2])).max() < 1e-9
     assert all(math.isnan(v) for v in latents.block_dci(np.zeros((2, 2))))
-    assert latents.block_dci(np.array([[1.0, 1.0]])) == (0.0, 1.0)  # one latent for two parts: complete, not disentangled
-    assert latents.block_dci(np.array([[1.0], [1.0]])) == (1.0, pytest.approx(0.0, abs=1e-12))  # two latents for one part
-    assert latents.block_dci(np.array([[3.0, 0.0], [0.0, 0.0]])) == (1.0, 1.0)  # a latent that carries nothing does not count
+    # one latent for two parts: complete, not disentangled
+    assert latents.block_dci(np.array([[1.0, 1.0]])) == (0.0, 1.0)
+    # two latents for one part
+    assert latents.block_dci(np.array([[1.0], [1.0]])) == (1.0, pytest.approx(0.0, abs=1e-12))
+    # a latent that carries nothing does not count
+    assert latents.block_dci(np.array([[3.0, 0.0], [0.0, 0.0]])) == (1.0, 1.0)
 
 
 def test_the_effective_number_of_latents():
@@ -116,7 +121,8 @@ def test_the_effective_number_of_latents():
 
 
 class Reading(judging.Judge):
-    """A judge of pictures that are latents themselves: label i from latents 2i and 2i + 1, two factors from latents 0 and 4."""
+    """A judge of pictures that are latents themselves: label i from latents 2i and 2i + 1, two factors from latents 0
+    and 4."""
 
     def __init__(self):
         nn.Module.__init__(self)
@@ -140,7 +146,9 @@ def test_effects_are_what_the_judge_sees_and_fall_on_what_is_moved(open_model):
     z = torch.zeros(6, 5)
     labels, factors = judging.effect_matrix(open_model, z, [[0], [1], [2], [0, 1]], Reading())
     assert labels.shape == (4, 2) and factors.shape == (4, 2)
-    assert labels[:, 0] == pytest.approx([1, 1, 0, 1], abs=1e-6) and labels[:, 1] == pytest.approx([0, 0, 1, 0], abs=1e-6)
+    assert labels[:, 0] == pytest.approx([1, 1, 0, 1], abs=1e-6) and labels[:, 1] == pytest.approx(
+        [0, 0, 1, 0], abs=1e-6
+    )
     assert factors[:, 0] == pytest.approx([2, 0, 0, 2], abs=1e-2) and factors[:, 1].max() == 0
 
 
@@ -182,8 +190,13 @@ def test_a_judge_is_read_back_as_it_was_written_and_nothing_else_for_one(judged,
     judge, images, _, _ = judged
     judging.save_judge(tmp_path / "judge", judge)
     again = judging.load_judge(tmp_path / "judge")
-    assert all(torch.equal(a, b) for a, b in zip(judge.read(core.to_images(images)), again.read(core.to_images(images)), strict=True))
-    weights.save_model(tmp_path / "model", core.build_model("VAE", core.ModelConfig((1, 60, 60), (1, 1), 1, "bernoulli", 0.5), 0))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(judge.read(core.to_images(images)), again.read(core.to_images(images)), strict=True)
+    )
+    weights.save_model(
+        tmp_path / "model", core.build_model("VAE", core.ModelConfig((1, 60, 60), (1, 1), 1, "bernoulli", 0.5), 0)
+    )
     with pytest.raises(weights.CheckpointError, match="holds no judge"):
         judging.load_judge(tmp_path / "model")
 
@@ -204,7 +217,11 @@ def test_generation_is_scored_against_held_out_pictures(judged, monkeypatch):
 
     real = core.to_images(images)
     same = scores(real)
-    assert same["accuracy"] > 0.85 and same["diversity"] == pytest.approx(1) and abs(same["kid"]) < 3 * same["kid_sd"] + 1e-3
+    assert (
+        same["accuracy"] > 0.85
+        and same["diversity"] == pytest.approx(1)
+        and abs(same["kid"]) < 3 * same["kid_sd"] + 1e-3
+    )
     of_label = {tuple(y.tolist()): real[i] for i, y in enumerate(labels)}
     alike = scores(torch.stack([of_label[tuple(y.tolist())] for y in labels]))
     assert alike["accuracy"] > 0.85 and alike["diversity"] < 1e-9 and alike["kid"] > same["kid"]
@@ -213,7 +230,8 @@ def test_generation_is_scored_against_held_out_pictures(judged, monkeypatch):
 
 
 def test_kernel_distance_has_the_mean_of_its_closed_form_and_a_spread_that_falls_with_n():
-    """Of N(0, 1) and N(m, 1), one feature: the cubic kernel (xy + 1)^3 has E k(x, x') = 1 + 3 ab + 3 a2 b2 + a3 b3 with their moments."""
+    """Of N(0, 1) and N(m, 1), one feature: the cubic kernel (xy + 1)^3 has E k(x, x') = 1 + 3 ab + 3 a2 b2 + a3 b3 with
+    their moments."""
     m = 0.5
     moments = {0: (0, 1, 0), m: (m, 1 + m**2, m**3 + 3 * m)}
     kernel = lambda a, b: sum(c * p * q for c, p, q in zip((3, 3, 1), moments[a], moments[b], strict=True))  # noqa: E731 (the ones cancel)
@@ -222,14 +240,18 @@ def test_kernel_distance_has_the_mean_of_its_closed_form_and_a_spread_that_falls
     for n in (100, 900):
         draws = [
             [
-                judging.kernel_distance(*(torch.randn(n, 1, generator=rng).double() + shift for shift in (0, d)), subsets=5)[0]
+                judging.kernel_distance(
+                    *(torch.randn(n, 1, generator=rng).double() + shift for shift in (0, d)), subsets=5
+                )[0]
                 for _ in range(40)
             ]
             for d in (0, m)
         ]
         found[n] = np.array(draws)
     for n, (same, apart) in found.items():
-        assert abs(same.mean()) < 4 * same.std() / math.sqrt(40) and abs(apart.mean() - expected) < 4 * apart.std() / math.sqrt(40), n
+        assert abs(same.mean()) < 4 * same.std() / math.sqrt(40) and abs(
+            apart.mean() - expected
+        ) < 4 * apart.std() / math.sqrt(40), n
     assert 2 < found[100][1].std() / found[900][1].std() < 4.5  # sqrt(9) = 3
 
 
@@ -237,7 +259,9 @@ def test_reconstructions_are_nearer_to_their_images_the_better_they_are(judged, 
     judge, images, labels, _ = judged
     real, distance = core.to_images(images), {}
     for share in (0.0, 0.3, 0.6):
-        monkeypatch.setattr(core, "reconstruct", lambda model, x, y, share=share: (1 - share) * real + share * real.mean(0))
+        monkeypatch.setattr(
+            core, "reconstruct", lambda model, x, y, share=share: (1 - share) * real + share * real.mean(0)
+        )
         distance[share] = judging.reconstruction_distance(None, images, labels, judge)
     assert distance[0.0] < 0 < distance[0.3] < distance[0.6]  # the same pictures: below 0, as the docstring says
 
@@ -272,4 +296,6 @@ def test_reconstruction_by_label_is_the_surplus_of_images_with_it(small_data):
             nats.append(-model.log_px(x, model.encode(x).loc).item())
     nats, first = np.array(nats), labels[:, 0].bool().numpy()
     expected = nats[first].mean() - nats[~first].mean()
-    np.testing.assert_allclose(allocation.reconstruction_by_label(model, images, labels, batch_size=7), [expected, -expected], rtol=1e-4)
+    np.testing.assert_allclose(
+        allocation.reconstruction_by_label(model, images, labels, batch_size=7), [expected, -expected], rtol=1e-4
+    )

@@ -32,7 +32,11 @@ def test_every_profile_is_readable_and_the_paper_profile_is_the_papers():
             more,
         )
         assert paper.value("images", task) is None
-    assert (data.TASKS["mnist"].label_prior, data.TASKS["chest_xray"].label_prior, data.TASKS["celeba"].label_prior) == (0.1, None, 0.5)
+    assert (
+        data.TASKS["mnist"].label_prior,
+        data.TASKS["chest_xray"].label_prior,
+        data.TASKS["celeba"].label_prior,
+    ) == (0.1, None, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +127,16 @@ def test_models_are_the_papers_three_configurations():
         n, task = len(d.labels), d.task
         configs = {m: ModelSpec.parse(m).config(d) for m in ModelSpec.BASES}
         assert configs["ccvae"].characteristics == (1,) * n and configs["ccvae"].style_dim == task.style_dim
-        assert configs["ccvae_more_style"].characteristics == (1,) * n and configs["ccvae_more_style"].style_dim == task.more_style_dim
+        assert (
+            configs["ccvae_more_style"].characteristics == (1,) * n
+            and configs["ccvae_more_style"].style_dim == task.more_style_dim
+        )
         assert configs["mccvae"].characteristics == (2,) * n and configs["mccvae"].style_dim == task.style_dim
         assert configs["vae"].latent_dim == configs["cvae"].latent_dim == configs["ccvae"].latent_dim
         assert ModelSpec.parse("mccvae-k3").config(d).characteristics == (3,) * n
-        assert ModelSpec.parse("mccvae-rb1-k" + ".".join(["1"] * (n - 1) + ["4"]) + "-z9-r0.5-pfull").config(d) == runs.core.ModelConfig(
+        assert ModelSpec.parse("mccvae-rb1-k" + ".".join(["1"] * (n - 1) + ["4"]) + "-z9-r0.5-pfull").config(
+            d
+        ) == runs.core.ModelConfig(
             task.image_shape, (1,) * (n - 1) + (4,), 9, task.likelihood, d.label_prior, 0.5, "full"
         )
         with pytest.raises(SettingsError, match=f"takes one number or {n}, not 2"):
@@ -142,7 +151,10 @@ def test_models_are_the_papers_three_configurations():
 def test_a_task_may_have_models_and_seeds_of_its_own():
     models = {"mnist": ["vae", "mccvae-k3"], "celeba": {"ccvae": None, "cvae": [1]}}
     profile = read_profile("demo", models=models, seeds={"mnist": [4], "celeba": [5, 6]})
-    assert profile.runs(data.TASKS["mnist"]) == [("vae", 4), ("mccvae-k3", 4)] and profile.runs(data.TASKS["chest_xray"]) == []
+    assert (
+        profile.runs(data.TASKS["mnist"]) == [("vae", 4), ("mccvae-k3", 4)]
+        and profile.runs(data.TASKS["chest_xray"]) == []
+    )
     assert profile.runs(data.TASKS["celeba"]) == [("ccvae", 5), ("ccvae", 6), ("cvae", 1)]
 
 
@@ -158,10 +170,14 @@ def test_a_notebooks_parameters_change_its_profile_and_unknown_ones_are_refused(
 def test_correlated_labels_are_drawn_as_the_profile_says():
     profile = read_profile("correlated", images=700)
     train, test = (
-        part.labels.float() for part in (runs.load_data(profile, "stick_figures").train, runs.load_data(profile, "stick_figures").test)
+        part.labels.float()
+        for part in (runs.load_data(profile, "stick_figures").train, runs.load_data(profile, "stick_figures").test)
     )
     assert torch.corrcoef(train.T)[0, 1] > 0.8 and torch.corrcoef(test.T)[0, 1].abs() < 0.35
-    assert profile.folder.name == "correlated-by-hand" and "correlation" in runs.load_data(profile, "stick_figures").description
+    assert (
+        profile.folder.name == "correlated-by-hand"
+        and "correlation" in runs.load_data(profile, "stick_figures").description
+    )
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
@@ -213,7 +229,10 @@ def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch,
     stamp = (run.folder / "model.safetensors").stat().st_mtime_ns
     again = runs.train(profile, "chest_xray", "mccvae", 3)
     assert not (run.folder / runs.CHECKPOINT).exists()
-    assert "already trained" in capsys.readouterr().out and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
+    assert (
+        "already trained" in capsys.readouterr().out
+        and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
+    )
     monkeypatch.setattr(runs.code_identity, "code_version", lambda: "other")
     assert runs.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
     out = capsys.readouterr().out
@@ -277,7 +296,9 @@ def test_epochs_changed_by_hand_make_a_run_of_their_own(profile):
 
 def test_a_missing_run_says_how_to_make_it():
     profile = dataclasses.replace(read_profile("smoke"), seeds=[999])
-    with pytest.raises(FileNotFoundError, match=r"outputs/smoke/mnist/ccvae/seed999 holds no finished run.*run_all.sh smoke"):
+    with pytest.raises(
+        FileNotFoundError, match=r"outputs/smoke/mnist/ccvae/seed999 holds no finished run.*run_all.sh smoke"
+    ):
         runs.read_runs(profile, tasks=["mnist"])
 
 
@@ -301,7 +322,9 @@ def made_up(task, model, seed, accuracy, loss):
     history["validation_accuracy"] = [accuracy - 0.1, accuracy]
     terms = {"reconstruction": 99.0, "kl_style": 0.0, "characteristics": 0.0, "log_qyz": 0.0}
     history = history.assign(**{f"labelled_{name}": value for name, value in terms.items()})
-    history = history.assign(gradient_reconstruction=[math.nan, 6.0], gradient_latents=[math.nan, 2.0], gradient_labels=[math.nan, 0.02])
+    history = history.assign(
+        gradient_reconstruction=[math.nan, 6.0], gradient_latents=[math.nan, 2.0], gradient_labels=[math.nan, 0.02]
+    )
     return runs.Run(None, record, dict.fromkeys(runs.PARTS, scores), history)
 
 
@@ -317,10 +340,16 @@ def four_runs():
 
 def test_tables_hold_mean_and_spread_over_seeds_beside_the_paper(four_runs):
     table = tables.accuracy_table(four_runs, "test").set_index("model")
-    assert table.loc["ccvae", "accuracy"] == pytest.approx(0.96) and table.loc["ccvae", "accuracy_sd"] == pytest.approx(0.04 / math.sqrt(2))
+    assert table.loc["ccvae", "accuracy"] == pytest.approx(0.96) and table.loc["ccvae", "accuracy_sd"] == pytest.approx(
+        0.04 / math.sqrt(2)
+    )
     assert table.loc["ccvae", "seeds"] == 2 and table.loc["mccvae", "paper"] == 1
     losses = tables.loss_table(four_runs).set_index("model")
-    assert losses.loc["ccvae", "loss"] == 510 and losses.loc["ccvae", "last_epoch_mean"] == 511 and losses.loc["ccvae", "paper"] == 2298
+    assert (
+        losses.loc["ccvae", "loss"] == 510
+        and losses.loc["ccvae", "last_epoch_mean"] == 511
+        and losses.loc["ccvae", "paper"] == 2298
+    )
     wide = tables.wide(losses.reset_index(), "loss", 0, {"last_epoch_mean": "last epoch"})
     assert wide.loc["CCVAE", ("MNIST", "ours")] == "510 ± 14" and wide.loc["CCVAE", ("MNIST", "paper")] == "2,298"
 
@@ -329,10 +358,15 @@ def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_ru
     table = tables.results_table(four_runs[:3])
     ccvae = table.set_index("model").loc["ccvae"]
     half = 12.706 * (0.04 / math.sqrt(2)) / math.sqrt(2)  # Student's 97.5 % of one degree of freedom, by hand
-    assert ccvae["test_accuracy"] == pytest.approx(0.96) and ccvae["test_accuracy_half"] == pytest.approx(half, rel=1e-4)
+    assert ccvae["test_accuracy"] == pytest.approx(0.96) and ccvae["test_accuracy_half"] == pytest.approx(
+        half, rel=1e-4
+    )
     assert table["seeds"].tolist() == [2, 1] and math.isnan(table["test_accuracy_half"][1])
     shown = tables.results_columns(table).set_index("model")
-    assert shown.loc["CCVAE", "train loss: paper / ours"] == "2,298 / 510 ± 127" and shown.loc["MCCVAE", "test loss, unbiased"] == "480"
+    assert (
+        shown.loc["CCVAE", "train loss: paper / ours"] == "2,298 / 510 ± 127"
+        and shown.loc["MCCVAE", "test loss, unbiased"] == "480"
+    )
     without = table.assign(paper_train_loss=math.nan)
     assert tables.results_columns(without)["train loss"][0] == "510 ± 127"
     assert shown.loc["CCVAE", "test, majority"] == tables._number(four_runs[0].metrics["test"]["majority_accuracy"], 3)
@@ -341,15 +375,25 @@ def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_ru
 def test_the_label_weight_is_chosen_on_validation(four_runs):
     better = made_up("mnist", "mccvae-rb30", 0, 0.97, 470.0)
     better.record["estimator"] = "rao-blackwell"
-    validation = dict.fromkeys(runs.PARTS, better.metrics["test"]) | {"test": better.metrics["test"] | {"accuracy": 0.5}}
+    validation = dict.fromkeys(runs.PARTS, better.metrics["test"]) | {
+        "test": better.metrics["test"] | {"accuracy": 0.5}
+    }
     table = tables.trade_off_table([*four_runs, dataclasses.replace(better, metrics=validation)])
-    assert list(table[table["chosen"]]["model"]) == ["mccvae-rb30"] and table["test_bound"].tolist() == [500, 520, 480, 480, 470]
+    assert list(table[table["chosen"]]["model"]) == ["mccvae-rb30"] and table["test_bound"].tolist() == [
+        500,
+        520,
+        480,
+        480,
+        470,
+    ]
     assert table["epochs_to_official"].fillna(0).tolist() == [2, 0, 2, 2, 2]  # 0: not reached
     assert table["seconds_to_official"].iloc[0] == 5
 
 
 def test_of_models_that_are_equally_accurate_the_one_with_the_lower_validation_loss_is_chosen():
-    table = tables.trade_off_table([made_up("mnist", "ccvae", 0, 0.9, 500.0), made_up("mnist", "mccvae", 0, 0.9, 490.0)])
+    table = tables.trade_off_table(
+        [made_up("mnist", "ccvae", 0, 0.9, 500.0), made_up("mnist", "mccvae", 0, 0.9, 490.0)]
+    )
     assert table["chosen"].tolist() == [False, True]
 
 
@@ -364,7 +408,9 @@ def test_the_open_weight_is_held_against_official_of_the_same_base(four_runs):
 def test_shares_of_the_encoders_gradient_count_the_labels_with_the_weight_that_they_have(four_runs):
     table = tables.encoder_table(four_runs[:1])
     assert table["epoch"].tolist() == [2] and table["label_weight"].tolist() == [99]
-    assert table["share_labels"].item() == pytest.approx(0.2) and table["share_reconstruction"].item() == pytest.approx(0.6)
+    assert table["share_labels"].item() == pytest.approx(0.2) and table["share_reconstruction"].item() == pytest.approx(
+        0.6
+    )
     assert table["share_labels_bare"].item() == pytest.approx(0.02 / 8.02)
     assert len(tables.encoder_columns(table)) == 1
 
@@ -384,7 +430,10 @@ def test_the_official_loss_is_evaluated_again_and_again():
     d = data.load("chest_xray", "embedded", images=60)
     model = runs.core.build_model("MCCVAE", ModelSpec.parse("mccvae").config(d), 0).eval()
     row = tables.weight_table(d, {"MCCVAE": model}, repeats=3, count=20).iloc[0]
-    assert row.lowest_mean_weight < row.mean_weight < row.highest_mean_weight and row.lowest_loss < row.loss < row.highest_loss
+    assert (
+        row.lowest_mean_weight < row.mean_weight < row.highest_mean_weight
+        and row.lowest_loss < row.loss < row.highest_loss
+    )
     assert row.n == 20 and abs(row.bound - row.loss) < row.highest_loss - row.lowest_loss + 50
 
 
@@ -393,14 +442,24 @@ def test_findings_are_computed_and_paired_over_seeds(four_runs):
     sentence = tables.classification_finding(tables.score_frame(unpaired[:4] + unpaired[5:]))
     assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence  # -rb is not the paper's
     assert "+1.0 points on MNIST" in tables.classification_finding(tables.score_frame(unpaired))
-    assert "−30.0 nats on MNIST (−30.0 of it reconstruction)" in tables.reconstruction_finding(tables.loss_frame(unpaired))
+    assert "−30.0 nats on MNIST (−30.0 of it reconstruction)" in tables.reconstruction_finding(
+        tables.loss_frame(unpaired)
+    )
     about = {"task": "celeba", "figure": 9, "model_title": "MCCVAE"}
     walks = pd.DataFrame(
         [
             about | {"latents": "latent 1 of 2", "moved": 0.1, "others": 0.1, "share": 0.8},
             about | {"latents": "latent 2 of 2", "moved": 0.1, "others": 0.1, "share": 0.2},
             about | {"latents": "both together", "moved": 0.7, "others": 0.04, "share": None},
-            about | {"task": "chest_xray", "figure": 12, "latents": "both together", "moved": 0.9, "others": 0.01, "share": None},
+            about
+            | {
+                "task": "chest_xray",
+                "figure": 12,
+                "latents": "both together",
+                "moved": 0.9,
+                "others": 0.01,
+                "share": None,
+            },
         ]
     )
     finding = tables.intervention_finding(walks)
@@ -446,7 +505,9 @@ def test_text_that_reaches_the_report_is_escaped(capsys):
         tables.display_table(table, "<i>caption</i>", stand_in=True)
         tables.display_table(table[:0], "<i>Empty</i>", stand_in=False)
     assert "<table" not in shown[1] and "&lt;i&gt;Empty" in shown[1] and "no run" in shown[1]
-    assert "<script>" not in shown[0] and "<b>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
+    assert (
+        "<script>" not in shown[0] and "<b>" not in shown[0] and "<i>" not in shown[0] and "stand-in data" in shown[0]
+    )
 
 
 def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profile, monkeypatch):
@@ -455,7 +516,8 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text("{}")
     runs_ = [
-        dataclasses.replace(run, folder=profile.folder / "mnist" / run.record["model"] / f"seed{run.record['seed']}") for run in four_runs
+        dataclasses.replace(run, folder=profile.folder / "mnist" / run.record["model"] / f"seed{run.record['seed']}")
+        for run in four_runs
     ]
     sources, shown = report.Sources(runs_), []
     monkeypatch.setattr(tables, "display", lambda value: shown.append(value.data))
@@ -464,7 +526,11 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
     tables.display_table(tables.score_columns(table), "Scores", stand_in=False, note=sources.note)
     for title, model, mean in (("CCVAE", "ccvae", "0.960 ±&nbsp;0.028"), ("MCCVAE", "mccvae", "0.950 ±&nbsp;0.000")):
         mark = sources.note("MNIST", title)
-        assert mark == sources.note("MNIST", model) and f"<td>{mean}{mark}</td>" in shown[0] and f"<td>{title}{mark}</td>" in shown[1]
+        assert (
+            mark == sources.note("MNIST", model)
+            and f"<td>{mean}{mark}</td>" in shown[0]
+            and f"<td>{title}{mark}</td>" in shown[1]
+        )
         number = re.search(r"#source-(\d+)", mark)[1]
         item = re.search(rf'<li id="source-{number}">(.*?)</li>', sources.listed(profile))[1]
         assert item.startswith(f"MNIST, {title}: ") and re.findall(r'href="(.*?)"', item) == [
@@ -495,7 +561,11 @@ def test_a_model_has_the_same_colour_in_every_figure():
 
 
 def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
-    assert tables._number(-0.0004, 3) == "0.000" and tables._number(-0.0006, 3) == "−0.001" and tables._number(math.nan, 1) == "–"
+    assert (
+        tables._number(-0.0004, 3) == "0.000"
+        and tables._number(-0.0006, 3) == "−0.001"
+        and tables._number(math.nan, 1) == "–"
+    )
     assert tables._signed(-0.04, 1) == "+0.0" and tables._signed(-1234.56, 1) == "−1,234.6"
     assert tables._interval(-1.0, 2.0, 1) == "−1.0 to 2.0" and tables._interval(math.nan, math.nan, 1) == "–"
 
@@ -503,7 +573,10 @@ def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
 def test_a_figure_is_saved_with_caption_and_alt_text(profile):
     fig = figures._sheet({"row": torch.zeros(2, 1, 60, 60)}, "title")
     figures.show(fig, "A caption", "What is to be seen", profile=profile, name="x")
-    assert json.loads((profile.folder / "figures" / "x.json").read_text()) == {"caption": "A caption", "alt": "What is to be seen"}
+    assert json.loads((profile.folder / "figures" / "x.json").read_text()) == {
+        "caption": "A caption",
+        "alt": "What is to be seen",
+    }
     assert (profile.folder / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
 
 

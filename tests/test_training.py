@@ -40,7 +40,9 @@ def test_an_epoch_sees_every_image_once_by_turns_with_and_without_labels():
 def test_with_few_labels_labelled_batches_cycle_through_the_subset():
     subset = np.array([0, 1, 2, 3, 4])
     batches = core.epoch_batches(50, 4, subset, seed=0, epoch=1)
-    assert len(batches) == math.ceil(50 / 4) and [labelled for _, labelled in batches] == [i % 2 == 0 for i in range(13)]
+    assert len(batches) == math.ceil(50 / 4) and [labelled for _, labelled in batches] == [
+        i % 2 == 0 for i in range(13)
+    ]
     labelled = np.concatenate([index for index, known in batches if known])
     assert set(labelled) == set(subset) and np.bincount(labelled).max() - np.bincount(labelled).min() <= 1
     rest = np.concatenate([index for index, known in batches if not known])
@@ -109,10 +111,20 @@ def test_same_seed_same_weights_other_seed_other_weights(small_data, small_confi
     assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
 
 
-@pytest.mark.parametrize(("estimator", "fraction"), [("official", 1.0), ("official", 0.2), ("rao-blackwell", 1.0), ("rao-blackwell", 0.2)])
-def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(small_data, small_config, tmp_path, estimator, fraction):
+@pytest.mark.parametrize(
+    ("estimator", "fraction"), [("official", 1.0), ("official", 0.2), ("rao-blackwell", 1.0), ("rao-blackwell", 0.2)]
+)
+def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(
+    small_data, small_config, tmp_path, estimator, fraction
+):
     images, labels = small_data
-    options = {"estimator": estimator, "batch_size": 20, "seed": 3, "labelled_fraction": fraction, "identity": {"a": [1]}}
+    options = {
+        "estimator": estimator,
+        "batch_size": 20,
+        "seed": 3,
+        "labelled_fraction": fraction,
+        "identity": {"a": [1]},
+    }
     whole = start(small_config)
     history = fit(whole, images, labels, epochs=4, **options)
     path = tmp_path / "checkpoint.safetensors"
@@ -136,7 +148,9 @@ def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(small_data
 def test_a_checkpoint_of_another_run_is_refused_and_nothing_loaded(small_data, small_config, tmp_path):
     images, labels = small_data
     path = tmp_path / "checkpoint.safetensors"
-    fit(start(small_config), images, labels, batch_size=20, epochs=1, seed=0, checkpoint=path, identity={"k": 1, "s": 2})
+    fit(
+        start(small_config), images, labels, batch_size=20, epochs=1, seed=0, checkpoint=path, identity={"k": 1, "s": 2}
+    )
     model = start(small_config, seed=5)
     before = flat(model)
     with pytest.raises(weights.CheckpointError, match="k 1 there, 3 here"):
@@ -180,7 +194,9 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(small_data, sma
         path.unlink()
         fit(resumed, images, labels, epochs=3, checkpoint=path, **options)
     else:
-        with pytest.warns(UserWarning, match=r"checkpoint\.safetensors (can't be read|is damaged).* goes on from the one before it"):
+        with pytest.warns(
+            UserWarning, match=r"checkpoint\.safetensors (can't be read|is damaged).* goes on from the one before it"
+        ):
             fit(resumed, images, labels, epochs=3, checkpoint=path, **options)
     assert torch.equal(flat(whole), flat(resumed))
     if damage != "gone":  # the good one stays, whatever happens to the next that is written
@@ -194,7 +210,8 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(small_data, sma
     for file in (path, weights.one_before(path)):
         file.write_bytes(b"nothing")
     with pytest.raises(
-        weights.CheckpointError, match=r"checkpoint\.safetensors can't be read.*checkpoint\.before\.safetensors can't be read"
+        weights.CheckpointError,
+        match=r"checkpoint\.safetensors can't be read.*checkpoint\.before\.safetensors can't be read",
     ):
         fit(resumed, images, labels, epochs=4, checkpoint=path, **options)
 
@@ -203,7 +220,14 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(small_data, sma
 def test_a_long_epoch_goes_on_from_within(small_data, small_config, tmp_path, monkeypatch, estimator, fraction):
     images, labels = small_data
     path = tmp_path / "checkpoint.safetensors"
-    options = {"batch_size": 16, "epochs": 2, "seed": 4, "estimator": estimator, "labelled_fraction": fraction, "identity": {"a": 1}}
+    options = {
+        "batch_size": 16,
+        "epochs": 2,
+        "seed": 4,
+        "estimator": estimator,
+        "labelled_fraction": fraction,
+        "identity": {"a": 1},
+    }
     whole = start(small_config)
     history = fit(whole, images, labels, **options)
     monkeypatch.setattr(weights, "CHECKPOINT_SECONDS", -1)  # after every batch
@@ -217,7 +241,8 @@ def test_a_long_epoch_goes_on_from_within(small_data, small_config, tmp_path, mo
 
         return batch
 
-    for count, seed in ((2, {}), (3, {"seed": 7}), (6, {"seed": 8})):  # within the first epoch, again, and within a later one
+    # within the first epoch, again, and within a later one
+    for count, seed in ((2, {}), (3, {"seed": 7}), (6, {"seed": 8})):
         monkeypatch.setattr(core, "_train_batch", stop_at(count))
         with pytest.raises(KeyboardInterrupt):
             fit(start(small_config, **seed), images, labels, checkpoint=path, **options)
@@ -238,7 +263,9 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_checkpoint(small
     good = path.read_bytes()
 
     model.log_px = lambda x, z: core.VAE.log_px(model, x, z) * math.nan
-    with pytest.raises(core.TrainingError, match=r"epoch 2, batch 1: loss, loss_alpha0, reconstruction.*checkpoint.* is kept"):
+    with pytest.raises(
+        core.TrainingError, match=r"epoch 2, batch 1: loss, loss_alpha0, reconstruction.*checkpoint.* is kept"
+    ):
         fit(model, images, labels, batch_size=20, epochs=3, seed=0, checkpoint=path)
     assert path.read_bytes() == good and all(value.isfinite().all() for value in model.state_dict().values())
 
@@ -281,9 +308,13 @@ def test_data_that_do_not_fit_the_model_are_refused(small_data, small_config, im
         fit(start(small_config), images(small_data[0]), labels(small_data[1]), batch_size=20, epochs=1, seed=0)
 
 
-@pytest.mark.parametrize(("labels", "fraction"), [([[1, 0], [0, 1]], 1.0), ([[1, 0], [0, 1]], 0.5), ([[1, 0], [1, 0]], 1.0)])
+@pytest.mark.parametrize(
+    ("labels", "fraction"), [([[1, 0], [0, 1]], 1.0), ([[1, 0], [0, 1]], 0.5), ([[1, 0], [1, 0]], 1.0)]
+)
 @pytest.mark.parametrize("estimator", core.ESTIMATORS)
-def test_one_image_a_class_a_constant_label_and_a_batch_larger_than_the_data_train(small_data, small_config, labels, fraction, estimator):
+def test_one_image_a_class_a_constant_label_and_a_batch_larger_than_the_data_train(
+    small_data, small_config, labels, fraction, estimator
+):
     images, labels = small_data[0][:2], torch.tensor(labels, dtype=torch.uint8)
     model = start(small_config)
     options = {"batch_size": 64, "epochs": 2, "seed": 0, "estimator": estimator, "labelled_fraction": fraction}
@@ -301,14 +332,18 @@ def test_a_device_that_is_asked_for_and_not_there_is_an_error(monkeypatch):
         assert machine.choose_device() == torch.device(device)
     for wanted in ("cuda:2", "tpu", "cuda:x"):
         monkeypatch.setenv("MCCVAE_DEVICE", wanted)
-        with pytest.raises(ValueError, match=rf"asks for '{wanted}', which is not on this machine; there are: cuda:0, cuda:1, .*cpu"):
+        with pytest.raises(
+            ValueError, match=rf"asks for '{wanted}', which is not on this machine; there are: cuda:0, cuda:1, .*cpu"
+        ):
             machine.choose_device()
 
 
 def test_epoch_means_weigh_images_not_batches():
     def terms(value, weight):
         n = len(weight)
-        return core.LossTerms.of(core.Objective(), reconstruction=torch.full((n,), value), kl_style=torch.zeros(n), weight=weight).values()
+        return core.LossTerms.of(
+            core.Objective(), reconstruction=torch.full((n,), value), kl_style=torch.zeros(n), weight=weight
+        ).values()
 
     weight = torch.tensor([0.5, 1.0, 2.0, 0.1])
     means = core._means([(3, terms(1.0, weight[:3])), (1, terms(5.0, weight[3:]))])
@@ -361,7 +396,10 @@ def test_scores_by_hand():
     assert s["majority_accuracy"] == pytest.approx((3 + 3 + 4) / 12)
     assert s["exact_match"] == 0.5 and s["majority_exact_match"] == 0.75
     assert s["argmax_accuracy"] == 0.75 and s["majority_argmax_accuracy"] == 0.75
-    assert s["argmax_balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2) and s["majority_argmax_balanced_accuracy"] == 0.5
+    assert (
+        s["argmax_balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+        and s["majority_argmax_balanced_accuracy"] == 0.5
+    )
     first, second = (2 / 3 + 1) / 2, (1 + 2 / 3) / 2
     assert s["balanced_accuracy"] == pytest.approx((first + second) / 2)  # the third label is never 1
     assert s["by_label"]["balanced_accuracy"][2] is None and s["by_label"]["positives"] == [3, 1, 0]
@@ -373,10 +411,13 @@ def test_labels_that_are_not_known_count_in_no_score():
     probabilities = torch.tensor([[0.9, 0.2], [0.8, 0.6], [0.1, 0.4], [0.3, 0.9]])
     labels = torch.tensor([[1, 0], [0, nan], [nan, 0], [1, nan]])
     s = scores.classification_scores(probabilities, labels, exclusive=False)
-    assert s["n"] == 4 and s["accuracy"] == pytest.approx(3 / 5) and s["exact_match"] == 1  # the first alone is known whole
+    # the first alone is known whole
+    assert s["n"] == 4 and s["accuracy"] == pytest.approx(3 / 5) and s["exact_match"] == 1
     assert s["majority_accuracy"] == pytest.approx(4 / 5) and s["majority_exact_match"] == 1
     assert s["balanced_accuracy"] == pytest.approx((1 / 2 + 0) / 2)  # the second label is never 1
-    assert s["by_label"]["accuracy"] == pytest.approx([1 / 3, 1]) and s["by_label"]["majority_accuracy"] == pytest.approx([2 / 3, 1])
+    assert s["by_label"]["accuracy"] == pytest.approx([1 / 3, 1]) and s["by_label"][
+        "majority_accuracy"
+    ] == pytest.approx([2 / 3, 1])
     assert s["by_label"]["positives"] == [2, 0] and s["by_label"]["balanced_accuracy"] == [pytest.approx(1 / 4), None]
     nothing_whole = scores.classification_scores(probabilities[1:], labels[1:], exclusive=False)
     assert nothing_whole["exact_match"] is None and nothing_whole["majority_exact_match"] is None
@@ -384,7 +425,9 @@ def test_labels_that_are_not_known_count_in_no_score():
 
 def test_the_majority_is_that_of_the_reference():
     labels = torch.tensor([[1], [1], [0]])
-    s = scores.classification_scores(torch.zeros(3, 1), labels, exclusive=False, reference=torch.tensor([[0], [0], [1]]))
+    s = scores.classification_scores(
+        torch.zeros(3, 1), labels, exclusive=False, reference=torch.tensor([[0], [0], [1]])
+    )
     assert s["majority_accuracy"] == pytest.approx(1 / 3) and s["accuracy"] == pytest.approx(1 / 3)
 
 
@@ -394,10 +437,14 @@ def test_prediction_is_at_the_posterior_mean_or_at_draws(small_data, small_confi
     x = core.to_images(images)
     with torch.no_grad():
         q = model.encode(x)
-        torch.testing.assert_close(core.predict(model, images, batch_size=7), model.label_logits(model.split(q.loc)[0]).sigmoid())
+        torch.testing.assert_close(
+            core.predict(model, images, batch_size=7), model.label_logits(model.split(q.loc)[0]).sigmoid()
+        )
         draws = torch.stack([core.predict(model, images, sampled=True, seed=s) for s in range(40)]).logit().mean(0)
         torch.testing.assert_close(draws, model.label_logits(model.split(q.loc)[0]), atol=0.9, rtol=0)
-    assert torch.equal(core.predict(model, images, sampled=True, seed=1), core.predict(model, images, sampled=True, seed=1))
+    assert torch.equal(
+        core.predict(model, images, sampled=True, seed=1), core.predict(model, images, sampled=True, seed=1)
+    )
 
 
 def test_the_posterior_and_reconstructions_are_those_of_all_images_in_order(small_data, small_config):
@@ -428,7 +475,10 @@ def test_pictures_are_scored_as_the_definitions_say(small_data, small_config, mo
     local = (2 * mean(a) * mean(b) + 1e-4) * (2 * ab + 9e-4) / ((mean(a) ** 2 + mean(b) ** 2 + 1e-4) * (va + vb + 9e-4))
     assert result["ssim"] == pytest.approx(local.mean().item(), rel=0.01)  # theirs counts the border's windows in part
     monkeypatch.setattr(core, "reconstruct", lambda model, some, y: core.to_images(some))
-    assert scores.picture_scores(None, images, labels, batch_size=50) == {"psnr": pytest.approx(100), "ssim": pytest.approx(1)}
+    assert scores.picture_scores(None, images, labels, batch_size=50) == {
+        "psnr": pytest.approx(100),
+        "ssim": pytest.approx(1),
+    }
 
 
 def test_evaluated_loss_is_that_of_all_images_at_label_weight_zero(small_data, small_config):
@@ -514,5 +564,8 @@ def test_generation_draws_characteristics_from_the_conditional_prior(model, monk
 
 def test_a_conditional_vae_generates_from_labels(small_config):
     model = start(small_config, kind="ConditionalVAE")
-    a, b = (core.generate(model, torch.tensor([y]), generator=torch.Generator().manual_seed(0)) for y in ([1.0, 0.0], [0.0, 1.0]))
+    a, b = (
+        core.generate(model, torch.tensor([y]), generator=torch.Generator().manual_seed(0))
+        for y in ([1.0, 0.0], [0.0, 1.0])
+    )
     assert a.shape == (1, 1, 60, 60) and not torch.equal(a, b)

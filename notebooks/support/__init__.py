@@ -1,4 +1,5 @@
-"""What the notebooks share and the tests can reach: settings, run folders, tables, figures. The method is in mccvae_core.py."""
+"""What the notebooks share and the tests can reach: settings, run folders, tables, figures. The method is in
+mccvae_core.py."""
 
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ def profile_file(name: str, profiles: Path = PROFILES) -> Path:
 
 
 def runs_below(folder: Path) -> Path:
-    """Where the runs of a profile with this folder lie: in it; those of the published one in a folder of their own there."""
+    """Where the runs of a profile with this folder lie: in it; those of the published one in a folder of their own
+    there."""
     return folder / "runs" if folder.name == PUBLISHED else folder
 
 

@@ -1,8 +1,8 @@
-"""What the graph asks of a cluster: time and memory of a job from the measured costs of profiles/costs.yaml, short trainings put
-together, and the sum of it all for a dry run.
+"""What the graph asks of a cluster: time and memory of a job from the measured costs of profiles/costs.yaml, short
+trainings put together, and the sum of it all for a dry run.
 
-`settings` is a profile's file as read. Asked is MARGIN times the time that was measured; a job that fails asks more each time.
-"""
+`settings` is a profile's file as read. Asked is MARGIN times the time that was measured; a job that fails asks more
+each time."""
 
 import dataclasses
 import functools
@@ -38,7 +38,11 @@ def images(settings: dict, task: str) -> int:
 
 
 def _whole(settings: dict, task: str) -> int:
-    return len(_own_labels(settings["profile"])) if settings["source"] == "own" else COSTS["images"][settings["source"]][task]
+    return (
+        len(_own_labels(settings["profile"]))
+        if settings["source"] == "own"
+        else COSTS["images"][settings["source"]][task]
+    )
 
 
 @functools.cache
@@ -90,19 +94,22 @@ def seeds_per_job(minutes: float, seeds: int) -> int:
 
 
 def options(profile) -> list[str]:
-    """Of Snakemake on a cluster: how many seeds of each model make a job, which does them one after the other on one core."""
+    """Of Snakemake on a cluster: how many seeds of each model make a job, which does them one after the other on one
+    core."""
     from data import TASKS  # only here: it loads torch
 
     settings, together = dataclasses.asdict(profile), []
     for task in TASKS.values():
         for model, runs in itertools.groupby(profile.runs(task), key=lambda run: run[0]):
-            together.append(f"{task.name}-{model}={seeds_per_job(training_minutes(settings, task.name, model), len(list(runs)))}")
+            together.append(
+                f"{task.name}-{model}={seeds_per_job(training_minutes(settings, task.name, model), len(list(runs)))}"
+            )
     return ["--group-components", *together, "--cores", "1"]
 
 
 def plan(dry_run: str) -> str:
-    """What Snakemake's dry run on a cluster would ask for: a line a rule with its steps, jobs, core hours and largest memory. Steps that
-    ask for no time run where the command is given."""
+    """What Snakemake's dry run on a cluster would ask for: a line a rule with its steps, jobs, core hours and largest
+    memory. Steps that ask for no time run where the command is given."""
     steps = []
     group = rule = None
     for number, line in enumerate(dry_run.splitlines()):
@@ -112,7 +119,9 @@ def plan(dry_run: str) -> str:
             rule, job = match[2], group if match[1] else number  # a group's steps are indented
         elif line.strip().startswith("resources:") and "runtime=" in line:
             asked = dict(re.findall(r"\b(mem_mb|runtime)=(\d+)", line))
-            steps.append({"rule": rule, "job": job, "hours": int(asked["runtime"]) / 60, "GB": int(asked["mem_mb"]) / 1000})
+            steps.append(
+                {"rule": rule, "job": job, "hours": int(asked["runtime"]) / 60, "GB": int(asked["mem_mb"]) / 1000}
+            )
     if not steps:
         return "Nothing would be asked of the cluster."
     table = pd.DataFrame(steps)

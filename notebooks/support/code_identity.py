@@ -1,8 +1,8 @@
 """What a run is: its settings, its data by content, and the tokens of the core that decide its weights.
 
-A comment, a docstring or a line break in the core makes no run stale; an equation does. After a change of the core that moves no
-weight (`guard.digests` before and after are equal) the hash of before goes into EARLIER, and the runs trained with it stay valid.
-"""
+A comment, a docstring or a line break in the core makes no run stale; an equation does. After a change of the core that
+moves no weight (`guard.digests` before and after are equal) the hash of before goes into EARLIER, and the runs trained
+with it stay valid."""
 
 import ast
 import functools
@@ -25,7 +25,8 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
 }
 BEFORE = {"precision": "float32", "start": "ones"}  # what a record of before these settings existed stands for
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
-F_STRING = tuple(getattr(tokenize, f"FSTRING_{end}", None) for end in ("START", "END"))  # Python 3.12 cuts them into pieces
+# Python 3.12 cuts them into pieces
+F_STRING = tuple(getattr(tokenize, f"FSTRING_{end}", None) for end in ("START", "END"))
 
 
 def code_version() -> str:
@@ -35,8 +36,8 @@ def code_version() -> str:
 
 @functools.cache
 def tokens_sha256(source: str) -> str:
-    """sha256 of the tokens of a Python source, the same for every Python that can read it. Comments, docstrings, blank lines and line
-    breaks inside brackets don't count; indentation counts by its depth."""
+    """sha256 of the tokens of a Python source, the same for every Python that can read it. Comments, docstrings, blank
+    lines and line breaks inside brackets don't count; indentation counts by its depth."""
     docstrings, lines = _docstring_places(source), source.splitlines(keepends=True)
     h, inside, start = hashlib.sha256(), 0, None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -92,8 +93,5 @@ def _data_differences(found: dict | None, wanted: dict) -> list[str]:
         return ["data: not recorded"]
     content = "content" if "content" in found else "sha256"
     keys = [key for key in ("source", "stand_in", "labels", "n", content) if found.get(key) != wanted[key]]
-    return (
-        [f"data: other {', '.join({'content': 'content', 'sha256': 'files', 'n': 'numbers of images'}.get(k, k) for k in keys)}"]
-        if keys
-        else []
-    )
+    words = {"sha256": "files", "n": "numbers of images"}
+    return [f"data: other {', '.join(words.get(key, key) for key in keys)}"] if keys else []

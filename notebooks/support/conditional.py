@@ -1,4 +1,5 @@
-"""A conditional VAE beside CCVAE and MCCVAE (section 1): what its z holds of the labels, and how gradually its pictures change."""
+"""A conditional VAE beside CCVAE and MCCVAE (section 1): what its z holds of the labels, and how gradually its pictures
+change."""
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,9 @@ def compared(runs: list[Run]) -> list[Run]:
 
 @torch.no_grad()
 def label_walk(model: core.VAE, z: torch.Tensor, y: torch.Tensor, label: int) -> torch.Tensor:
-    """Pictures (STEPS, N, *image_shape) from the label's value 0 to 1, all else as in z (N, Z): of a conditional VAE y (N, L) goes there in
-    equal steps, though it has only seen 0 and 1; of the others the label's characteristics go over their range."""
+    """Pictures (STEPS, N, *image_shape) from the label's value 0 to 1, all else as in z (N, Z): of a conditional VAE y
+    (N, L) goes there in equal steps, though it has only seen 0 and 1; of the others the label's characteristics go over
+    their range."""
     if not isinstance(model, core.ConditionalVAE):
         return core.latent_walk(model, z, {label: 1}, steps=STEPS).images
     path = y.repeat(STEPS, 1, 1)
@@ -47,9 +49,10 @@ def conditional_table(data: dict[str, Dataset], trained: list[Run], judges: dict
 
 
 def conditional_rows(data: Dataset, run: Run, judge: judging.Judge) -> list[dict]:
-    """A row a label. z_auc: the label read from what no label owns, of a conditional VAE all of z, of the others z_style (boosted
-    probe, held-out images). moved: by how much the judge's probability of the label rises over a `label_walk`. steps: over how many of
-    its STEPS - 1 steps that change is spread, exp(entropy) of their shares of it, mean over starts; 1: it switches."""
+    """A row a label. z_auc: the label read from what no label owns, of a conditional VAE all of z, of the others
+    z_style (boosted probe, held-out images). moved: by how much the judge's probability of the label rises over a
+    `label_walk`. steps: over how many of its STEPS - 1 steps that change is spread, exp(entropy) of their shares of it,
+    mean over starts; 1: it switches."""
     model, parts, some = run.model(), (data.train.some(PROBED), data.test.some(PROBED)), data.test.some(STARTS)
     free = latents.latent_owners(model) == latents.STYLE if isinstance(model, core.MCCVAE) else slice(None)
     train, test = (codes(model, part.images)[:, free] for part in parts)
@@ -59,10 +62,16 @@ def conditional_rows(data: Dataset, run: Run, judge: judging.Judge) -> list[dict
     rows = []
     for label, name in enumerate(data.labels):
         values = [part.labels[:, label].numpy() for part in parts]
-        auc = latents.probe_score((train, values[0]), (test, values[1]), "boosted") if all(map(_varied, values)) else np.nan
+        auc = (
+            latents.probe_score((train, values[0]), (test, values[1]), "boosted")
+            if all(map(_varied, values))
+            else np.nan
+        )
         p = judge.read(label_walk(model, z, y, label).flatten(0, 1).cpu())[0][:, label].reshape(STEPS, -1).numpy()
         steps = [latents.effective_number(change) for change in np.abs(np.diff(p, axis=0)).T]
-        rows.append(about | {"label": name, "z_auc": auc, "moved": (p[-1] - p[0]).mean(), "steps": pd.Series(steps).mean()})
+        rows.append(
+            about | {"label": name, "z_auc": auc, "moved": (p[-1] - p[0]).mean(), "steps": pd.Series(steps).mean()}
+        )
     return rows
 
 
@@ -74,4 +83,6 @@ def conditional_columns(table: pd.DataFrame) -> pd.DataFrame:
     """For showing: means over labels and seeds."""
     mean = table.groupby(["task_title", "model_title"], sort=False)[["z_auc", "moved", "steps"]].mean().reset_index()
     names = {"task_title": "task", "model_title": "model", "z_auc": "label read from what no label owns, AUC"}
-    return mean.rename(columns=names | {"moved": "judge's probability rises by", "steps": f"over effective steps of {STEPS - 1}"})
+    return mean.rename(
+        columns=names | {"moved": "judge's probability rises by", "steps": f"over effective steps of {STEPS - 1}"}
+    )

@@ -1,10 +1,10 @@
 """`python notebooks/support/execute.py NOTEBOOK OUTPUT [name=value ...]`: run a notebook with papermill, for the graph.
 
-What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one
-fails, the notebook up to there stays beside it as <OUTPUT>.unfinished.ipynb, a few lines say which notebook and what error, and
-the exit status is 1. A kernel that was lost is started once more. Interrupted (Ctrl-C) or terminated it stops its kernel and
-exits with 130 or 143; so it does when the process of the environment variable GRAPH_PID is gone, so that nothing is left of a graph that was killed.
-"""
+What the notebook prints goes to standard output as it comes. OUTPUT appears when all cells have run; where one fails,
+the notebook up to there stays beside it as <OUTPUT>.unfinished.ipynb, a few lines say which notebook and what error,
+and the exit status is 1. A kernel that was lost is started once more. Interrupted (Ctrl-C) or terminated it stops its
+kernel and exits with 130 or 143; so it does when the process of the environment variable GRAPH_PID is gone, so that
+nothing is left of a graph that was killed."""
 
 import os
 import signal
@@ -26,7 +26,8 @@ SECONDS = 7 * 24 * 3600  # the longest that a cell may take
 
 
 def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> None:
-    """The kernel's connection lies in the folder `runtime`, as sockets in files: no race for a port, and nobody listens in.
+    """The kernel's connection lies in the folder `runtime`, as sockets in files: no race for a port, and nobody listens
+    in.
 
     Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
     os.environ["JUPYTER_RUNTIME_DIR"] = runtime
@@ -36,14 +37,19 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
     for attempt in (1, 2):
         try:
             papermill.execute_notebook(
-                str(notebook), str(unfinished), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"), progress_bar=False,
-                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets, extra_arguments=QUIET,
+                str(notebook), str(unfinished), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"),
+                progress_bar=False,
+                stdout_file=sys.stdout, execution_timeout=SECONDS, start_timeout=120, config=sockets,
+                extra_arguments=QUIET,
             )  # fmt: skip
             break
         except (DeadKernelError, RuntimeError) as error:
             if attempt == 2 or not (isinstance(error, DeadKernelError) or "ernel" in str(error)):
                 raise
-            print(f"{notebook.name}: the kernel was lost ({str(error).splitlines()[0]}); starting it once more", file=sys.stderr)
+            print(
+                f"{notebook.name}: the kernel was lost ({str(error).splitlines()[0]}); starting it once more",
+                file=sys.stderr,
+            )
     os.replace(unfinished, output)
 
 

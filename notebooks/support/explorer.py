@@ -1,4 +1,5 @@
-"""The explorer: a model moved by hand. In the report as data for `templates/report/explorer.js`, in a notebook as ipywidgets."""
+"""The explorer: a model moved by hand. In the report as data for `templates/report/explorer.js`, in a notebook as
+ipywidgets."""
 
 import base64
 import copy
@@ -18,7 +19,8 @@ from . import figures, runs
 from .markup import escaped, markdown
 from .settings import Profile
 
-SPREAD = 2.0  # standard deviations beyond the prior's means that a slider reaches, as `core.characteristic_range` has it
+# standard deviations beyond the prior's means that a slider reaches, as `core.characteristic_range` has it
+SPREAD = 2.0
 STARTS = 12  # test images to start from
 
 
@@ -29,15 +31,18 @@ def half_precision(model: core.VAE) -> core.VAE:
     rounded = copy.deepcopy(model).cpu().eval()
     for name, weight in rounded.decoder.state_dict().items():
         if not (half := weight.half()).isfinite().all():
-            raise ValueError(f"decoder.{name} reaches {weight.abs().max():.3g}, beyond half precision's 65504; train with a smaller rate")
+            raise ValueError(
+                f"decoder.{name} reaches {weight.abs().max():.3g}, beyond half precision's 65504; "
+                "train with a smaller rate"
+            )
         weight.copy_(half)
     return rounded
 
 
 @torch.no_grad()
 def style_importance(model: core.VAE, z: torch.Tensor, latents: list[int]) -> list[float]:
-    """For each of the latents the mean absolute change of a pixel, in grey levels of 255, over the starts z (N, D), when it goes
-    from one end of its slider to the other and all else stays."""
+    """For each of the latents the mean absolute change of a pixel, in grey levels of 255, over the starts z (N, D),
+    when it goes from one end of its slider to the other and all else stays."""
     ends = z.expand(2, *z.shape).clone()
     change = []
     for latent in latents:
@@ -54,7 +59,8 @@ def _decode(model, z):
 
 
 def starts_table(data: Dataset, model: core.MCCVAE) -> pd.DataFrame:
-    """Test images to start from, a row each, no picture: start, a name; z1, z2, ..., the posterior's mean by the model that the page decodes with."""
+    """Test images to start from, a row each, no picture: start, a name; z1, z2, ..., the posterior's mean by the model
+    that the page decodes with."""
     index = figures.examples(data, STARTS)
     z = core.posterior(half_precision(model), data.test.images[index]).loc
     names = [f"test image {i + 1}: {figures.label_text(data, data.test.labels[i])}" for i in index]
@@ -62,13 +68,13 @@ def starts_table(data: Dataset, model: core.MCCVAE) -> pd.DataFrame:
 
 
 def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, title: str) -> dict:
-    """What the page needs of one model, as JSON takes it; about: `Dataset.summary`, as it stands in the run's record; starts: `starts_table`.
+    """What the page needs of one model, as JSON takes it; about: `Dataset.summary`, as it stands in the run's record;
+    starts: `starts_table`.
 
     ranges: lower and upper end of each characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of
-    p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. style: for each style
-    latent, the most important first, its position in z and its `style_importance`. layers: the decoder's weights, base64 of
-    little-endian half floats.
-    Raises ValueError for a model whose weights half precision can't hold.
+    p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. style: for
+    each style latent, the most important first, its position in z and its `style_importance`. layers: the decoder's
+    weights, base64 of little-endian half floats. Raises ValueError for a model whose weights half precision can't hold.
     """
     model = half_precision(model)
     config = model.config
@@ -85,7 +91,9 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
         "characteristics": list(config.characteristics),
         "image_shape": list(config.image_shape),
         "sigmoids": 2 if config.likelihood == "bernoulli-two-sigmoids" else 1,
-        "ranges": [sorted(core.characteristic_range(model, latent, SPREAD)) for latent in range(config.characteristic_dim)],
+        "ranges": [
+            sorted(core.characteristic_range(model, latent, SPREAD)) for latent in range(config.characteristic_dim)
+        ],
         "style_range": [-SPREAD, SPREAD],
         "style": sorted(zip(style, importance, strict=True), key=lambda pair: -pair[1]),
         "prior": [_prior(model, value) for value in (0, 1)],
@@ -118,15 +126,19 @@ def section(content: dict) -> str:
     about = f"{content['title']}, {content['model']}" + (f" ({content['note']})" if content["note"] else "")
     text = json.dumps(content).replace("<", "\\u003c")  # nothing in it ends the script
     return (
-        f'<section class="explorer" data-task="{escaped(content["task"])}" aria-label="Explorer: {escaped(about)}"><h3>{escaped(about)}</h3>'
+        f'<section class="explorer" data-task="{escaped(content["task"])}" '
+        f'aria-label="Explorer: {escaped(about)}"><h3>{escaped(about)}</h3>'
         '<p class="explorer-closed">The sliders are in the report\'s page, opened in a browser with scripts.</p>'
         f'<script type="application/json">{text}</script></section>'
     )
 
 
 def chosen(trained: list[runs.Run]) -> list[runs.Run]:
-    """The run to explore of each task: its first model of base `mccvae`, else its first with characteristics, at its lowest seed."""
-    runs_of = {task: [run for run in trained if run.record["task"] == task and run.spec.kind == "MCCVAE"] for task in TASKS}
+    """The run to explore of each task: its first model of base `mccvae`, else its first with characteristics, at its
+    lowest seed."""
+    runs_of = {
+        task: [run for run in trained if run.record["task"] == task and run.spec.kind == "MCCVAE"] for task in TASKS
+    }
     shown = []
     for mine in filter(None, runs_of.values()):
         model = next((run for run in mine if run.spec.base == "mccvae"), mine[0]).record["model"]
@@ -140,20 +152,24 @@ def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
     for run in shown:
         task, model = run.record["task"], run.model()
         starts = run.scores("starts", lambda task=task, model=model: starts_table(data[task], model))
-        content = payload(TASKS[task], run.record["data"], starts, model, f"{run.spec.title}, seed {run.record['seed']}")
+        content = payload(
+            TASKS[task], run.record["data"], starts, model, f"{run.spec.title}, seed {run.record['seed']}"
+        )
         display(HTML(section(content)))
     if not shown:
         display(Markdown(f"*The profile {markdown(profile.profile)} has no CCVAE or MCCVAE to explore.*"))
 
 
 def _handles(data, model, z):
-    """What can be moved of latents z (N, D): (group, name, position, lower end, upper end), labels first, then style by importance."""
+    """What can be moved of latents z (N, D): (group, name, position, lower end, upper end), labels first, then style by
+    importance."""
     config, moved = model.config, []
     own = config.characteristic_dim if isinstance(model, core.MCCVAE) else 0
     for label, name in enumerate(data.labels if own else ()):
         block = core.block_of(model, label)
         moved += [
-            (name, f"characteristic {j + 1}", latent, *sorted(core.characteristic_range(model, latent))) for j, latent in enumerate(block)
+            (name, f"characteristic {j + 1}", latent, *sorted(core.characteristic_range(model, latent)))
+            for j, latent in enumerate(block)
         ]
     if isinstance(model, core.ConditionalVAE):
         moved += [("labels", name, config.latent_dim + label, 0.0, 1.0) for label, name in enumerate(data.labels)]
@@ -164,8 +180,8 @@ def _handles(data, model, z):
 
 @torch.no_grad()
 def widget(model: core.VAE, data: Dataset):
-    """The same for a notebook: an ipywidgets box of a picture and sliders, which starts at a test image. A VAE has style sliders
-    alone, a conditional VAE its labels beside them."""
+    """The same for a notebook: an ipywidgets box of a picture and sliders, which starts at a test image. A VAE has
+    style sliders alone, a conditional VAE its labels beside them."""
     import ipywidgets
 
     model = copy.deepcopy(model).cpu().eval()
@@ -177,7 +193,9 @@ def widget(model: core.VAE, data: Dataset):
     picture, said, sliders, groups = ipywidgets.Image(width=256, height=256), ipywidgets.HTML(), {}, {}
     for group, name, latent, low, high in _handles(data, model, z):
         low, high = min(low, z[:, latent].min().item()), max(high, z[:, latent].max().item())
-        sliders[latent] = ipywidgets.FloatSlider(z[0, latent].item(), description=name, min=low, max=high, step=(high - low) / 100)
+        sliders[latent] = ipywidgets.FloatSlider(
+            z[0, latent].item(), description=name, min=low, max=high, step=(high - low) / 100
+        )
         groups.setdefault(group, []).append(sliders[latent])
 
     @torch.no_grad()
@@ -186,7 +204,9 @@ def widget(model: core.VAE, data: Dataset):
         picture.value = _png(_decode(model, moved)[0])
         if isinstance(model, core.MCCVAE):
             p = model.label_logits(model.split(moved)[0]).sigmoid()[0]
-            said.value = "<br>".join(f"{escaped(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True))
+            said.value = "<br>".join(
+                f"{escaped(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True)
+            )
 
     def begin(_=None):  # all sliders first, then one picture
         for latent, slider in sliders.items():
@@ -199,7 +219,9 @@ def widget(model: core.VAE, data: Dataset):
         slider.observe(draw, "value")
     start.observe(begin, "value")
     draw()
-    folds = ipywidgets.Accordion([ipywidgets.VBox(group) for group in groups.values()], titles=tuple(groups), selected_index=0)
+    folds = ipywidgets.Accordion(
+        [ipywidgets.VBox(group) for group in groups.values()], titles=tuple(groups), selected_index=0
+    )
     return ipywidgets.HBox([ipywidgets.VBox([start, picture, said]), folds])
 
 

@@ -1,8 +1,8 @@
 """`python -m support.guard`: a guard of numerics. The weights after a few steps on drawn data, as digests.
 
-The core may be rewritten without a change of what it computes. Weights are equal to the bit only on one class of platform (processor
-family, instruction set, torch), so the digests of tests/guard.json stand by class, and sums of the weights stand for all.
-"""
+The core may be rewritten without a change of what it computes. Weights are equal to the bit only on one class of
+platform (processor family, instruction set, torch), so the digests of tests/guard.json stand by class, and sums of the
+weights stand for all."""
 
 import hashlib
 import json

@@ -19,14 +19,19 @@ class MachineError(ValueError):
 
 
 def choose_device() -> torch.device:
-    """The device that MCCVAE_DEVICE names ("cpu", "cuda", "cuda:1", "mps"); without it CUDA where there, else Apple's MPS, else the CPU.
+    """The device that MCCVAE_DEVICE names ("cpu", "cuda", "cuda:1", "mps"); without it CUDA where there, else Apple's
+    MPS, else the CPU.
 
     Raises MachineError for one that is not there: never another in its place."""
-    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    there = (
+        [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    )
     wanted = os.environ.get("MCCVAE_DEVICE") or there[0]
     name = "cuda:0" if wanted == "cuda" else wanted
     if name not in there:
-        raise MachineError(f"MCCVAE_DEVICE asks for {wanted!r}, which is not on this machine; there are: {', '.join(there)}")
+        raise MachineError(
+            f"MCCVAE_DEVICE asks for {wanted!r}, which is not on this machine; there are: {', '.join(there)}"
+        )
     if name.startswith("cuda"):  # equal seeds, equal weights on the same card
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return torch.device(name)
@@ -46,10 +51,9 @@ def device_name(device: torch.device) -> str:
 def precision_of(folder: Path, device: torch.device) -> str:
     """The precision of all runs in a profile's outputs folder, "float32" or "bf16".
 
-    The first run decides, by MCCVAE_PRECISION: one of the two, or "auto", which takes what `probe` finds faster. The choice is kept
-    in the folder and holds wherever these runs go on. Raises MachineError where MCCVAE_PRECISION is none of these, or asks for
-    another precision than the folder's runs have.
-    """
+    The first run decides, by MCCVAE_PRECISION: one of the two, or "auto", which takes what `probe` finds faster. The
+    choice is kept in the folder and holds wherever these runs go on. Raises MachineError where MCCVAE_PRECISION is none
+    of these, or asks for another precision than the folder's runs have."""
     wanted = os.environ.get("MCCVAE_PRECISION") or "auto"
     if wanted not in ("auto", *core.PRECISIONS):
         raise MachineError(f"MCCVAE_PRECISION must be auto, {' or '.join(core.PRECISIONS)}, not {wanted!r}")
@@ -61,7 +65,8 @@ def precision_of(folder: Path, device: torch.device) -> str:
         raise MachineError(f"{path} holds {kept[:40]!r}, which is no precision; delete it and run again")
     if wanted not in ("auto", kept):
         raise MachineError(
-            f"the runs in {folder.name} are computed in {kept}, and MCCVAE_PRECISION asks for {wanted}: runs of both can't be compared. "
+            f"the runs in {folder.name} are computed in {kept}, and MCCVAE_PRECISION asks for "
+            f"{wanted}: runs of both can't be compared. "
             f"Unset MCCVAE_PRECISION to go on in {kept}, or delete {path} and the runs to train them all in {wanted}"
         )
     return kept
@@ -81,7 +86,8 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def probe(device: torch.device, seconds: float = PROBE_SECONDS) -> str:
-    """ "bf16" where training steps in it are faster than float32 ones by the factor WORTH, else "float32"; by turns, for some seconds."""
+    """ "bf16" where training steps in it are faster than float32 ones by the factor WORTH, else "float32"; by turns,
+    for some seconds."""
     config = core.ModelConfig((1, 60, 60), (2, 2, 2), 7, "bernoulli", 0.5)
     images = torch.randint(0, 256, (64, *config.image_shape), dtype=torch.uint8, device=device)
     labels = torch.zeros(64, config.labels, device=device)

@@ -1,8 +1,8 @@
-"""The one place where text that is not the project's own becomes Markdown or HTML: labels, names of files, records, values of profiles.
+"""The one place where text that is not the project's own becomes Markdown or HTML: labels, names of files, records,
+values of profiles.
 
-Whoever shows such text calls `markdown` or `escaped`; links are made by `link`. The page's Content-Security-Policy is the second wall:
-only the project's own scripts run, whatever a text holds.
-"""
+Whoever shows such text calls `markdown` or `escaped`; links are made by `link`. The page's Content-Security-Policy is
+the second wall: only the project's own scripts run, whatever a text holds."""
 
 import base64
 import hashlib
@@ -21,8 +21,8 @@ def one_line(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    """Text that shows as it is wherever Markdown is: all of its punctuation as entities, so nothing in it is a link, a picture, a formula or
-    HTML; it stays in one line."""
+    """Text that shows as it is wherever Markdown is: all of its punctuation as entities, so nothing in it is a link, a
+    picture, a formula or HTML; it stays in one line."""
     return re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", one_line(text))
 
 
@@ -32,7 +32,8 @@ def escaped(text: object) -> str:
 
 
 def link(target: str, text: str) -> str:
-    """A link of a page to a place in it, to a file beside it or to https. Raises ValueError for another target: one may run code."""
+    """A link of a page to a place in it, to a file beside it or to https. Raises ValueError for another target: one may
+    run code."""
     scheme = re.match(r"\s*([a-zA-Z][\w+.-]*):", target)
     elsewhere = target.lstrip().startswith(("//", "\\")) or not target.isprintable()  # browsers leave out line breaks
     if elsewhere or (scheme and scheme[1].lower() != "https"):
@@ -44,4 +45,7 @@ def policy(scripts: list[str]) -> str:
     """The Content-Security-Policy of a page whose inline scripts are these, and which loads nothing from anywhere."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{code}'" for code in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

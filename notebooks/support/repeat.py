@@ -1,8 +1,9 @@
-"""`python -m support.repeat HERE RUN`: train a run again from its record and compare what comes out; HERE is where the command was given.
+"""`python -m support.repeat HERE RUN`: train a run again from its record and compare what comes out; HERE is where the
+command was given.
 
-RUN is a run's folder, say outputs/published/runs/celeba/ccvae/seed2. It is trained from scratch in a folder of its own, which is deleted; nothing
-below outputs changes. The exit status is 0 if all scores are the same to the last digit, 1 if some differ, 2 if the run can't be repeated.
-"""
+RUN is a run's folder, say outputs/published/runs/celeba/ccvae/seed2. It is trained from scratch in a folder of its own,
+which is deleted; nothing below outputs changes. The exit status is 0 if all scores are the same to the last digit, 1 if
+some differ, 2 if the run can't be repeated."""
 
 import math
 import sys
@@ -19,22 +20,30 @@ ABOUT = ("data", "code", "versions", "device", "threads")  # what may differ bet
 
 
 def scores(run: Run) -> dict[str, float]:
-    """Every number that the run's records hold of its model, by a name: all of metrics.json and the last epoch, but not how long that took."""
+    """Every number that the run's records hold of its model, by a name: all of metrics.json and the last epoch, but not
+    how long that took."""
     flat, left = {}, list(run.metrics.items())
     while left:
         name, value = left.pop()
         if isinstance(value, dict | list):
-            left += [(f"{name} {key}", v) for key, v in (value.items() if isinstance(value, dict) else enumerate(value))]
+            left += [
+                (f"{name} {key}", v) for key, v in (value.items() if isinstance(value, dict) else enumerate(value))
+            ]
         elif isinstance(value, int | float):
             flat[name] = value
     return flat | run.history.iloc[-1].drop("seconds").add_prefix("last epoch's ").to_dict()
 
 
 def differences(first: Run, second: Run) -> dict[str, tuple[float, float]]:
-    """The first run's scores that are not the same in the second, by name; NaN where that has none. It may have more: scores are added."""
+    """The first run's scores that are not the same in the second, by name; NaN where that has none. It may have more:
+    scores are added."""
     one, two = scores(first), scores(second)
     pairs = {name: (value, two.get(name, math.nan)) for name, value in one.items()}
-    return {name: (a, b) for name, (a, b) in pairs.items() if a != b and not (name in two and math.isnan(a) and math.isnan(b))}
+    return {
+        name: (a, b)
+        for name, (a, b) in pairs.items()
+        if a != b and not (name in two and math.isnan(a) and math.isnan(b))
+    }
 
 
 def repeat(folder: Path, profile: Profile) -> int:

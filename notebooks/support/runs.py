@@ -25,7 +25,8 @@ from . import IMAGES, OUTPUTS, ROOT, code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
 
-PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)  # Tables 1 to 3 and Figures 6 to 12
+# Tables 1 to 3 and Figures 6 to 12
+PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)
 PARTS = ("train", "validation", "test")
 RECORD = (
     "task",
@@ -42,9 +43,11 @@ RECORD = (
     "seconds",
     "sha256",
 )
-NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)  # columns of scores; a digit's name is no number
+# columns of scores; a digit's name is no number
+NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)
 WEIGHTS = "model.safetensors"  # after the last epoch
-JUMP = 1.02  # over-fitting raises the validation loss by tenths of a percent between two looks, a breakdown by several percent
+# over-fitting raises the validation loss by tenths of a percent between two looks, a breakdown by several percent
+JUMP = 1.02
 BEST_WEIGHTS = "best.safetensors"  # where the validation loss was lowest
 SCORES = "scores"  # folder beside a published run's records
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
@@ -68,15 +71,16 @@ class Run:
         return ModelSpec.parse(self.record["model"])
 
     def weights(self) -> Path:
-        """The file of the weights; of a published run without them, that in half precision which is published. Raises RunError where they
-        are not this run's."""
+        """The file of the weights; of a published run without them, that in half precision which is published. Raises
+        RunError where they are not this run's."""
         path, half = self.folder / WEIGHTS, published_weights(self.folder)
         if not path.exists() and half.exists():
             return half
         return self._checked(WEIGHTS)
 
     def check_weights(self) -> None:
-        """Raises RunError where a file of weights is not what was written. Runs of before the best weights were kept have none of those."""
+        """Raises RunError where a file of weights is not what was written. Runs of before the best weights were kept
+        have none of those."""
         if self.weights().parent == self.folder and BEST_WEIGHTS in self.record["sha256"]:
             self._checked(BEST_WEIGHTS)
 
@@ -85,7 +89,9 @@ class Run:
         if not path.is_file():
             raise RunError(f"{path} is missing; train the run again to have its weights")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.record["sha256"].get(name):
-            raise RunError(f"{path} is not what was written, its checksum differs; delete {self.folder} and train the run again")
+            raise RunError(
+                f"{path} is not what was written, its checksum differs; delete {self.folder} and train the run again"
+            )
         return path
 
     def model(self) -> core.VAE:
@@ -112,11 +118,15 @@ def load_data(profile: Profile, task: str) -> Dataset:
     of_task = functools.partial(profile.value, task=TASKS[task])
     file = OUTPUTS / profile.profile / IMAGES if profile.source == "own" else None
     try:
-        return load(task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file)
+        return load(
+            task, profile.source, images=of_task("images"), correlation=of_task("correlation") or 0.0, file=file
+        )
     except DataError as error:
         if profile.source != "real" or "MCCVAE_DATA" in str(error):
             raise
-        raise DataError(f"{error}\nIf you have the sets in a folder already: MCCVAE_DATA=<folder>, see data/README.md") from None
+        raise DataError(
+            f"{error}\nIf you have the sets in a folder already: MCCVAE_DATA=<folder>, see data/README.md"
+        ) from None
 
 
 class Datasets(dict):
@@ -132,8 +142,8 @@ class Datasets(dict):
         return self[task]
 
     def to_draw(self, tasks: Iterable[str]) -> Iterator[Dataset]:
-        """The data of these tasks, for pictures. The published profile's records stand without data: a task whose data can't be had is
-        then left out with a sentence, once."""
+        """The data of these tasks, for pictures. The published profile's records stand without data: a task whose data
+        can't be had is then left out with a sentence, once."""
         for task in tasks:
             try:
                 yield self[task]
@@ -151,8 +161,9 @@ def is_published(folder: Path) -> bool:
 
 
 def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table of scores that needs weights and data. Among the published runs it is read from its file, since the weights of all seeds would
-    be too large to publish, and made and put there where that is missing; elsewhere it is made."""
+    """A table of scores that needs weights and data. Among the published runs it is read from its file, since the
+    weights of all seeds would be too large to publish, and made and put there where that is missing; elsewhere it is
+    made."""
     if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
         return make()
     if not file.exists():
@@ -174,13 +185,15 @@ def train(
     folder: Path | None = None,
     precision: str | None = None,
 ) -> Run:
-    """Train one model, evaluate it on every part, write its folder, the profile's or another; a finished run with the same settings, data and
-    code is read instead, an interrupted one goes on. In a live notebook with a bar, else one line an epoch."""
+    """Train one model, evaluate it on every part, write its folder, the profile's or another; a finished run with the
+    same settings, data and code is read instead, an interrupted one goes on. In a live notebook with a bar, else one
+    line an epoch."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise SettingsError(f"seed must be a whole number from 0 on, not {seed!r}")
     data = load_data(profile, task) if data is None else data
     spec, epochs = ModelSpec.parse(model), profile.value("epochs", data.task)
-    if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):  # changed by hand: a run of its own
+    # changed by hand: a run of its own
+    if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):
         spec = dataclasses.replace(spec, epochs=epochs)
     identity = {
         "task": task, "model": spec.name, "estimator": spec.estimator, "label_weight": spec.label_weight or 0.0,
@@ -188,7 +201,8 @@ def train(
         "labelled_fraction": spec.labelled_fraction, "learning_rate": core.LEARNING_RATE * spec.rate_factor,
         "seed": seed, "epochs": spec.epochs or epochs, "batch_size": profile.value("batch_size", data.task),
         "start_std": spec.start_std, "start": spec.start, "block_prior": spec.block_prior,
-        "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty, "sigmoids": spec.sigmoids,
+        "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty,
+        "sigmoids": spec.sigmoids,
         "data": data.summary(), "precision": precision or machine.precision_of(profile.folder, machine.choose_device()),
         "code": code_identity.code_version(),
     }  # fmt: skip
@@ -207,7 +221,8 @@ def _label(identity: dict) -> str:
 
 
 def _finished(folder: Path, identity: dict) -> Run | None:
-    """The run in a folder, if it is whole and has this identity; else None, with one line that says why it is trained again."""
+    """The run in a folder, if it is whole and has this identity; else None, with one line that says why it is trained
+    again."""
     if not (folder / "run.json").exists():
         return None
     try:
@@ -253,7 +268,8 @@ def _train(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> Run:
     for name, content in contents.items():
         write_atomically(folder / name, content)
     write_atomically(folder / "run.json", _json(record))  # last: a folder with run.json is complete
-    return read_run(folder)  # the checkpoint stays until the whole notebook has run: what fails after it costs no training
+    # the checkpoint stays until the whole notebook has run: what fails after it costs no training
+    return read_run(folder)
 
 
 def _fit(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> tuple[core.VAE, core.TrainingState]:
@@ -264,9 +280,11 @@ def _fit(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> tuple[
         model = core.build_model(spec.kind, spec.config(data), identity["seed"])
         with Progress(label, epochs) as progress:
             state = core.fit(
-                model, data.train.images, data.train.labels, spec.objective, batch_size=identity["batch_size"], epochs=epochs,
+                model, data.train.images, data.train.labels, spec.objective, batch_size=identity["batch_size"],
+                epochs=epochs,
                 seed=identity["seed"], labelled_fraction=spec.labelled_fraction, by_turns=identity["by_turns"],
-                learning_rate=identity["learning_rate"], precision=identity["precision"], device=machine.choose_device(),
+                learning_rate=identity["learning_rate"], precision=identity["precision"],
+                device=machine.choose_device(),
                 validation=(data.validation.images, data.validation.labels),
                 keeper=weights.CheckpointKeeper(checkpoint, identity),
                 measure=functools.partial(measure, model, data, epochs), on_epoch=progress,
@@ -300,9 +318,9 @@ def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict
 def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str, float]:
     """What the history of a model with a classifier holds beside the loss's terms.
 
-    `validation_accuracy`; `separation` of the conditional prior along the classifier's direction, in sd, mean over labels; and, at epochs
-    1, 2, 4, 8, ... and the last, `gradient_<from>`, see `gradients.gradient_norms`, on 32 validation images.
-    """
+    `validation_accuracy`; `separation` of the conditional prior along the classifier's direction, in sd, mean over
+    labels; and, at epochs 1, 2, 4, 8, ... and the last, `gradient_<from>`, see `gradients.gradient_norms`, on 32
+    validation images."""
     if not isinstance(model, core.MCCVAE):
         return {}
     images, labels = data.validation.images, data.validation.labels
@@ -311,7 +329,9 @@ def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str
     row = {"validation_accuracy": read["accuracy"], "separation": sum(apart) / len(apart)}
     if epoch == epochs or epoch & (epoch - 1) == 0:
         some = data.validation.some(32)
-        row |= {f"gradient_{name}": norm for name, norm in gradients.gradient_norms(model, some.images, some.labels).items()}
+        row |= {
+            f"gradient_{name}": norm for name, norm in gradients.gradient_norms(model, some.images, some.labels).items()
+        }
     return row
 
 
@@ -329,13 +349,18 @@ def read_run(folder: Path) -> Run:
         for name, content in contents.items():
             if record["sha256"][name] != hashlib.sha256(content).hexdigest():
                 raise ValueError(f"{name} is not what was written, its checksum differs")
-        return Run(folder, record, json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"])))
+        return Run(
+            folder, record, json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"]))
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise RunError(f"{folder} holds no whole record of a run ({error}); delete it and train the run again") from None
+        raise RunError(
+            f"{folder} holds no whole record of a run ({error}); delete it and train the run again"
+        ) from None
 
 
 def sweep(profile: Profile) -> list[str]:
-    """Takes the records from the profile's runs that are not whole, so that they count as not trained; says which and why."""
+    """Takes the records from the profile's runs that are not whole, so that they count as not trained; says which and
+    why."""
     why = []
     for task in TASKS.values():
         for model, seed in profile.runs(task):
@@ -351,7 +376,8 @@ def sweep(profile: Profile) -> list[str]:
 
 
 def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
-    """The runs that the profile asks for, in its order; of the published one those that are there, `missing` has the others.
+    """The runs that the profile asks for, in its order; of the published one those that are there, `missing` has the
+    others.
 
     Elsewhere a run that is missing raises FileNotFoundError naming its folder."""
     absent = missing(profile, tasks=tasks)
@@ -359,14 +385,16 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
         task, model, seed = absent[0]
         where = run_folder(profile, *absent[0]).relative_to(OUTPUTS.parent)
         raise FileNotFoundError(
-            f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, seed={seed}, or ./run_all.sh {profile.profile}"
+            f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, "
+            f"seed={seed}, or ./run_all.sh {profile.profile}"
         )
     read = [read_run(run_folder(profile, *run)) for run in _asked(profile, tasks) if run not in absent]
     for task in {run.record["task"] for run in read}:
         found = {run.record.get("precision", "float32") for run in read if run.record["task"] == task}
         if len(found) > 1:
             raise RunError(
-                f"the {task} runs were computed in {' and '.join(sorted(found))}, which can't be compared; delete the run.json of those in one "
+                f"the {task} runs were computed in {' and '.join(sorted(found))}, which can't be "
+                "compared; delete the run.json of those in one "
                 f"of the two below {profile.folder}, and run again"
             )
     return read
@@ -382,8 +410,8 @@ def missing(profile: Profile, *, tasks: list[str] | None = None) -> list[tuple[s
 
 
 def first_runs(profile: Profile, task: str, *, characteristics: bool = False) -> list[Run]:
-    """Of each model of the task its first seed, of the published profile where its weights are there; `characteristics`: only models that
-    have them."""
+    """Of each model of the task its first seed, of the published profile where its weights are there;
+    `characteristics`: only models that have them."""
     first = {}
     for run in read_runs(profile, tasks=[task]):
         first.setdefault(run.spec.name, run)
@@ -401,7 +429,9 @@ def models_by_title(profile: Profile, task: str, *, characteristics: bool = Fals
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in ("torch", "numpy", "scikit-learn")
+    }
 
 
 def commit() -> str | None:
@@ -417,7 +447,8 @@ def commit() -> str | None:
 
 
 class Progress:
-    """`on_epoch` of the core's fit: a bar in a live notebook (a Jupyter server names its session), else one line an epoch."""
+    """`on_epoch` of the core's fit: a bar in a live notebook (a Jupyter server names its session), else one line an
+    epoch."""
 
     def __init__(self, label: str, epochs: int):
         self.label, self.epochs, self.bar, self.validated = label, epochs, None, None
@@ -438,7 +469,8 @@ class Progress:
         self.validated = before if loss is None else loss
         if loss is not None and before is not None and loss > JUMP * before:
             print(
-                f"{self.label}  epoch {row['epoch']}: the validation loss jumped from {before:.0f} to {loss:.0f}: training breaks down. "
+                f"{self.label}  epoch {row['epoch']}: the validation loss jumped from {before:.0f} to "
+                f"{loss:.0f}: training breaks down. "
                 f"The weights with the lowest loss are kept in {BEST_WEIGHTS}",
                 flush=True,
             )
@@ -446,4 +478,8 @@ class Progress:
             self.bar.update(row["epoch"] - self.bar.n)
             self.bar.set_postfix(loss=f"{row['labelled_loss']:.1f}")
         else:
-            print(f"{self.label}  epoch {row['epoch']}/{self.epochs}  loss {row['labelled_loss']:.1f}  {row['seconds']:.1f} s", flush=True)
+            print(
+                f"{self.label}  epoch {row['epoch']}/{self.epochs}  loss {row['labelled_loss']:.1f}  "
+                f"{row['seconds']:.1f} s",
+                flush=True,
+            )

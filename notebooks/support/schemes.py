@@ -1,4 +1,5 @@
-"""Figures 1, 2, 4 and 5 of the paper, drawn anew as vector graphics: two schemes of auto-encoders and two graphical models."""
+"""Figures 1, 2, 4 and 5 of the paper, drawn anew as vector graphics: two schemes of auto-encoders and two graphical
+models."""
 
 import base64
 import io
@@ -24,13 +25,20 @@ def _canvas(width: float, height: float):
 def _box(ax, x, y, width, height, text, fill=GREY):
     """A rounded box about its middle (x, y)."""
     corner = (x - width / 2, y - height / 2)
-    ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.06", facecolor=fill, edgecolor=INK))
+    ax.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.06", facecolor=fill, edgecolor=INK)
+    )
     ax.text(x, y, text, ha="center", va="center", color=INK, fontsize=10)
 
 
 def _funnel(ax, x, y, width, left, right, text, fill=BLUE):
     """An encoder or decoder: a trapezoid whose sides are `left` and `right` high."""
-    corners = [(x - width / 2, y - left / 2), (x - width / 2, y + left / 2), (x + width / 2, y + right / 2), (x + width / 2, y - right / 2)]
+    corners = [
+        (x - width / 2, y - left / 2),
+        (x - width / 2, y + left / 2),
+        (x + width / 2, y + right / 2),
+        (x + width / 2, y - right / 2),
+    ]
     ax.add_patch(Polygon(corners, facecolor=fill, edgecolor=INK))
     ax.text(x, y, text, ha="center", va="center", color=INK, fontsize=10)
 
@@ -53,7 +61,8 @@ def autoencoder() -> tuple[Figure, str]:
         _arrow(ax, (start, 0.8), (end, 0.8))
     return (
         fig,
-        "From left to right: an image x, the encoder, which narrows, the latent vector z, the decoder p(x|z), which widens, and the generated image x′.",
+        "From left to right: an image x, the encoder, which narrows, the latent vector z, "
+        "the decoder p(x|z), which widens, and the generated image x′.",
     )
 
 
@@ -68,12 +77,17 @@ def variational_autoencoder() -> tuple[Figure, str]:
     _funnel(ax, 5.9, 1.2, 1.0, 0.8, 1.3, "decoder\np(x|z)")
     _box(ax, 7.1, 1.2, 0.6, 1.0, "x′")
     _box(ax, 4.5, 0.3, 1.2, 0.36, "ε ~ N(0, 1)")
-    for start, end in (((0.8, 1.2), (1.2, 1.2)), ((2.4, 1.35), (2.85, 1.5)), ((2.4, 1.05), (2.85, 0.9)), ((3.35, 1.5), (3.9, 1.3)),
-                       ((3.35, 0.9), (3.9, 1.1)), ((5.1, 1.2), (5.4, 1.2)), ((6.4, 1.2), (6.8, 1.2)), ((4.5, 0.48), (4.5, 0.9))):  # fmt: skip
+    arrows = (
+        ((0.8, 1.2), (1.2, 1.2)), ((2.4, 1.35), (2.85, 1.5)), ((2.4, 1.05), (2.85, 0.9)), ((3.35, 1.5), (3.9, 1.3)),
+        ((3.35, 0.9), (3.9, 1.1)), ((5.1, 1.2), (5.4, 1.2)), ((6.4, 1.2), (6.8, 1.2)), ((4.5, 0.48), (4.5, 0.9)),
+    )  # fmt: skip
+    for start, end in arrows:
         _arrow(ax, start, end)
     return (
         fig,
-        "An image x goes through the encoder q(z|x) to a mean μ and a standard deviation σ; z = μ + σ ε with ε from a standard normal goes through the decoder p(x|z) to the generated image x′.",
+        "An image x goes through the encoder q(z|x) to a mean μ and a standard deviation σ; "
+        "z = μ + σ ε with ε from a standard normal goes through the decoder p(x|z) to the "
+        "generated image x′.",
     )
 
 
@@ -102,7 +116,14 @@ def _graphical_model(blocks: list[tuple[str, list[str]]]) -> Figure:
         if len(latents) > 1:
             corner, size = (places[0] - 0.38, 1.17), (places[-1] - places[0] + 0.76, 0.76)
             ax.add_patch(
-                FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.1", facecolor="none", edgecolor=SOFT, linestyle=":")
+                FancyBboxPatch(
+                    corner,
+                    *size,
+                    boxstyle="round,pad=0,rounding_size=0.1",
+                    facecolor="none",
+                    edgecolor=SOFT,
+                    linestyle=":",
+                )
             )
         for latent, place in zip(latents, places, strict=True):
             up, down = _between(middle, (place, 1.55)), _between((place, 1.55), image)
@@ -128,7 +149,9 @@ def ccvae() -> tuple[Figure, str]:
     fig = _graphical_model([(f"$y^{i}$", [f"$z_c^{i}$"]) for i in "12"] + [("$y^L$", ["$z_c^L$"])])
     return (
         fig,
-        "Graphical model of CCVAE: each label y has one latent of its own, z_c; every z_c and the style z_s generate the image x; dashed arrows, inference, go from x to all latents and from each z_c to its label.",
+        "Graphical model of CCVAE: each label y has one latent of its own, z_c; every z_c "
+        "and the style z_s generate the image x; dashed arrows, inference, go from x to all "
+        "latents and from each z_c to its label.",
     )
 
 
@@ -137,7 +160,8 @@ def mccvae() -> tuple[Figure, str]:
     fig = _graphical_model([(f"$y^{i}$", [f"$z_c^{{{i},{j}}}$" for j in "12"]) for i in "1L"])
     return (
         fig,
-        "Graphical model of MCCVAE: as CCVAE's, but each label y has a block of several latents, here two, which together read it and are drawn from it.",
+        "Graphical model of MCCVAE: as CCVAE's, but each label y has a block of several "
+        "latents, here two, which together read it and are drawn from it.",
     )
 
 
@@ -163,5 +187,7 @@ def display_scheme(number: int) -> None:
     draw, title = SCHEMES[number]
     fig, alt = draw()
     source = base64.b64encode(svg(fig)).decode()
-    display(HTML(f'<div class="scheme"><img alt="Figure {number}. {alt}" src="data:image/svg+xml;base64,{source}"></div>'))
+    display(
+        HTML(f'<div class="scheme"><img alt="Figure {number}. {alt}" src="data:image/svg+xml;base64,{source}"></div>')
+    )
     display(Markdown(f"*Figure {number}. {title}*"))

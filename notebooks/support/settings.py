@@ -21,11 +21,12 @@ class SettingsError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """One file of notebooks/profiles, or of own images. Every value but the source: one for all tasks, or {task: value}; of epochs,
-    batch_size and images None is the task's own (images: all of them). A task's models are a list, each with the seeds of
-    `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no models, and a list is not meant for
-    own images. correlation: of a drawn set's labels in training, None: none. experiments: the notebooks that compare the runs; allocation: the tasks on which
-    that experiment trains its models."""
+    """One file of notebooks/profiles, or of own images. Every value but the source: one for all tasks, or {task:
+    value}; of epochs, batch_size and images None is the task's own (images: all of them). A task's models are a list,
+    each with the seeds of `seeds`, or {model: its seeds, None for those}; a task that a profile does not name has no
+    models, and a list is not meant for own images. correlation: of a drawn set's labels in training, None: none.
+    experiments: the notebooks that compare the runs; allocation: the tasks on which that experiment trains its
+    models."""
 
     profile: str
     source: str
@@ -40,9 +41,12 @@ class Profile:
 
     @property
     def folder(self) -> Path:
-        """Where this profile's runs, tables, figures and report go; with other data or batches than its file says, a folder beside it."""
+        """Where this profile's runs, tables, figures and report go; with other data or batches than its file says, a
+        folder beside it."""
         file = read_profile(self.profile)
-        by_hand = any(getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images", "correlation"))
+        by_hand = any(
+            getattr(self, key) != getattr(file, key) for key in ("source", "batch_size", "images", "correlation")
+        )
         return OUTPUTS / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
     def value(self, key: str, task: Task):
@@ -56,19 +60,35 @@ class Profile:
         listed = [] if task.name == own.TASK.name else self.models
         models = self.models.get(task.name, []) if isinstance(self.models, dict) else listed
         seeds = models if isinstance(models, dict) else dict.fromkeys(models)
-        return [(model, seed) for model, mine in seeds.items() for seed in (self.value("seeds", task) if mine is None else mine)]
+        return [
+            (model, seed)
+            for model, mine in seeds.items()
+            for seed in (self.value("seeds", task) if mine is None else mine)
+        ]
 
 
 EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
 KEYS = tuple(field.name for field in dataclasses.fields(Profile))
 
 
+def _whole(n, least: int) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n >= least
+
+
+def _are_seeds(seeds) -> bool:
+    return isinstance(seeds, list) and bool(seeds) and all(_whole(seed, 0) and seed < 2**63 for seed in seeds)
+
+
 def read_profile(name: str, **changes) -> Profile:
     """A profile by name, with some of its values changed. Raises SettingsError where a value can't be."""
     path = profile_file(name, PROFILES)
     if not re.fullmatch(r"\w+", name) or not path.exists():
-        there = sorted([*(p.stem for p in PROFILES.glob("*.yaml")), *(p.parent.name for p in OUTPUTS.glob(f"{OWN}*/profile.yaml"))])
-        make = f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
+        there = sorted(
+            [*(p.stem for p in PROFILES.glob("*.yaml")), *(p.parent.name for p in OUTPUTS.glob(f"{OWN}*/profile.yaml"))]
+        )
+        make = (
+            f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
+        )
         raise SettingsError(f"there is no profile {name!r}{make}; there are: {', '.join(there)}")
     try:
         values = yaml.safe_load(path.read_text()) | changes
@@ -78,12 +98,13 @@ def read_profile(name: str, **changes) -> Profile:
         differs = ", ".join(sorted(map(str, set(values) ^ set(KEYS))))
         raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {differs}")
     if values["profile"] != name:
-        raise SettingsError(f"{path.name} must say 'profile: {name}', not {values['profile']!r}: its outputs go to the folder of that name")
+        raise SettingsError(
+            f"{path.name} must say 'profile: {name}', not {values['profile']!r}: its outputs go "
+            "to the folder of that name"
+        )
     for key in ("experiments", "allocation"):
         if not isinstance(values[key], list) or not all(isinstance(part, str) for part in values[key]):
             raise SettingsError(f"{key} must be a list of names, not {values[key]!r}")
-    whole = lambda n, least: isinstance(n, int) and not isinstance(n, bool) and n >= least  # noqa: E731
-    is_seeds = lambda seeds: isinstance(seeds, list) and seeds and all(whole(seed, 0) and seed < 2**63 for seed in seeds)  # noqa: E731
     for key in ("models", "seeds", "epochs", "batch_size", "images", "correlation"):
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
             raise SettingsError(f"{key} names the task {min(map(str, unknown))!r}; there are: {', '.join(TASKS)}")
@@ -93,27 +114,36 @@ def read_profile(name: str, **changes) -> Profile:
                     raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
                 for model in value:
                     ModelSpec.parse(model)
-                    if isinstance(value, dict) and not (value[model] is None or is_seeds(value[model])):
-                        raise SettingsError(f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}")
+                    if isinstance(value, dict) and not (value[model] is None or _are_seeds(value[model])):
+                        raise SettingsError(
+                            f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}"
+                        )
             elif key == "seeds":
-                if not is_seeds(value):
+                if not _are_seeds(value):
                     raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
             elif key == "correlation":
                 if not (value is None or (isinstance(value, int | float) and 0 <= value < 1)):
                     raise SettingsError(f"correlation must lie in [0, 1), not {value!r}")
-            elif not (value is None or whole(value, 1)):
-                raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
+            elif not (value is None or _whole(value, 1)):
+                raise SettingsError(
+                    f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}"
+                )
     if not set(values["experiments"]) <= set(EXPERIMENTS):
         raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
-    if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != ("allocation" in values["experiments"]):
+    if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != (
+        "allocation" in values["experiments"]
+    ):
         raise SettingsError(
-            f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, and none without it, not {values['allocation']!r}"
+            f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, "
+            f"and none without it, not {values['allocation']!r}"
         )
     if values["source"] not in SOURCES:
         raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
     mine = isinstance(values["models"], dict) and own.TASK.name in values["models"]
     if mine != (values["source"] == "own"):
-        raise SettingsError(f"models names the task {own.TASK.name!r} if and only if the source is 'own', not {values['source']!r}")
+        raise SettingsError(
+            f"models names the task {own.TASK.name!r} if and only if the source is 'own', not {values['source']!r}"
+        )
     profile = Profile(**values)
     for task in TASKS.values():
         try:
@@ -134,7 +164,8 @@ def notebook_profile(namespace: dict) -> Profile:
         declared, injected = (_assigned(cell) for cell in cells[1:3])
         if unknown := injected - declared - set(KEYS):
             raise SettingsError(
-                f"unknown parameter {', '.join(sorted(unknown))}; this notebook takes {', '.join(sorted(declared | set(KEYS)))}"
+                f"unknown parameter {', '.join(sorted(unknown))}; "
+                f"this notebook takes {', '.join(sorted(declared | set(KEYS)))}"
             )
     changes = {key: namespace[key] for key in KEYS if namespace.get(key) is not None and key != "profile"}
     return read_profile(namespace["profile"], **changes)
@@ -228,7 +259,8 @@ class ModelSpec:
         if not match or match["base"] not in cls.BASES:
             known = "\n".join(f"  -{name}{option.examples[0]}: {option.about}" for name, option in OPTIONS.items())
             raise SettingsError(
-                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, and behind it, only where wanted and in this order,\n{known}"
+                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, and behind it, only "
+                f"where wanted and in this order,\n{known}"
             )
         values = {field: read(match[field]) for field, _, read, *_ in OPTIONS.values() if match[field] is not None}
         spec = cls(match["base"], **values)
@@ -242,12 +274,16 @@ class ModelSpec:
             raise SettingsError(f"{self.name!r}: a learning rate of 0 trains nothing")
         ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option].field)]
         if ours and self.label_weight is None:
-            raise SettingsError(f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it")
+            raise SettingsError(
+                f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it"
+            )
         if self.start_std and self.start != "ones":
             raise SettingsError(f"{self.name!r}: -r and -d are two starts of the same weights; name one of them")
         labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y", "d") if self._differs(OPTIONS[option].field)]
         if labels and self.kind != "MCCVAE":
-            raise SettingsError(f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it")
+            raise SettingsError(
+                f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it"
+            )
 
     def _differs(self, field: str) -> bool:
         return getattr(self, field) != type(self).__dataclass_fields__[field].default
@@ -259,9 +295,10 @@ class ModelSpec:
         for option, (field, *_) in OPTIONS.items():
             if self._differs(field):
                 value = getattr(self, field)
-                parts.append(
-                    f"{option}{'.'.join(map(str, value)) if field == 'k' else value if isinstance(value, str) else f'{value:.12g}'}"
+                text = (
+                    ".".join(map(str, value)) if field == "k" else value if isinstance(value, str) else f"{value:.12g}"
                 )
+                parts.append(f"{option}{text}")
         return "-".join(parts)
 
     @property
@@ -293,7 +330,10 @@ class ModelSpec:
         task, labels = data.task, len(data.labels)
         k = self.k or ((2,) if self.base == "mccvae" else (1,))
         if len(k) not in (1, labels):
-            raise SettingsError(f"{self.name!r}: {task.title} has {labels} labels here, so -k takes one number or {labels}, not {len(k)}")
+            raise SettingsError(
+                f"{self.name!r}: {task.title} has {labels} labels here, so -k takes one number or "
+                f"{labels}, not {len(k)}"
+            )
         style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
         style = style if self.style_dim is None else self.style_dim
         if self.sigmoids > 1 and task.likelihood != "bernoulli":

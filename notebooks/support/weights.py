@@ -44,7 +44,8 @@ def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """Tensors and metadata, anything that JSON can hold; under one key, since safetensors writes several in random order, with their checksum."""
+    """Tensors and metadata, anything that JSON can hold; under one key, since safetensors writes several in random
+    order, with their checksum."""
     tensors = _plain(tensors)
     about = json.dumps({"metadata": metadata, "sha256": _checksum(tensors, metadata)})
     write_atomically(path, safetensors.torch.save(tensors, {"about": about}))
@@ -57,20 +58,34 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             about = json.loads((file.metadata() or {}).get("about", "null"))
         metadata, checksum = about["metadata"], about["sha256"]
         damaged = checksum != _checksum(tensors, metadata)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         raise BrokenCheckpointError(f"{path} can't be read as safetensors ({error}); delete it and run again") from None
     if damaged:
-        raise BrokenCheckpointError(f"{path} is damaged: its checksum is not that of its content; delete it and run again")
+        raise BrokenCheckpointError(
+            f"{path} is damaged: its checksum is not that of its content; delete it and run again"
+        )
     return tensors, metadata
 
 
 def save_model(path: Path, model: core.VAE) -> None:
     """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
-    write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": dataclasses.asdict(model.config)})
+    write_safetensors(
+        path, model.state_dict(), {"kind": type(model).__name__, "config": dataclasses.asdict(model.config)}
+    )
 
 
 def load_model(path: Path) -> core.VAE:
-    """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
+    """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds
+    none."""
     tensors, metadata = read_safetensors(Path(path))
     try:
         config = core.ModelConfig(**metadata["config"])
@@ -89,32 +104,42 @@ def one_before(path: Path) -> Path:
 
 
 def save_checkpoint(path: Path, state: core.TrainingState, identity: dict | None) -> None:
-    """The whole state and whose it is. The checkpoint that was there is kept beside it, in case that this one gets broken.
+    """The whole state and whose it is. The checkpoint that was there is kept beside it, in case that this one gets
+    broken.
 
     Raises core.TrainingError, having written nothing, where weights are not finite."""
     if bad := [name for name, value in state.model.state_dict().items() if not value.isfinite().all()]:
-        raise core.TrainingError(f"epoch {len(state.history)}: the weights {bad[0]} are not finite numbers; the last checkpoint is kept")
+        raise core.TrainingError(
+            f"epoch {len(state.history)}: the weights {bad[0]} are not finite numbers; the last checkpoint is kept"
+        )
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     for i, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
     tensors |= {"log_px": state.log_px, "noise": state.noise.get_state()}
     if state.batches:
         labelled, sizes, values = zip(*state.batches, strict=True)
-        tensors |= {"batches.labelled": torch.tensor(labelled), "batches.size": torch.tensor(sizes), "batches.values": torch.stack(values)}
+        tensors |= {
+            "batches.labelled": torch.tensor(labelled),
+            "batches.size": torch.tensor(sizes),
+            "batches.values": torch.stack(values),
+        }
     best = None
     if state.best is not None:
         best = {"epoch": state.best.epoch, "loss": state.best.loss}
         tensors |= {f"best.{name}": value for name, value in state.best.weights.items()}
     if path.is_file():
         os.replace(path, one_before(path))
-    write_safetensors(path, tensors, {"history": state.history, "identity": identity, "seconds": state.seconds, "best": best})
+    write_safetensors(
+        path, tensors, {"history": state.history, "identity": identity, "seconds": state.seconds, "best": best}
+    )
 
 
 def load_checkpoint(path: Path, state: core.TrainingState, identity: dict | None) -> None:
-    """Restore the state in place from a checkpoint, or where that is broken from the one before it, with a warning; nothing without either.
+    """Restore the state in place from a checkpoint, or where that is broken from the one before it, with a warning;
+    nothing without either.
 
-    Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs (the
-    differences are named)."""
+    Raises CheckpointError, having changed nothing, where all that is there is broken, or where the identity differs
+    (the differences are named)."""
     broken = []
     for candidate in filter(Path.is_file, (path, one_before(path))):
         try:
@@ -135,18 +160,30 @@ def _restore(path: Path, state: core.TrainingState, identity: dict | None) -> No
     try:
         history, seconds, best = metadata["history"], metadata["seconds"], metadata["best"]
         theirs, ours = metadata["identity"] or {}, json.loads(json.dumps(identity)) or {}
-        different = [f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
+        different = [
+            f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here"
+            for k in sorted({*theirs, *ours})
+            if theirs.get(k) != ours.get(k)
+        ]
         moments = {}
         for name in [name for name in tensors if name.startswith("adam.")]:
             _, i, key = name.split(".")
             moments.setdefault(int(i), {})[key] = tensors[name]
         parts = [tensors.get(f"batches.{name}", torch.empty(0)) for name in ("labelled", "size", "values")]
-        batches = [(bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)]
+        batches = [
+            (bool(labelled), int(n), values.to(state.log_px.device)) for labelled, n, values in zip(*parts, strict=True)
+        ]
         torch.Generator(state.noise.device).set_state(tensors["noise"])  # fails here rather than half way
         if best is not None:
             best = {"epoch": int(best["epoch"]), "loss": float(best["loss"])}
-        whole = [row["epoch"] for row in history] == list(range(1, len(history) + 1)) and all(row["seconds"] >= 0 for row in history)
-        whole = whole and float(seconds) >= 0 and all(value.isfinite().all() for name, value in tensors.items() if name != "log_px")
+        whole = [row["epoch"] for row in history] == list(range(1, len(history) + 1)) and all(
+            row["seconds"] >= 0 for row in history
+        )
+        whole = (
+            whole
+            and float(seconds) >= 0
+            and all(value.isfinite().all() for name, value in tensors.items() if name != "log_px")
+        )
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise BrokenCheckpointError(f"{path} is no whole checkpoint ({error} is missing or does not fit)") from None
     if different:
@@ -158,19 +195,30 @@ def _restore(path: Path, state: core.TrainingState, identity: dict | None) -> No
     wanted["log_px"] = state.log_px.shape
     for i, moment in moments.items():
         shape = parameters[i].shape if 0 <= i < len(parameters) else None
-        wanted |= {f"adam.{i}.{key}": shape if key.startswith("exp_avg") else () for key in {*moment, "step", "exp_avg", "exp_avg_sq"}}
-    unfit = [name for name, shape in wanted.items() if name not in tensors or shape is None or tensors[name].shape != shape]
+        wanted |= {
+            f"adam.{i}.{key}": shape if key.startswith("exp_avg") else ()
+            for key in {*moment, "step", "exp_avg", "exp_avg_sq"}
+        }
+    unfit = [
+        name for name, shape in wanted.items() if name not in tensors or shape is None or tensors[name].shape != shape
+    ]
     if unfit or not whole or any(values.shape != (len(core.LOSS_TERMS),) for *_, values in batches):
-        raise BrokenCheckpointError(f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)")
+        raise BrokenCheckpointError(
+            f"{path} is no whole checkpoint ({unfit[0] if unfit else 'history'} is missing or does not fit)"
+        )
     for i, moment in moments.items():  # in the parameter's own memory format, which the fused Adam takes for granted
-        moments[i] = {key: torch.empty_like(parameters[i]).copy_(value) if value.ndim else value for key, value in moment.items()}
+        moments[i] = {
+            key: torch.empty_like(parameters[i]).copy_(value) if value.ndim else value for key, value in moment.items()
+        }
     state.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
     state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
     state.log_px.copy_(tensors["log_px"])
     state.noise.set_state(tensors["noise"])
     state.history, state.batches, state.seconds = history, batches, seconds
     if best is not None:
-        weights = {name[5:]: value.to(state.log_px.device) for name, value in tensors.items() if name.startswith("best.")}
+        weights = {
+            name[5:]: value.to(state.log_px.device) for name, value in tensors.items() if name.startswith("best.")
+        }
         state.best = core.Best(best["epoch"], best["loss"], weights)
 
 

@@ -12,13 +12,18 @@ def _gradient(value: Tensor, model: core.MCCVAE, retain: bool = False) -> dict[s
     """Gradient of a scalar, one float64 vector for each of PARTS; zeros where it does not reach."""
     names, parameters = zip(*model.named_parameters(), strict=True)
     flat = torch.autograd.grad(value, parameters, retain_graph=retain, allow_unused=True)
-    flat = [(torch.zeros_like(p) if g is None else g).cpu().double().flatten() for p, g in zip(parameters, flat, strict=True)]
-    return {part: torch.cat([g for name, g in zip(names, flat, strict=True) if name.startswith(part)]) for part in PARTS}
+    flat = [
+        (torch.zeros_like(p) if g is None else g).cpu().double().flatten()
+        for p, g in zip(parameters, flat, strict=True)
+    ]
+    return {
+        part: torch.cat([g for name, g in zip(names, flat, strict=True) if name.startswith(part)]) for part in PARTS
+    }
 
 
 def _encoder_gradients(model: core.MCCVAE, x: Tensor, y: Tensor, b: Tensor, draws: int, seed: int) -> dict[str, Tensor]:
-    """Mean gradient on the encoder, by rao-blackwell at alpha = 0, of -E[w log p(x|z)] (`reconstruction`), of the terms of
-    z_style and z_c (`latents`) and of -log q(y|x) (`labels`); b (B,) as in `rao_blackwell_loss`."""
+    """Mean gradient on the encoder, by rao-blackwell at alpha = 0, of -E[w log p(x|z)] (`reconstruction`), of the terms
+    of z_style and z_c (`latents`) and of -log q(y|x) (`labels`); b (B,) as in `rao_blackwell_loss`."""
     mean = dict.fromkeys(("reconstruction", "latents", "labels"), 0.0)
     for d in range(draws):
         terms = core.ccvae_loss(model, x, y, core.BOUND, b, generator=torch.Generator(x.device).manual_seed(seed + d))
@@ -28,9 +33,12 @@ def _encoder_gradients(model: core.MCCVAE, x: Tensor, y: Tensor, b: Tensor, draw
     return mean
 
 
-def gradient_norms(model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, float]:
-    """Who moves the encoder: norms of its mean gradient that come from `reconstruction`, `latents` and `labels`, on one batch of
-    uint8 images with all labels. At label weight alpha, in the open or hidden in `official`, the last weighs 1 + alpha."""
+def gradient_norms(
+    model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 4, seed: int = 0
+) -> dict[str, float]:
+    """Who moves the encoder: norms of its mean gradient that come from `reconstruction`, `latents` and `labels`, on one
+    batch of uint8 images with all labels. At label weight alpha, in the open or hidden in `official`, the last weighs 1
+    + alpha."""
     device = next(model.parameters()).device
     x, y = core.to_images(images, device), labels.float().to(device)
     pieces = _encoder_gradients(model, x, y, _expected_log_px(model, x), draws, seed)
@@ -38,13 +46,13 @@ def gradient_norms(model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws:
 
 
 def gradient_audit(model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws: int = 60, seed: int = 0) -> dict:
-    """Both estimators' labelled loss and gradient over `draws` of the noise, on one batch of uint8 images with all labels.
+    """Both estimators' labelled loss and gradient over `draws` of the noise, on one batch of uint8 images with all
+    labels.
 
-    For each estimator: `loss`, `loss_sd`, means of `mean_weight` and `ess` (of LossTerms), and for each of PARTS `norm` of the
-    mean gradient and `sd`, the root of the summed variances of its entries. `slope` and `r2`: least squares, on the
-    encoder, of the difference of the two mean gradients on the gradient of -log q(y|x), without intercept: the label
-    weight that `official` hides, to be held against `minus_f` (mean of -f, f as in `official_loss`).
-    """
+    For each estimator: `loss`, `loss_sd`, means of `mean_weight` and `ess` (of LossTerms), and for each of PARTS `norm`
+    of the mean gradient and `sd`, the root of the summed variances of its entries. `slope` and `r2`: least squares, on
+    the encoder, of the difference of the two mean gradients on the gradient of -log q(y|x), without intercept: the
+    label weight that `official` hides, to be held against `minus_f` (mean of -f, f as in `official_loss`)."""
     model.eval()
     device = next(model.parameters()).device
     x, y = core.to_images(images, device), labels.float().to(device)
@@ -53,14 +61,19 @@ def gradient_audit(model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws:
     for estimator in core.ESTIMATORS:
         values, total, squares = [], dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
         for d in range(draws):
-            terms = core.ccvae_loss(model, x, y, core.Objective(estimator), b, generator=torch.Generator(device).manual_seed(seed + d))
+            terms = core.ccvae_loss(
+                model, x, y, core.Objective(estimator), b, generator=torch.Generator(device).manual_seed(seed + d)
+            )
             values.append(terms.values().cpu().double())
             for part, g in _gradient(terms.loss, model).items():
                 total[part], squares[part] = total[part] + g, squares[part] + g**2
         values = torch.stack(values)
         term = dict(zip(core.LOSS_TERMS, values.mean(0).tolist(), strict=True))
         mean[estimator] = {part: total[part] / draws for part in PARTS}
-        variance = {part: (squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1) for part in PARTS}
+        variance = {
+            part: (squares[part] / draws - mean[estimator][part] ** 2).clamp(min=0) * draws / (draws - 1)
+            for part in PARTS
+        }
         result[estimator] = {
             **{name: term[name] for name in ("loss", "mean_weight", "ess")},
             "loss_sd": values[:, core.LOSS_TERMS.index("loss")].std().item(),
@@ -72,7 +85,10 @@ def gradient_audit(model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws:
     hidden = _encoder_gradients(model, x, y, b, 1, seed)["labels"]  # integrated: any draw gives the same
     difference = mean["official"]["encoder"] - mean["rao-blackwell"]["encoder"]
     slope = (hidden @ difference / (hidden @ hidden)).item()
-    result["slope"], result["r2"] = slope, (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item()
+    result["slope"], result["r2"] = (
+        slope,
+        (1 - ((difference - slope * hidden) ** 2).sum() / (difference**2).sum()).item(),
+    )
     return result
 
 

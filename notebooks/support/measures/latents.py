@@ -61,11 +61,19 @@ def probe_score(train: tuple, test: tuple, probe: str) -> float:
 def found(train: tuple, test: tuple, latent_owner: np.ndarray, owner: int, probe: str) -> dict[str, float]:
     """`probe_score` of one target from where it should be and from where it should not; codes are (N, Z).
 
-    own: from the latents of its owner (a label's block; for STYLE z_style); others: from the other labels' blocks together;
+    own: from the latents of its owner (a label's block; for STYLE z_style); others: from the other labels' blocks
+    together;
     style: from z_style. The two last are leakage, where labels are independent of each other in the data.
     """
-    sources = {"own": latent_owner == owner, "others": (latent_owner != owner) & (latent_owner != STYLE), "style": latent_owner == STYLE}
-    return {name: probe_score((train[0][:, mask], train[1]), (test[0][:, mask], test[1]), probe) for name, mask in sources.items()}
+    sources = {
+        "own": latent_owner == owner,
+        "others": (latent_owner != owner) & (latent_owner != STYLE),
+        "style": latent_owner == STYLE,
+    }
+    return {
+        name: probe_score((train[0][:, mask], train[1]), (test[0][:, mask], test[1]), probe)
+        for name, mask in sources.items()
+    }
 
 
 def block_importance(train: tuple, test: tuple, *, repeats: int = 5, seed: int = 0) -> np.ndarray:
@@ -94,11 +102,12 @@ def _entropy(shares: np.ndarray, axis: int) -> np.ndarray:
 
 
 def block_dci(importance: np.ndarray) -> tuple[float, float]:
-    """(disentanglement, completeness) of one block, from its importance (k, P); Eastwood & Williams (2018), within the block.
+    """(disentanglement, completeness) of one block, from its importance (k, P); Eastwood & Williams (2018), within the
+    block.
 
     disentanglement: 1 - H(a latent's shares over the parts) / log P, mean over latents weighted by their importance; 1:
-    each latent carries one part. completeness: 1 - H(a part's shares over the latents) / log k, mean over parts; 1: each
-    part sits in one latent. A single part is disentangled, a single latent complete. NaN where nothing is carried.
+    each latent carries one part. completeness: 1 - H(a part's shares over the latents) / log k, mean over parts; 1:
+    each part sits in one latent. A single part is disentangled, a single latent complete. NaN where nothing is carried.
     """
     k, parts = importance.shape
     if importance.sum() == 0:
