@@ -44,13 +44,18 @@ def model_title(name: str) -> str:
 
 
 def described(one: Decided) -> str:
-    """What a test asks, in a line: data set, and the claim's side of the comparison."""
-    test, task = one.test, TASKS[one.test.task].title
+    """What a test asks, in a line, with its data set."""
+    return f"{TASKS[one.test.task].title}, {asked(one)}"
+
+
+def asked(one: Decided) -> str:
+    """What a test asks, in a line: the claim's side of a comparison, or what a model is said to do."""
+    test = one.test
     name = SCORE_NAMES.get(test.score, test.score.replace("_", " "))
     if test.kind == "level":
-        return f"{task}, {model_title(test.first)}: {name}"
+        return f"{model_title(test.first)}: {name}"
     sign = "=" if test.kind == "tie" else ">" if one.score.better == "more" else "<"
-    return f"{task}, {test.split} {name}: {model_title(test.first)} {sign} {model_title(test.second)}"
+    return f"{test.split} {name}: {model_title(test.first)} {sign} {model_title(test.second)}"
 
 
 def limit_text(one: Decided) -> str:

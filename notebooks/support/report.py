@@ -9,7 +9,7 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
+from . import characteristics, claims, conditional, explorer, figures, lungs, opening, schemes, tables
 from .figures import STAND_IN
 from .markup import Markup, escaped, link, markdown
 from .runs import PAPER_TASKS, Run, commit, is_published, missing
@@ -149,6 +149,7 @@ these data, or can't be tried on them: nobody knows the parts of what a photogra
 
 
 DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
+DECIDING_PROFILE = "trained_out"  # its runs decide the claims; published beside the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +178,15 @@ class Report:
         return Sources(self.runs)
 
     @functools.cached_property
+    def deciding(self) -> "tuple[Profile | Beside, str] | None":
+        """The runs that decide the claims, and their folder's address from the page; None for a report of other runs."""
+        if is_published(self.profile.folder):
+            return Beside(DECIDING_PROFILE, self.profile.folder / DECIDING_PROFILE, ()), f"{DECIDING_PROFILE}/"
+        return (self.profile, "") if self.profile.profile == DECIDING_PROFILE else None
+
+    @functools.cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`claims.claims_table`, saved beside the other tables."""
+        """`claims.claims_table` of the runs before these, saved beside the other tables."""
         table = claims.claims_table(self.profile, self.runs)
         tables.save_table(table, self.profile, "claims")
         return table
@@ -235,7 +243,14 @@ class Report:
             display(Markdown("What the first model says of each image, and its latents: [characteristics.csv](characteristics.csv)."))
 
     def claims(self) -> None:
-        """The paper's claims and their verdicts."""
+        """The paper's claims and our answers, from the runs that decide them."""
+        if self.deciding is None:
+            absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING_PROFILE} do.")
+        else:
+            opening.show(*self.deciding)
+
+    def earlier(self) -> None:
+        """What the tests before these say of the profile's own runs."""
         if len(self.verdicts):
             display(Markdown(claims.tally(self.verdicts)))
             self.table(claims.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims")
@@ -249,10 +264,15 @@ class Report:
         else:
             absent("None of the paper's claims can be tried on these data and models.")
 
-    def findings(self) -> None:
-        """The last sentence of each experiment's notebook."""
-        sentences = {name: tables.read_finding(self.profile, name) for name in self.profile.experiments}
-        display(Markdown("\n".join(f"- **{markdown(name.capitalize())}.** {markdown(sentence)}" for name, sentence in sentences.items())))
+    def finding(self, name: str, beside: str | None = None) -> None:
+        """The last sentence of an experiment's notebook; of the published report also that of a profile beside it."""
+        if name in self.profile.experiments:
+            display(Markdown(markdown(tables.read_finding(self.profile, name))))
+        elif beside and is_published(self.profile.folder):
+            folder = Beside(beside, self.profile.folder / beside, (name,))
+            display(Markdown(markdown(tables.read_finding(folder, name))))
+        else:
+            absent(f"The profile {self.profile.profile} has no experiment {name}.")
 
     def explorer(self) -> None:
         """One trained MCCVAE of each task, to be moved by hand."""
