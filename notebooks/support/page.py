@@ -36,7 +36,7 @@ class Absent(Preprocessor):
 
 
 class Folded(Preprocessor):
-    """Marks the first and the last of the cells that have one `fold` in their metadata: the page folds them under it."""
+    """Marks the first and the last of the cells that have one `fold` in their metadata: the title that hides them."""
 
     def preprocess(self, nb, resources):
         titles = [None, *(cell.metadata.get("fold") for cell in nb.cells), None]
@@ -48,9 +48,9 @@ class Folded(Preprocessor):
 
 
 class Words(HTMLParser):
-    """Counts a page's words outside of contents and code: `folded` those seen before anything is opened, `unfolded` all."""
+    """Counts a page's words, but for contents and code: `folded` those seen while all is folded, `unfolded` all."""
 
-    UNSEEN = {"script", "style", "head", "nav", ".code", ".skip", ".anchor-link"}
+    UNSEEN = frozenset(("script", "style", "head", "nav", ".code", ".skip", ".anchor-link"))
 
     def __init__(self, page: str):
         super().__init__()
