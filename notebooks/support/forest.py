@@ -85,11 +85,12 @@ def _panel(ax: Axes, title: str, rows: list[Decided]) -> None:
     ax.set(xlim=_limits(rows, level), ylim=(len(rows) - 0.4, -0.5), yticks=[], xlabel=title)
     for y, one in enumerate(rows):
         _words(ax, y, one)
+        if one.outcome.word == NOT_TESTED:
+            continue
         if not level:
             ax.fill_between([-1, 1], y - 0.08, y + 0.45, color="0.9", zorder=0, linewidth=0)
         ax.vlines(1 if level else 0, y - 0.08, y + 0.45, color="0.25", linewidth=1, zorder=1)
-        if one.outcome.word != NOT_TESTED:
-            _row(ax, y + 0.14, one)
+        _row(ax, y + 0.14, one)
     ax.spines["left"].set_visible(False)
     ax.grid(False)
 
