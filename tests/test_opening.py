@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from support import opening
+from support import figures, opening
 from support.decided import Trained, decide_all
 from support.preregistration import read
 from support.verdicts import WORDS
@@ -122,3 +122,10 @@ def test_text_of_claims_is_escaped(found, tmp_path):
     hostile = CLAIMS.model_copy(update={"claims": (claim, *CLAIMS.claims[1:])})
     table = opening.claims_table(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
     assert "<b>" not in table and "<i>" not in table and 'a"b' not in table
+
+
+def test_without_runs_the_opening_stands_too(tmp_path, monkeypatch):
+    for module in (opening, figures):
+        monkeypatch.setattr(module, "display", lambda *_, **__: None)
+    assert opening.show(type("Deciding", (), {"folder": tmp_path}), "") == []
+    assert not (tmp_path / "figures" / "gaps.png").exists() and (tmp_path / "figures" / "forest.png").exists()

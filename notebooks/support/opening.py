@@ -12,6 +12,7 @@ from . import decided, figures, forest, preregistration, tables, verdicts
 from .decided import Decided, Trained
 from .markup import escaped
 from .preregistration import PAPER, Claim, Preregistration
+from .runs import Run
 from .verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
 
 MARKS = {  # of a verdict: sign, word
@@ -42,9 +43,9 @@ def number(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
-def show(deciding, below: str) -> None:
-    """Everything that the deciding runs say. deciding: what has their folder, in which tables and figures are kept too;
-    below: that folder's address from the page."""
+def show(deciding, below: str) -> list[Run]:
+    """Display everything that the deciding runs say, and return them. deciding: what has their folder, where tables and
+    figures are kept too; below: that folder's address from the page."""
     claims = preregistration.read()
     found = decided.decide_all(deciding.folder, claims)
     tables.save_table(decided.verdict_table(found, claims), deciding, "verdicts")
@@ -58,6 +59,7 @@ def show(deciding, below: str) -> None:
     if gaps:
         text, alt = forest.CURVES_CAPTION, forest.curves_alt(gaps)
         figures.show(forest.curves(gaps), text, alt, profile=deciding, name="gaps")
+    return list(records.values())
 
 
 # --- one sentence per data set ---

@@ -138,6 +138,23 @@ class Sources:
         return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
+def trained_on(runs: list[Run]) -> str:
+    """The runs' data, with how many models and seeds were trained and for how long, as Markdown."""
+    parts = []
+    for (title, model), mine in Sources(runs).groups.items():
+        if model is None:
+            n = mine[0].record["data"]["n"]
+            models, seeds, epochs = ({run.record[key] for run in mine} for key in ("model", "seed", "epochs"))
+            trained = f"{_several(len(models), 'model')}, {'up to ' if len(models) > 1 and len(seeds) > 1 else ''}"
+            trained += f"{_several(len(seeds), 'seed')}, {markdown(' or '.join(map(str, sorted(epochs))))} epochs"
+            parts.append(f"**{markdown(title)}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
+    return tables._list(parts)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
+
+
 def absent(why: str) -> None:
     """In place of a section that there is nothing for; `page.Absent` leaves such sections out of the page."""
     display({"text/markdown": f"*{markdown(why)}*", "text/plain": why}, raw=True, metadata={"absent": True})
@@ -224,19 +241,10 @@ class Report:
     # --- the first screen ---
 
     def asked(self) -> None:
-        """On which data the question was put; over stand-ins, that this is no reproduction."""
+        """What must be known first: over stand-ins that this is no reproduction, and which runs are missing."""
         if self.stand_in:
             text = f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on stand-in data, not on the paper's: it shows that the whole way works, not what the paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
             display(HTML(f'<p class="notice">{text}</p>'))
-        parts = []
-        for (title, model), mine in self.sources.groups.items():
-            if model is None:
-                record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
-                n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
-                models = len({run.record["model"] for run in mine})
-                trained = f"{models} model{'s' * (models > 1)}, {'up to ' * (models > 1 < seeds)}{seeds} seed{'s' * (seeds > 1)}, {markdown(' or '.join(map(str, epochs)))} epochs"
-                parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
-        display(Markdown(f"**On which data.** {tables._list(parts)}."))
         if absent_runs := missing(self.profile):
             display(HTML(f'<p class="notice">{missing_text(absent_runs, len(self.runs))}</p>'))
         if self.profile.source == "own":
@@ -247,7 +255,8 @@ class Report:
         if self.deciding is None:
             absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING_PROFILE} do.")
         else:
-            opening.show(*self.deciding)
+            runs = opening.show(*self.deciding)
+            display(Markdown(f"**Decided on:** {trained_on(runs) if runs else 'no runs yet'}."))
 
     def earlier(self) -> None:
         """What the tests before these say of the profile's own runs."""
@@ -279,6 +288,10 @@ class Report:
         explorer.display_explorer(self.profile, self.runs)
 
     # --- results ---
+
+    def on_which_data(self) -> None:
+        """What the runs of this report were trained on."""
+        display(Markdown(f"**On which data.** {trained_on(self.runs)}."))
 
     def overview(self) -> None:
         """Every model of every task in one table, saved beside the others; the READMEs have it too."""
