@@ -42,6 +42,8 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
 SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
+OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "settings")
+DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
@@ -256,7 +258,9 @@ rule report_notebook:
         TRAINED,
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
-        [f"notebooks/support/{name}.py" for name in ("report", "claims", "schemes", "explorer", "settings")],
+        [f"notebooks/support/{name}.py" for name in OPENING],
+        "notebooks/support/claims.yaml",
+        DECIDING,
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
         tables=[f"{OUT}/tables/claims.csv", f"{OUT}/tables/results.csv"],

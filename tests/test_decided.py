@@ -6,7 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from support import ROOT, decided, verdicts
+from support import ROOT, decided, figures, opening, report, verdicts
 from support.decided import DecidedError, Trained, decide_all
 from support.preregistration import read
 from support.verdicts import NOT_TESTED
@@ -62,6 +62,7 @@ def test_outcomes_come_from_scores_and_records(folder):
     level = found["one-does-the-work", "chest_xray"]
     assert level.outcome.word == verdicts.REPRODUCED and level.models == ["mccvae"]
     assert found["lower-training-loss", "mnist"].outcome.says == "not tested (0 of at least 3 seeds)"
+    assert found["blocks-disentangled", "mnist"].outcome.why == "0 of at least 3 seeds"  # its column is not there either
     assert found["more-style-reconstructs-better", "chest_xray"].outcome.why == "0 of at least 10 seeds"
 
 
@@ -146,3 +147,15 @@ def test_weights_and_seeds_that_the_rule_does_not_name_have_no_say(folder):
     before = decide_all(folder, CLAIMS)
     pd.concat([table, other, early]).to_csv(folder / decided.SCORES, index=False)
     assert [one.outcome for one in decide_all(folder, CLAIMS)] == [one.outcome for one in before]
+
+
+def test_the_opening_shows_and_keeps_what_the_deciding_runs_say(folder, monkeypatch):
+    shown = []
+    for module in (opening, figures):
+        monkeypatch.setattr(module, "display", lambda value, **_: shown.append(value))
+    used = opening.show(type("Deciding", (), {"folder": folder}), "trained_out/")
+    assert len(used) == 20 and "10 seeds, 50 epochs" in report.trained_on(used)
+    kept = {path.relative_to(folder).as_posix() for part in ("tables", "figures") for path in (folder / part).iterdir()}
+    assert kept == {"tables/verdicts.csv", *(f"figures/{name}.{kind}" for name in ("forest", "gaps") for kind in ("png", "json"))}
+    texts = [value.data for value in shown if hasattr(value, "data")]
+    assert "On Chest X-ray, of 5 primary tests" in texts[0] and 'href="trained_out/tables/verdicts.csv"' in texts[2]

@@ -225,9 +225,8 @@ def test_the_report_has_every_table_figure_and_section(smoke):
         mine = [image["alt"] for image in page.images if image["alt"].startswith(f"Figure {number}.")]
         assert len(mine) == 1 and "stand-in data" in mine[0]
     for section in (
-        "Verdicts",
-        "Findings",
         "What the verdicts rest on",
+        "What the latents hold",
         "Data and settings",
         "Deviations from the paper",
         "Provenance",

@@ -203,7 +203,7 @@ def _findings(text):
     profile = type("P", (), {"experiments": [text], "profile": text})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "read_finding", lambda *_: text)
-        report.Report(profile, []).findings()
+        report.Report(profile, []).finding(text)
         report.Report(type("P", (), {"experiments": [], "profile": text}), []).has("x")
 
 
@@ -249,3 +249,49 @@ def test_links_that_may_run_code_or_lead_elsewhere_are_refused(target):
     with pytest.raises(ValueError, match="a page links to files beside it or to https"):
         markup.link(target, "x")
     assert markup.link("runs/a b.json", "<x>") == '<a href="runs/a b.json">&lt;x&gt;</a>'
+
+
+# --- what is folded -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folded(tmp_path):
+    """The file of a page with a section whose two cells are folded together, a link into it, and code everywhere."""
+    cells = [nbformat.v4.new_markdown_cell("# A page\n\nSeen at once, with [a link](#source-7) in it")]
+    shown = [nbformat.v4.new_output("display_data", {"text/html": '<p id="source-7">two words</p>'})]
+    for text, outputs in (("one **two** three", []), (None, shown)):
+        make = nbformat.v4.new_markdown_cell if text else nbformat.v4.new_code_cell
+        cells.append(make(text, metadata={"fold": "More <b>"}) if text else make("1 + 1", outputs=outputs, metadata={"fold": "More <b>"}))
+    cells += [nbformat.v4.new_markdown_cell("## After"), nbformat.v4.new_code_cell("print(2)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
+    return tmp_path / "page.html"
+
+
+def test_cells_of_one_fold_stand_in_one_details_and_no_details_in_another(folded):
+    text = folded.read_text()
+    assert text.count('<details class="fold">') == 1 and "<summary>More &lt;b&gt;</summary>" in text
+    inside = text.partition('<details class="fold">')[2].partition("</details>")[0]
+    assert "<details" not in inside and "three" in inside and "two words" in inside and "After" not in inside
+
+
+def test_words_are_counted_as_they_are_seen(folded):
+    words = page.Words(folded.read_text())
+    assert words.folded == 10 + 2 + 1  # "A page … in it", "More <b>", "After"
+    assert words.unfolded - words.folded == 3 + 2
+
+
+def test_a_link_into_what_is_folded_opens_it(open_page, folded):
+    tab = open_page(folded, viewport={"width": 800, "height": 600})
+    assert not tab.get_by_text("two words").is_visible() and not tab.locator("div.code").is_visible()
+    tab.get_by_role("link", name="a link").click()
+    assert tab.get_by_text("two words").is_visible() and not tab.locator("div.code").is_visible()
+    tab.get_by_role("button", name="Show code").click()
+    assert tab.locator("div.code").is_visible() and not tab.errors
+
+
+def test_the_published_report_is_read_in_ten_minutes():
+    text = (page.TEMPLATES.parents[1] / "outputs" / "published" / "report.html").read_text()
+    if 'class="fold"' not in text:
+        pytest.skip("the published report was made before anything was folded")
+    assert page.Words(text).folded <= 2500

@@ -131,7 +131,8 @@ def _read_intervals(folder: Path) -> dict[tuple[str, str], verdicts.Interval]:
 def _runs_of(test: PrimaryTest, rule: TaskRule, scores: pd.DataFrame) -> pd.DataFrame:
     """The rows that decide a test: its task, models and seeds, with the weights that the rule names."""
     mine = scores[(scores["task"] == test.task) & scores["model"].isin([test.first, test.second])]
-    return mine[(mine["weights"] == rule.epoch) & mine["seed"].isin(rule.seeds)]
+    mine = mine[(mine["weights"] == rule.epoch) & mine["seed"].isin(rule.seeds)]
+    return mine if len(mine) else mine.assign(**{test.column: math.nan})  # without runs nothing was left unmeasured
 
 
 def _precision(test: PrimaryTest, used: pd.DataFrame) -> str:

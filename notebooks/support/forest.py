@@ -44,13 +44,18 @@ def model_title(name: str) -> str:
 
 
 def described(one: Decided) -> str:
-    """What a test asks, in a line: data set, and the claim's side of the comparison."""
-    test, task = one.test, TASKS[one.test.task].title
+    """What a test asks, in a line, with its data set."""
+    return f"{TASKS[one.test.task].title}, {asked(one)}"
+
+
+def asked(one: Decided) -> str:
+    """What a test asks, in a line: the claim's side of a comparison, or what a model is said to do."""
+    test = one.test
     name = SCORE_NAMES.get(test.score, test.score.replace("_", " "))
     if test.kind == "level":
-        return f"{task}, {model_title(test.first)}: {name}"
+        return f"{model_title(test.first)}: {name}"
     sign = "=" if test.kind == "tie" else ">" if one.score.better == "more" else "<"
-    return f"{task}, {test.split} {name}: {model_title(test.first)} {sign} {model_title(test.second)}"
+    return f"{test.split} {name}: {model_title(test.first)} {sign} {model_title(test.second)}"
 
 
 def limit_text(one: Decided) -> str:
@@ -80,11 +85,12 @@ def _panel(ax: Axes, title: str, rows: list[Decided]) -> None:
     ax.set(xlim=_limits(rows, level), ylim=(len(rows) - 0.4, -0.5), yticks=[], xlabel=title)
     for y, one in enumerate(rows):
         _words(ax, y, one)
+        if one.outcome.word == NOT_TESTED:
+            continue
         if not level:
             ax.fill_between([-1, 1], y - 0.08, y + 0.45, color="0.9", zorder=0, linewidth=0)
         ax.vlines(1 if level else 0, y - 0.08, y + 0.45, color="0.25", linewidth=1, zorder=1)
-        if one.outcome.word != NOT_TESTED:
-            _row(ax, y + 0.14, one)
+        _row(ax, y + 0.14, one)
     ax.spines["left"].set_visible(False)
     ax.grid(False)
 

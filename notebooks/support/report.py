@@ -9,7 +9,7 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from . import characteristics, claims, conditional, explorer, figures, lungs, schemes, tables
+from . import characteristics, claims, conditional, explorer, figures, lungs, opening, schemes, tables
 from .figures import STAND_IN
 from .markup import Markup, escaped, link, markdown
 from .runs import PAPER_TASKS, Run, commit, is_published, missing
@@ -138,6 +138,23 @@ class Sources:
         return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
+def trained_on(runs: list[Run]) -> str:
+    """The runs' data, with how many models and seeds were trained and for how long, as Markdown."""
+    parts = []
+    for (title, model), mine in Sources(runs).groups.items():
+        if model is None:
+            n = mine[0].record["data"]["n"]
+            models, seeds, epochs = ({run.record[key] for run in mine} for key in ("model", "seed", "epochs"))
+            trained = f"{_several(len(models), 'model')}, {'up to ' if len(models) > 1 and len(seeds) > 1 else ''}"
+            trained += f"{_several(len(seeds), 'seed')}, {markdown(' or '.join(map(str, sorted(epochs))))} epochs"
+            parts.append(f"**{markdown(title)}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
+    return tables._list(parts)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
+
+
 def absent(why: str) -> None:
     """In place of a section that there is nothing for; `page.Absent` leaves such sections out of the page."""
     display({"text/markdown": f"*{markdown(why)}*", "text/plain": why}, raw=True, metadata={"absent": True})
@@ -149,6 +166,7 @@ these data, or can't be tried on them: nobody knows the parts of what a photogra
 
 
 DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
+DECIDING_PROFILE = "trained_out"  # its runs decide the claims; published beside the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +195,15 @@ class Report:
         return Sources(self.runs)
 
     @functools.cached_property
+    def deciding(self) -> "tuple[Profile | Beside, str] | None":
+        """The runs that decide the claims, and their folder's address from the page; None for a report of other runs."""
+        if is_published(self.profile.folder):
+            return Beside(DECIDING_PROFILE, self.profile.folder / DECIDING_PROFILE, ()), f"{DECIDING_PROFILE}/"
+        return (self.profile, "") if self.profile.profile == DECIDING_PROFILE else None
+
+    @functools.cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`claims.claims_table`, saved beside the other tables."""
+        """`claims.claims_table` of the runs before these, saved beside the other tables."""
         table = claims.claims_table(self.profile, self.runs)
         tables.save_table(table, self.profile, "claims")
         return table
@@ -216,26 +241,25 @@ class Report:
     # --- the first screen ---
 
     def asked(self) -> None:
-        """On which data the question was put; over stand-ins, that this is no reproduction."""
+        """What must be known first: over stand-ins that this is no reproduction, and which runs are missing."""
         if self.stand_in:
             text = f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on stand-in data, not on the paper's: it shows that the whole way works, not what the paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
             display(HTML(f'<p class="notice">{text}</p>'))
-        parts = []
-        for (title, model), mine in self.sources.groups.items():
-            if model is None:
-                record, seeds = mine[0].record, len({run.record["seed"] for run in mine})
-                n, epochs = record["data"]["n"], sorted({run.record["epochs"] for run in mine})
-                models = len({run.record["model"] for run in mine})
-                trained = f"{models} model{'s' * (models > 1)}, {'up to ' * (models > 1 < seeds)}{seeds} seed{'s' * (seeds > 1)}, {markdown(' or '.join(map(str, epochs)))} epochs"
-                parts.append(f"**{title}** ({n['train']:,} images to train on, {n['test']:,} to test; {trained})")
-        display(Markdown(f"**On which data.** {tables._list(parts)}."))
         if absent_runs := missing(self.profile):
             display(HTML(f'<p class="notice">{missing_text(absent_runs, len(self.runs))}</p>'))
         if self.profile.source == "own":
             display(Markdown("What the first model says of each image, and its latents: [characteristics.csv](characteristics.csv)."))
 
     def claims(self) -> None:
-        """The paper's claims and their verdicts."""
+        """The paper's claims and our answers, from the runs that decide them."""
+        if self.deciding is None:
+            absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING_PROFILE} do.")
+        else:
+            runs = opening.show(*self.deciding)
+            display(Markdown(f"**Decided on:** {trained_on(runs) if runs else 'no runs yet'}."))
+
+    def earlier(self) -> None:
+        """What the tests before these say of the profile's own runs."""
         if len(self.verdicts):
             display(Markdown(claims.tally(self.verdicts)))
             self.table(claims.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims")
@@ -249,16 +273,25 @@ class Report:
         else:
             absent("None of the paper's claims can be tried on these data and models.")
 
-    def findings(self) -> None:
-        """The last sentence of each experiment's notebook."""
-        sentences = {name: tables.read_finding(self.profile, name) for name in self.profile.experiments}
-        display(Markdown("\n".join(f"- **{markdown(name.capitalize())}.** {markdown(sentence)}" for name, sentence in sentences.items())))
+    def finding(self, name: str, beside: str | None = None) -> None:
+        """The last sentence of an experiment's notebook; of the published report also that of a profile beside it."""
+        if name in self.profile.experiments:
+            display(Markdown(markdown(tables.read_finding(self.profile, name))))
+        elif beside and is_published(self.profile.folder):
+            folder = Beside(beside, self.profile.folder / beside, (name,))
+            display(Markdown(markdown(tables.read_finding(folder, name))))
+        else:
+            absent(f"The profile {self.profile.profile} has no experiment {name}.")
 
     def explorer(self) -> None:
         """One trained MCCVAE of each task, to be moved by hand."""
         explorer.display_explorer(self.profile, self.runs)
 
     # --- results ---
+
+    def on_which_data(self) -> None:
+        """What the runs of this report were trained on."""
+        display(Markdown(f"**On which data.** {trained_on(self.runs)}."))
 
     def overview(self) -> None:
         """Every model of every task in one table, saved beside the others; the READMEs have it too."""

@@ -112,6 +112,21 @@
     });
   });
 
+  // --- where a link leads into what is folded, it opens ---
+  const reveal = (hash) => {
+    const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+    const fold = target?.closest("details:not(.code, #contents)");
+    if (!fold || fold.open) return;
+    fold.open = true;
+    target.scrollIntoView();
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link) reveal(link.hash);
+  });
+  window.addEventListener("hashchange", () => reveal(location.hash));
+  reveal(location.hash);
+
   // --- on paper, everything ---
   window.addEventListener("beforeprint", () => document.querySelectorAll("main details:not(.code)").forEach((details) => { details.open = true; }));
 })();

@@ -1,0 +1,131 @@
+"""The report's opening: what it says of outcomes, in which words, and that nothing is lost or twice."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+from support import figures, opening
+from support.decided import Trained, decide_all
+from support.preregistration import read
+from support.verdicts import WORDS
+from test_forest import LEVEL, LOSS, decided_as, the_test
+
+CLAIMS = read()
+ON_MNIST = the_test("lower-training-loss", "mnist")
+
+
+class Rows(HTMLParser):
+    """The text of each row's cells, and how deep `details` stand in each other."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.depth, self.deepest = [], 0, 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.depth += tag == "details"
+        self.deepest = max(self.deepest, self.depth)
+
+    def handle_endtag(self, tag):
+        self.depth -= tag == "details"
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def trained(one):
+    return dataclasses.replace(one, trained={name: Trained(3.2, 0.41, 9, 9) for name in one.models})
+
+
+@pytest.fixture
+def found():
+    """Every primary test, three of them with seeds."""
+    made = {
+        LOSS: decided_as(LOSS, [2130, 2131, 2130, 2129, 2131], [2100, 2101, 2099, 2100, 2102], images=(-35, 25)),
+        LEVEL: decided_as(LEVEL, [0.970, 0.975, 0.972]),
+        ON_MNIST: decided_as(ON_MNIST, [1, 50, 9], [9, 1, 50]),
+    }
+    return [trained(made.get(test) or decided_as(test, [])) for _, test in CLAIMS.tests]
+
+
+def of(claim, found):
+    return next(c for c in CLAIMS.claims if c.id == claim), [one for one in found if one.claim.id == claim]
+
+
+def test_one_sentence_per_data_set_made_from_outcomes(found):
+    celeba, mnist, chest = opening.sentences(found, CLAIMS)
+    waits = "none of its 6 primary tests could be made (0 of at least 3 seeds)."
+    assert celeba == f"On CelebA nothing is decided yet: {waits}"
+    assert mnist.startswith("On MNIST, of 4 primary tests 1 reproduces the paper (MCCVAE: one variable does the work)")
+    assert mnist.endswith("and 2 could not be made yet.")
+    assert "1 finds the reverse (train loss: MCCVAE < CCVAE) and 4 could not be made yet" in chest
+
+
+def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
+    said = opening.answer(*of("lower-training-loss", found))
+    assert "No on Chest X-ray: MCCVAE's train loss is 29.8 nats higher than CCVAE's (" in said
+    assert re.search(r"\(2\d\.\d to 3\d\.\d, margin 10; 5 seeds, over images: inconclusive\)\.", said)
+    assert "Open on MNIST: " in said and "3 of 5 planned" not in said.split("Open on MNIST")[0]
+    assert said.endswith("Not tested on CelebA: 0 of at least 3 seeds.")
+    level = opening.answer(*of("one-does-the-work", found))
+    assert level.startswith("Yes on MNIST: MCCVAE's share of the work that one variable does: 0.97 (")
+    assert "bound 0.9; 3 of 5 seeds" in level.replace("planned ", "")
+
+
+def test_a_gain_where_more_is_better_and_a_loss_where_less_is_read_alike():
+    accuracy = the_test("ccvae-classifies-better", "celeba")
+    high, low = [0.9] * 3, [0.88] * 3
+    for first, second, way in ((high, low, "2.0 points higher"), (low, high, "2.0 points lower")):
+        assert f"CCVAE's train accuracy is {way} than MCCVAE's (2.0 to 2.0, margin 1" in opening.finding(
+            decided_as(accuracy, first, second)
+        )
+    said = opening.finding(decided_as(LOSS, [10] * 3, [30] * 3))
+    assert "MCCVAE's train loss is 20.0 nats lower than CCVAE's (20.0 to 20.0" in said
+
+
+def test_every_claim_has_a_row_with_the_papers_words_an_answer_and_its_marks(found):
+    page = Rows(opening.claims_table(CLAIMS, found, "tables/verdicts.csv"))
+    head, *rows = page.rows
+    assert head == ["the paper says", "our answer", "CelebA", "MNIST", "Chest X-ray"] and page.deepest == 1
+    assert [row[0] for row in rows] == [f"{claim.quote} §{claim.section}" for claim in CLAIMS.claims]
+    marks = {claim.id: row[2:] for claim, row in zip(CLAIMS.claims, rows, strict=True)}
+    assert marks["lower-training-loss"] == ["– not tested", "? inconclusive", "✗ reversed"]
+    assert marks["one-does-the-work"] == ["", "✓ reproduced", "– not tested"]  # the paper says nothing of CelebA
+    assert marks["prior-without-influence"] == ["", "– not tested", ""]
+    assert marks["diversity"] == ["– exploratory"] * 3
+    for claim, row in zip(CLAIMS.claims, rows, strict=True):
+        assert claim.status is None or (claim.why in row[1] and claim.status.capitalize() in row[1])
+        assert all(why in row[1] for why in claim.untested.values())
+
+
+def test_behind_an_answer_stand_its_numbers(found):
+    said = " ".join(opening.numbers(*of("lower-training-loss", found), 15))
+    assert "CelebA 8657 (MCCVAE) and 9676 (CCVAE)" in said and "99.7 % interval over 5 seeds" in said
+    assert "each: −30.0, −30.0, −31.0, −29.0, −29.0" in said and "over test images −35.0 to 25.0" in said
+    assert "P(first better) 0.00" in said and "Holm's p 0.010" in said
+    assert "MCCVAE's validation loss fell by 3.2 nats in the last tenth, its priors lie 0.41 sd apart" in said
+
+
+def test_each_word_has_a_mark_and_each_level_a_name():
+    assert set(opening.MARKS) == {*WORDS, "exploratory"}
+    assert {test.score for _, test in CLAIMS.tests if test.kind == "level"} == set(opening.LEVELS)
+
+
+def test_text_of_claims_is_escaped(found, tmp_path):
+    claim = CLAIMS.claims[0].model_copy(update={"quote": "<b>x</b>", "secondary": ("<i>",)})
+    hostile = CLAIMS.model_copy(update={"claims": (claim, *CLAIMS.claims[1:])})
+    table = opening.claims_table(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
+    assert "<b>" not in table and "<i>" not in table and 'a"b' not in table
+
+
+def test_without_runs_the_opening_stands_too(tmp_path, monkeypatch):
+    for module in (opening, figures):
+        monkeypatch.setattr(module, "display", lambda *_, **__: None)
+    assert opening.show(type("Deciding", (), {"folder": tmp_path}), "") == []
+    assert not (tmp_path / "figures" / "gaps.png").exists() and (tmp_path / "figures" / "forest.png").exists()
