@@ -63,7 +63,16 @@ def test_no_answer_stops_a_notebook(notebook):
     model, label, codes = (notebook[name] for name in ("subject", "label", "codes"))
     draws, given = notebook["log_qyz"], notebook["log_qyx"]
     pair = (notebook["z_a"], notebook["z_b"])
-    for answer in (None, "one", [1.0], [float("nan")] * 2, torch.full((2, len(codes[0])), torch.nan), torch.ones(3), [[1, 2], [3]], core):
+    for answer in (
+        None,
+        "one",
+        [1.0],
+        [float("nan")] * 2,
+        torch.full((2, len(codes[0])), torch.nan),
+        torch.ones(3),
+        [[1, 2], [3]],
+        core,
+    ):
         assert not exercises.steps(model, label, codes, answer, answer).right
         assert not exercises.weights(answer, draws, given).right
         assert not exercises.swap(model, label, pair, answer).right

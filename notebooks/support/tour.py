@@ -130,7 +130,9 @@ def walk_figure(walks: dict[str, core.Walk], label: int, shown: Pictures) -> Non
         f"from {walk.probabilities[0, label]:.2f} to {walk.probabilities[-1, label]:.2f} by the latents"
         for kind, walk in walks.items()
     ]
-    text = _caption(f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across it", shown)
+    text = _caption(
+        f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across it", shown
+    )
     figures.show(fig, text, f"{text}. Probability of {name}: {'; '.join(told)}.")
 
 
@@ -175,7 +177,11 @@ def answer(effects: pd.DataFrame, label: str) -> str:
     at = effects.set_index(["model", "direction"])
     one, along, across = (at.loc[key] for key in (("CCVAE", "along"), ("MCCVAE", "along"), ("MCCVAE", "across")))
     share = along["label"] / (along["label"] + across["label"])
-    means = "the second latent tunes the picture rather than the label" if share > MOSTLY else "both directions tune the label"
+    means = (
+        "the second latent tunes the picture rather than the label"
+        if share > MOSTLY
+        else "both directions tune the label"
+    )
     return (
         f"Moved along the classifier's direction, {label} changes by {along['label']:.2f} in the picture read again "
         f"(CCVAE: {one['label']:.2f}); across it, by {across['label']:.2f}, while a pixel changes by {along['pixel']:.3f} and "
