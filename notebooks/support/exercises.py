@@ -41,14 +41,14 @@ def _check(function: Callable[..., tuple[bool, str]]) -> Callable[..., Checked]:
 
 
 def with_blocks(trained: core.VAE, untrained: core.MCCVAE, label: int) -> core.MCCVAE:
-    """A copy on the CPU of the trained model, or of the untrained one where the trained has one latent or none for the label."""
+    """A copy on the CPU of the trained model; where that has no block of several latents for the label, of the untrained."""
     has_block = isinstance(trained, core.MCCVAE) and trained.config.characteristics[label] > 1
     return copy.deepcopy(trained if has_block else untrained).cpu().eval()
 
 
 @_check
 def steps(model: core.MCCVAE, label: int, z: Tensor, raises: list, leaves: list) -> tuple[bool, str]:
-    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1; `leaves` must leave it, and not be 0."""
+    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1; `leaves`, not 0, must leave it."""
     latents, start, said = core.block_of(model, label), model.decode(z), []
     changes = []
     for name, step in (("raises", raises), ("leaves", leaves)):
