@@ -13,7 +13,7 @@ from data import MODULES
 
 @pytest.fixture(scope="module", params=MODULES)
 def notebook(request):
-    """What the cells by hand and the exercises of a notebook leave, as committed, with an untrained model for the trained one.
+    """What the cells by hand and the exercises of a notebook leave, as committed; its trained model is an untrained one.
 
     What the checks say is in `checked`, the processor's seconds in `took`."""
     cells = nbformat.read(ROOT / "notebooks" / f"{request.param}.ipynb", as_version=4).cells
@@ -63,7 +63,8 @@ def test_no_answer_stops_a_notebook(notebook):
     model, label, codes = (notebook[name] for name in ("subject", "label", "codes"))
     draws, given = notebook["log_qyz"], notebook["log_qyx"]
     pair = (notebook["z_a"], notebook["z_b"])
-    for answer in (None, "one", [1.0], [float("nan")] * 2, torch.full((2, len(codes[0])), torch.nan), torch.ones(3), [[1, 2], [3]], core):
+    nothing = torch.full((2, len(codes[0])), torch.nan)
+    for answer in (None, "one", [1.0], [float("nan")] * 2, nothing, torch.ones(3), [[1, 2], [3]], core):
         assert not exercises.steps(model, label, codes, answer, answer).right
         assert not exercises.weights(answer, draws, given).right
         assert not exercises.swap(model, label, pair, answer).right

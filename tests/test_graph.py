@@ -34,7 +34,9 @@ sys.path.extend(str(folder / "notebooks") for folder in (Path.cwd(), *Path.cwd()
 def clone(tmp_path_factory):
     """A copy of the working tree without what runs have left."""
     root = tmp_path_factory.mktemp("clone") / "a folder with spaces"
-    left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
+    left_out = shutil.ignore_patterns(
+        "outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
+    )
     shutil.copytree(ROOT, root, ignore=left_out)
     return root
 
@@ -72,6 +74,16 @@ def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
     assert max(len(cell.source.removeprefix(FINDING).splitlines()) for cell in code) <= 12  # thin cells
 
 
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem != "report"], ids=lambda p: p.stem)
+def test_notebooks_begin_with_a_question_and_end_with_the_answer_from_results(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert re.search(r"\*\*Question\.\*\* .+\?.*\n\n\*\*How\.\*\* ", cells[0].source), cells[0].source
+    last = cells[-1].source.splitlines()
+    assert len(last) == 1 and re.match(r"print\(t\w+\.(training_finding|answer)\(|tables\.save_finding\(", last[0]), (
+        last
+    )
+
+
 def test_a_notebook_finds_its_modules_wherever_in_the_project_its_kernel_starts(monkeypatch):
     for folder in (ROOT, ROOT / "notebooks", ROOT / "notebooks" / "profiles"):
         monkeypatch.chdir(folder)
@@ -88,13 +100,14 @@ def test_the_notebooks_are_there():
 def test_versions_stand_once():
     lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
     pins = [line for line in lines if line]
-    assert all(re.fullmatch(r"[\w-]+==[\w.]+", pin) for pin in pins) and len({p.split("==")[0].lower() for p in pins}) == len(pins)
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", pin) for pin in pins) and len(
+        {p.split("==")[0].lower() for p in pins}
+    ) == len(pins)
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
-    assert environment["dependencies"][-1] == {"pip": ["-r requirements.txt"]} and sorted(d.split(">=")[0] for d in conda) == [
-        "pip",
-        "python",
-    ]
+    assert environment["dependencies"][-1] == {"pip": ["-r requirements.txt"]} and sorted(
+        d.split(">=")[0] for d in conda
+    ) == ["pip", "python"]
     needed = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
     assert f"python>={needed}" in conda
 
@@ -122,7 +135,14 @@ def test_every_file_that_the_design_names_is_there(smoke):
         for model in ("ccvae", "ccvae_more_style", "mccvae"):
             folder = root / OUT / task / model / "seed0"
             names = {p.name for p in folder.iterdir()}
-            assert names == {"train.ipynb", "model.safetensors", "best.safetensors", "history.csv", "metrics.json", "run.json"}
+            assert names == {
+                "train.ipynb",
+                "model.safetensors",
+                "best.safetensors",
+                "history.csv",
+                "metrics.json",
+                "run.json",
+            }
             benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
             assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
     tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}
@@ -144,7 +164,9 @@ def test_every_file_that_the_design_names_is_there(smoke):
     }
     for number in (3, *range(6, 13)):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
-        assert f"Figure {number}." in about["caption"] and "stand-in data" in about["caption"] and len(about["alt"]) > 60
+        assert (
+            f"Figure {number}." in about["caption"] and "stand-in data" in about["caption"] and len(about["alt"]) > 60
+        )
     assert not list((root / OUT).rglob("*.unfinished.ipynb")) and not list((root / OUT).rglob("*.part"))
 
 
@@ -175,7 +197,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         a = dict(attributes)
         self.ids.add(a.get("id"))
-        self.loads += [a[k] for k in ("src", "srcset", "data", "poster", "action") if a.get(k)] + ([a["href"]] if tag == "link" else [])
+        self.loads += [a[k] for k in ("src", "srcset", "data", "poster", "action") if a.get(k)] + (
+            [a["href"]] if tag == "link" else []
+        )
         if tag == "a":
             self.links.append(a.get("href", ""))
         if tag == "img":
@@ -200,10 +224,14 @@ def test_pages_ask_nothing_of_the_network_and_describe_every_picture(smoke, name
     page = Page(text)
     assert all(load.startswith("data:") for load in page.loads)
     assert not re.search(
-        r"@import|url\(\s*['\"]?(https?:)?//|\bfetch\(|XMLHttpRequest|\bimport\(|WebSocket|require\.js|mathjax", text, re.IGNORECASE
+        r"@import|url\(\s*['\"]?(https?:)?//|\bfetch\(|XMLHttpRequest|\bimport\(|WebSocket|require\.js|mathjax",
+        text,
+        re.IGNORECASE,
     )
     assert page.lang == "en"
-    assert all(len(image.get("alt") or "") > 20 for image in page.images) and (page.images or name == "notebooks/allocation")
+    assert all(len(image.get("alt") or "") > 20 for image in page.images) and (
+        page.images or name == "notebooks/allocation"
+    )
     assert 'id="code-button"' in text and '<details class="code">' in text
     for link in page.links:
         if link.startswith("#"):
@@ -217,10 +245,16 @@ def test_the_report_has_every_table_figure_and_section(smoke):
     page = Page(text)
     for number in (1, 2, 3):
         assert sum(caption.startswith(f"Table {number}:") for caption in page.captions) == 1
-    allocation = ("Ways to spend as many latents", "Where needed against the other ways")  # of stick figures, which stand in for nothing
+    allocation = (
+        "Ways to spend as many latents",
+        "Where needed against the other ways",
+    )  # of stick figures, which stand in for nothing
     assert all("stand-in data" in caption for caption in page.captions if not caption.startswith(allocation))
     for number in (1, 2, 4, 5):
-        assert sum(image["alt"].startswith(f"Figure {number}.") and "svg" in image["src"][:20] for image in page.images) == 1
+        assert (
+            sum(image["alt"].startswith(f"Figure {number}.") and "svg" in image["src"][:20] for image in page.images)
+            == 1
+        )
     for number in (3, *range(6, 13)):
         mine = [image["alt"] for image in page.images if image["alt"].startswith(f"Figure {number}.")]
         assert len(mine) == 1 and "stand-in data" in mine[0]
@@ -276,7 +310,14 @@ def test_the_published_report_is_made_from_records_without_training(clone):
     said = run_all(clone, "report", "--", "--dry-run")
     shutil.rmtree(there)
     jobs = re.findall(r"^(\w+) +\d+$", said.stdout + said.stderr, re.MULTILINE)
-    assert set(jobs) == {*read_profile("published").experiments, "report_notebook", "page", "finish", "report", "total"}, said.stdout
+    assert set(jobs) == {
+        *read_profile("published").experiments,
+        "report_notebook",
+        "page",
+        "finish",
+        "report",
+        "total",
+    }, said.stdout
 
 
 def test_notebooks_run_in_a_live_session_from_a_fresh_kernel_with_a_bar(smoke, monkeypatch):
@@ -285,10 +326,14 @@ def test_notebooks_run_in_a_live_session_from_a_fresh_kernel_with_a_bar(smoke, m
     monkeypatch.setenv("JPY_SESSION_NAME", "mnist.ipynb")
     notebook = nbformat.read(root / "notebooks" / "mnist.ipynb", as_version=4)
     notebook.cells[1].source = notebook.cells[1].source.replace('"demo"', '"smoke"').replace("seed = 0", "seed = 5")
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(root / "notebooks")}}, timeout=300).execute()
+    NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(root / "notebooks")}}, timeout=300
+    ).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = json.dumps(outputs)
-    assert "mnist mccvae seed 5" in shown and ("2/2" in shown or "widget-view" in shown) and "epoch 1/2  loss" not in shown
+    assert (
+        "mnist mccvae seed 5" in shown and ("2/2" in shown or "widget-view" in shown) and "epoch 1/2  loss" not in shown
+    )
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
     assert (root / OUT / "mnist" / "mccvae" / "seed5" / "run.json").exists()
 
@@ -318,7 +363,9 @@ def test_a_failing_notebook_is_named_with_its_own_error_and_leaves_no_new_report
     report = root / OUT / "report.html"
     report.unlink()
     try:
-        path.write_text(text.replace("settings = notebook_profile(globals())", "raise ValueError('the table is on fire')"))
+        path.write_text(
+            text.replace("settings = notebook_profile(globals())", "raise ValueError('the table is on fire')")
+        )
         result = run_all(root, "smoke")
     finally:
         path.write_text(text)
@@ -330,7 +377,11 @@ def test_a_failing_notebook_is_named_with_its_own_error_and_leaves_no_new_report
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("nonsense", "no profile or command 'nonsense'"), ("../profiles/smoke", "no profile or command"), ("quick", "MCCVAE_DATA")],
+    [
+        ("nonsense", "no profile or command 'nonsense'"),
+        ("../profiles/smoke", "no profile or command"),
+        ("quick", "MCCVAE_DATA"),
+    ],
 )
 def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monkeypatch, command, message):
     root, environment = smoke[0], os.environ | {"MCCVAE_DATA": "no/such/folder"}

@@ -41,14 +41,14 @@ def _check(function: Callable[..., tuple[bool, str]]) -> Callable[..., Checked]:
 
 
 def with_blocks(trained: core.VAE, untrained: core.MCCVAE, label: int) -> core.MCCVAE:
-    """A copy on the CPU of the trained model, or of the untrained one where the trained has one latent or none for the label."""
+    """A copy on the CPU of the trained model; where that has no block of several latents for the label, of the untrained."""
     has_block = isinstance(trained, core.MCCVAE) and trained.config.characteristics[label] > 1
     return copy.deepcopy(trained if has_block else untrained).cpu().eval()
 
 
 @_check
 def steps(model: core.MCCVAE, label: int, z: Tensor, raises: list, leaves: list) -> tuple[bool, str]:
-    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1; `leaves` must leave it, and not be 0."""
+    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1; `leaves`, not 0, must leave it."""
     latents, start, said = core.block_of(model, label), model.decode(z), []
     changes = []
     for name, step in (("raises", raises), ("leaves", leaves)):
@@ -62,7 +62,11 @@ def steps(model: core.MCCVAE, label: int, z: Tensor, raises: list, leaves: list)
         changes.append(logit)
         said.append(f"{name} changes the logit by {logit:.3f} and a pixel by {pixels:.4f} on average")
     right = abs(changes[0] - 1) < CLOSE and abs(changes[1]) < CLOSE and torch.as_tensor(leaves).abs().max().item() > 0.1
-    also = "The picture changes across w too, and the label's classifier cannot see it." if right else "leaves must not be about 0."
+    also = (
+        "The picture changes across w too, and the label's classifier cannot see it."
+        if right
+        else "leaves must not be about 0."
+    )
     return right, f"{'; '.join(said)}. {also}"
 
 
@@ -74,7 +78,10 @@ def weights(w: Tensor, log_qyz: Tensor, log_qyx: Tensor) -> tuple[bool, str]:
         return False, f"w needs the shape {tuple(true.shape)}, one number per draw and image, not {tuple(w.shape)}."
     mean, error = w.mean().item(), (w.mean(1).std() / len(w) ** 0.5).item()
     if not torch.allclose(w.to(true), true, rtol=CLOSE):
-        return False, f"The mean of this w is {mean:.3f}. Both tensors hold logarithms; the mean of the right w is near 1."
+        return (
+            False,
+            f"The mean of this w is {mean:.3f}. Both tensors hold logarithms; the mean of the right w is near 1.",
+        )
     share = (true.sum(0) ** 2 / (true**2).sum(0)).mean().item() / len(true)
     return True, f"The mean of w is {mean:.3f} ± {error:.3f}. Unequal weights leave {share:.0%} of the draws effective."
 

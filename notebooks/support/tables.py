@@ -732,19 +732,15 @@ def _list(parts) -> str:
 def training_finding(run: Run, data: Dataset) -> str:
     """What one trained model reaches on the test part."""
     test = run.metrics["test"]
-    sentence = (
-        f"After {run.record['epochs']} epochs {run.spec.title} (seed {run.record['seed']}) "
-        f"reconstructs test images at {test['loss']['reconstruction']:,.0f} nats"
-    )
+    what = f"After {run.record['epochs']} epochs {run.spec.title} (seed {run.record['seed']})"
+    sentence = f"{what} reconstructs test images at {test['loss']['reconstruction']:,.0f} nats"
     if "accuracy" in test:
-        sentence += (
-            f" and reads {100 * test['accuracy']:.1f} % of their labels rightly, where the "
-            f"majority's answer gets {100 * test['majority_accuracy']:.1f} %"
-        )
+        majority = f"always the majority: {100 * test['majority_accuracy']:.1f} %"
+        sentence += f" and reads {100 * test['accuracy']:.1f} % of their labels right ({majority})"
     if "argmax_accuracy" in test:
+        majority = f"majority: {100 * test['majority_argmax_accuracy']:.1f} %"
         sentence += (
-            f"; the most probable label is the true one for {100 * test['argmax_accuracy']:.1f} % "
-            f"of the images (majority {100 * test['majority_argmax_accuracy']:.1f} %)"
+            f"; the most probable one is right for {100 * test['argmax_accuracy']:.1f} % of the images ({majority})"
         )
     return sentence + (f", all on {STAND_IN}." if data.stand_in else ".")
 

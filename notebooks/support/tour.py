@@ -1,4 +1,4 @@
-"""The stops of notebooks/tour.ipynb: trained models read a few chest X-rays, and walk a label's block. Nothing trains."""
+"""The stops of notebooks/tour.ipynb: trained models read a few chest X-rays and walk a label's block."""
 
 import contextlib
 import dataclasses
@@ -56,7 +56,7 @@ def _runs(profile: Profile) -> list[runs.Run]:
 
 
 def pictures(profile: Profile) -> Pictures:
-    """Test images where the data are at hand; else MCCVAE's reconstructions of such images, from their published latents.
+    """Test images where the data are at hand; else what MCCVAE draws from such images' published latents.
 
     Nothing is downloaded. Raises DataError where neither is there."""
     try:
@@ -122,7 +122,7 @@ def readings_figure(shown: Pictures, probabilities: Tensor) -> None:
 
 
 def walk_figure(walks: dict[str, core.Walk], label: int, shown: Pictures) -> None:
-    """A row of pictures per walk, and how the label's probability goes: by the latents, and by each picture encoded again."""
+    """A row of pictures per walk, and the label's probability: by the latents, and by each picture encoded again."""
     fig = _walk_pictures(walks, label)
     name = TASK.labels[label]
     told = [
@@ -130,7 +130,9 @@ def walk_figure(walks: dict[str, core.Walk], label: int, shown: Pictures) -> Non
         f"from {walk.probabilities[0, label]:.2f} to {walk.probabilities[-1, label]:.2f} by the latents"
         for kind, walk in walks.items()
     ]
-    text = _caption(f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across it", shown)
+    text = _caption(
+        f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across it", shown
+    )
     figures.show(fig, text, f"{text}. Probability of {name}: {'; '.join(told)}.")
 
 
@@ -175,9 +177,13 @@ def answer(effects: pd.DataFrame, label: str) -> str:
     at = effects.set_index(["model", "direction"])
     one, along, across = (at.loc[key] for key in (("CCVAE", "along"), ("MCCVAE", "along"), ("MCCVAE", "across")))
     share = along["label"] / (along["label"] + across["label"])
-    means = "the second latent tunes the picture rather than the label" if share > MOSTLY else "both directions tune the label"
+    means = (
+        "the second latent tunes the picture rather than the label"
+        if share > MOSTLY
+        else "both directions tune the label"
+    )
     return (
         f"Moved along the classifier's direction, {label} changes by {along['label']:.2f} in the picture read again "
-        f"(CCVAE: {one['label']:.2f}); across it, by {across['label']:.2f}, while a pixel changes by {along['pixel']:.3f} and "
-        f"{across['pixel']:.3f}: so {means}, in these {COUNT} pictures and this seed."
+        f"(CCVAE: {one['label']:.2f}); across it, by {across['label']:.2f}, while a pixel changes by "
+        f"{along['pixel']:.3f} and {across['pixel']:.3f}: so {means}, in these {COUNT} pictures and this seed."
     )
