@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from support import ROOT, apply, cluster, runs, settings, tables
+from support import ROOT, apply, cluster, own_report, runs, settings, tables
 from support import own as command
 from support.settings import SettingsError
 
@@ -327,7 +327,7 @@ def test_options_make_the_models_names_and_enough_steps(folder):
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     """Outputs of this test's own."""
-    for module in (settings, command, runs, cluster, settings.profile_file.__globals__["sys"].modules["support"]):
+    for module in (settings, command, runs, cluster, own_report, settings.profile_file.__globals__["sys"].modules["support"]):
         monkeypatch.setattr(module, "OUTPUTS", tmp_path / "outputs")
     return tmp_path / "outputs"
 
@@ -390,7 +390,7 @@ def test_characteristics_are_the_posteriors_and_the_classifiers():
     assert list(found.columns)[:7] == ["a", "a probability", "a latent 1 mean", "a latent 1 sd", "a latent 2 mean", "a latent 2 sd", "b"]
 
 
-def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics_are_whole(folder, outputs):
+def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics_are_whole(folder, outputs, monkeypatch):
     command.main(["/", str(folder), str(table(folder, rows())), "epochs=1", "models=mccvae,ccvae", "style_dim=3"])
     profile = settings.read_profile("own_images")
     trained = [runs.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
@@ -398,6 +398,15 @@ def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics
     assert "unlabelled_loss" not in trained[0].history and np.isfinite(trained[0].history["labelled_loss"]).all()
     accuracy, losses = tables.accuracy_table(trained, "test"), tables.loss_table(trained)
     assert accuracy["accuracy"].between(0, 1).all() and accuracy["paper"].isna().all() and np.isfinite(losses["bound"]).all()
+    shown = []
+    monkeypatch.setattr(own_report, "display", lambda thing: shown.append(thing.data))
+    monkeypatch.setattr(tables, "display", lambda thing: shown.append(thing.data))
+    report = own_report.OwnReport(profile, trained)
+    for section in (report.opening, report.counts, report.reading, report.calibration, report.mistakes, report.models, report.provenance):
+        section()
+    text = "\n".join(shown)
+    assert "60 images:" in text and "Not known: b 20 images." in text and not re.search(r"paper|\bnan\b", text)
+    assert "training images have its rarer value" in text and len(tables.read_table(profile, "labels")) == 2
     apply.write_own("own_images")
     found = pd.read_csv(outputs / "own_images" / "characteristics.csv", dtype={"a": str})
     assert len(found) == 60 and found["b"].isna().sum() == 20 and "a latent 2 mean" in found and "style 3 sd" in found
