@@ -110,11 +110,7 @@ class ModelConfig:
         set_("characteristics", tuple(self.characteristics))
         prior = self.label_prior
         set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
-        if (
-            len(self.image_shape) != 3
-            or self.image_shape[0] not in (1, 3)
-            or self.image_shape[1:] not in ((60, 60), (64, 64))
-        ):
+        if len(self.image_shape) != 3 or self.image_shape[0] not in (1, 3) or self.image_shape[1:] not in ((60, 60), (64, 64)):
             raise ValueError(f"image_shape must be (1 or 3, 60, 60) or (1 or 3, 64, 64), not {self.image_shape}")
         if not self.characteristics or min(self.characteristics) < 1:
             raise ValueError(f"characteristics must give every label at least one latent, not {self.characteristics}")
@@ -125,9 +121,7 @@ class ModelConfig:
         if self.block_prior not in ("diagonal", "full"):
             raise ValueError(f"block_prior must be 'diagonal' or 'full', not {self.block_prior!r}")
         if self.start not in STARTS or (self.start == "linear" and self.start_std):
-            raise ValueError(
-                f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}"
-            )
+            raise ValueError(f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}")
         if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
             raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
 
@@ -171,9 +165,7 @@ class Encoder(nn.Module):
         channels = (image_shape[0], 32, 32, 64, 128)
         pairs = itertools.pairwise(channels)
         convolutions = [m for i, o in pairs for m in (nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1), nn.ReLU())]
-        self.features = nn.Sequential(
-            *convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU()
-        )
+        self.features = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128 * _image_sides(image_shape[1])[-1] ** 2, 256), nn.ReLU())
         self.loc = nn.Linear(256, latent_dim)
         self.scale = nn.Linear(256, latent_dim)
 
@@ -199,10 +191,7 @@ class Decoder(nn.Module):
             nn.Unflatten(1, (128, sides[0], sides[0])),
         ]
         for (i, o), (small, large) in zip(itertools.pairwise(channels), itertools.pairwise(sides), strict=True):
-            layers += [
-                nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small),
-                nn.ReLU(),
-            ]
+            layers += [nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1, output_padding=large - 2 * small), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z):
@@ -217,9 +206,7 @@ def _check_images(model: "VAE", x: Tensor) -> None:
         wanted = f"a float tensor (B, {', '.join(map(str, shape))})"
         raise ValueError(f"x must be {wanted}, as `to_images` makes it of uint8, not {_described(x)}")
     if len(x) and not (x.amin() >= 0 and x.amax() <= 1):
-        raise ValueError(
-            f"x must lie in [0, 1]; it goes from {x.amin():g} to {x.amax():g}. Divide by the largest value"
-        )
+        raise ValueError(f"x must lie in [0, 1]; it goes from {x.amin():g} to {x.amax():g}. Divide by the largest value")
 
 
 def _described(value) -> str:
@@ -310,10 +297,7 @@ class MCCVAE(VAE):
 
     @torch.no_grad()
     def _start_as_linear_layers(self):
-        to_labels, to_latents = (
-            self.config.characteristic_dim**-0.5,
-            self.config.labels**-0.5,
-        )  # bounds of nn.Linear's start
+        to_labels, to_latents = (self.config.characteristic_dim**-0.5, self.config.labels**-0.5)  # bounds of nn.Linear's start
         for parameter in (self.classifier_weight, self.classifier_bias):
             parameter.uniform_(-to_labels, to_labels)
         for parameter in (self.prior_loc, self.prior_raw_scale):
@@ -346,10 +330,7 @@ class MCCVAE(VAE):
         if self.config.block_prior == "diagonal":
             return None
         within = (self.block @ self.block.T).tril(-1)
-        return (
-            torch.eye(len(within), device=within.device, dtype=self.prior_lower.dtype)
-            + self.prior_lower[value] * within
-        )
+        return torch.eye(len(within), device=within.device, dtype=self.prior_lower.dtype) + self.prior_lower[value] * within
 
     def log_qyz(self, y: Tensor, z_c: Tensor) -> Tensor:
         """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for y (..., L) and z_c (..., C)."""
@@ -461,19 +442,11 @@ class LossTerms:
 
     @classmethod
     def of(
-        cls,
-        objective: Objective,
-        *,
-        weight: Tensor | None = None,
-        block_correlation: Tensor | None = None,
-        **parts: Tensor,
+        cls, objective: Objective, *, weight: Tensor | None = None, block_correlation: Tensor | None = None, **parts: Tensor
     ) -> "LossTerms":
         """The terms of a batch from those of each image, (B,) each, by name; a term that is not given is 0, w is 1."""
         zero, log_px = torch.zeros_like(parts["reconstruction"]), -parts["reconstruction"].detach()
-        adding, subtracting = (
-            ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"),
-            ("log_qyx", "log_py"),
-        )
+        adding, subtracting = (("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"), ("log_qyx", "log_py"))
         mean = {name: parts.pop(name, zero).mean() for name in adding + subtracting}
         if parts:
             raise TypeError(f"no terms: {', '.join(parts)}")
@@ -542,9 +515,7 @@ class OfficialNoise:
         return cls(z, qyx, torch.rand(y.shape, **like) if missing.any() else None)
 
 
-def official_loss(
-    model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, objective: Objective = Objective("official")
-) -> LossTerms:
+def official_loss(model: MCCVAE, x: Tensor, y: Tensor, noise: OfficialNoise, objective: Objective = Objective("official")) -> LossTerms:
     """What the official CCVAE code computes, for given noise. One encoding of x serves all of it.
 
     With one z ~ q(z|x) and f = log p(x|z) - KL(q(z|x) || p(z|y)) - log q(y|z_c):
@@ -560,9 +531,7 @@ def official_loss(
     known = ~y.isnan()
     labelled = known.all(1)
     if (known.any(1) & ~labelled).any():
-        raise ValueError(
-            "estimator 'official' needs all labels of an image or none; some images here have only part of theirs"
-        )
+        raise ValueError("estimator 'official' needs all labels of an image or none; some images here have only part of theirs")
 
     q = model.encoder(x)
     z = q.loc + q.scale * noise.z
@@ -596,12 +565,7 @@ def official_loss(
 
 
 def rao_blackwell_loss(
-    model: MCCVAE,
-    x: Tensor,
-    y: Tensor,
-    noise: Tensor,
-    objective: Objective = BOUND,
-    control_variate: Tensor | None = None,
+    model: MCCVAE, x: Tensor, y: Tensor, noise: Tensor, objective: Objective = BOUND, control_variate: Tensor | None = None
 ) -> LossTerms:
     """Section 2.3's objective, unbiased in value and gradient; what can be summed or integrated is. noise (B, Z).
 
@@ -661,14 +625,10 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
     With a full block_prior so has log p(z_c^i|v) = -1/2 |(I + T) e|^2 - sum_j log scale_j, where
     Cov(z|u) = diag(s^2) - (s r)(s r)^T.
     """
-    nodes = (
-        torch.from_numpy(a).to(y.dtype).to(y.device) for a in _hermite_nodes(NODES)
-    )  # no float64 on a device: Apple's has none
+    nodes = (torch.from_numpy(a).to(y.dtype).to(y.device) for a in _hermite_nodes(NODES))  # no float64 on a device: Apple's has none
     eps, log_omega = (a[:, None, None] for a in nodes)  # (n, 1, 1)
     m, s = q_c.loc, q_c.scale
-    tau = (
-        (s * model.classifier_weight) ** 2 @ model.block + 1e-12
-    ).sqrt()  # (B, L); never 0, so that no gradient is NaN
+    tau = ((s * model.classifier_weight) ** 2 @ model.block + 1e-12).sqrt()  # (B, L); never 0, so that no gradient is NaN
     r = s * model.classifier_weight / tau[:, model.owner]  # (B, C)
     u = model.label_logits(m) + tau * eps  # (n, B, L)
     z_mean, z_var = m + s * r * eps, s**2 * (1 - r**2)  # (n, B, C) and (B, C), given u
@@ -689,11 +649,7 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
         w_v = (log_omega + log_v - log_q_v[value]).exp()  # quadrature weights with w_i in them
         integral.append((w_v * (log_p_z - log_q_z - log_v)).sum(0))
     known, one = ~y.isnan(), y > 0.5
-    c = torch.where(
-        known,
-        torch.where(one, integral[1], integral[0]),
-        sum(v.exp() * c for v, c in zip(log_q_v, integral, strict=True)),
-    )
+    c = torch.where(known, torch.where(one, integral[1], integral[0]), sum(v.exp() * c for v, c in zip(log_q_v, integral, strict=True)))
     log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
     log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
     return -c, torch.where(one, log_q_v[1], log_q_v[0]), log_py
@@ -791,9 +747,7 @@ def labelled_subset(labels: Tensor, fraction: float, seed: int) -> np.ndarray:
     return np.sort(order[((np.arange(size) + rng.random()) * n / size).astype(int)])
 
 
-def epoch_batches(
-    n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int
-) -> list[tuple[np.ndarray, bool]]:
+def epoch_batches(n: int, batch_size: int, subset: np.ndarray | None, seed: int, epoch: int) -> list[tuple[np.ndarray, bool]]:
     """An epoch: ceil(n / batch_size) pairs (indices, labelled), labelled and unlabelled by turns (section 4).
 
     `subset` None: all images are labelled, and one random order of them is cut into batches. Otherwise labelled
@@ -809,9 +763,7 @@ def epoch_batches(
 
     def cycle(pool, batches):
         rounds = math.ceil(batches * batch_size / len(pool))
-        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(
-            batches, -1
-        )
+        return np.concatenate([rng.permutation(pool) for _ in range(rounds)])[: batches * batch_size].reshape(batches, -1)
 
     turns = zip(cycle(subset, (count + 1) // 2), itertools.chain(cycle(rest, count // 2), [None]), strict=False)
     return [(index, turn == 0) for pair in turns for turn, index in enumerate(pair) if index is not None]
@@ -942,16 +894,12 @@ def _check_fit(model: VAE, images: Tensor, labels: Tensor, objective: Objective,
         wanted = (len(images), model.config.labels)
         raise ValueError(f"labels must be (N, L) = {wanted} of 0, 1 or NaN, not {tuple(labels.shape)}")
     if missing.any() and (objective.estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
-        raise ValueError(
-            f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing"
-        )
+        raise ValueError(f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing")
     if not 0 < labelled_fraction <= 1:
         raise ValueError(f"labelled_fraction must lie in (0, 1], not {labelled_fraction}")
 
 
-def _train_batch(
-    state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, objective: Objective
-) -> None:
+def _train_batch(state: TrainingState, images: Tensor, labels: Tensor, index: Tensor, labelled: bool, objective: Objective) -> None:
     """A step of Adam on the images at `index` (B,), with their labels or without."""
     with_labels = isinstance(state.model, MCCVAE)
     y, before = labels[index], state.log_px[index]
@@ -977,9 +925,7 @@ def _check_finite(state: TrainingState) -> None:
     for number, row in enumerate(values.tolist(), first + 1):
         if bad := [name for name, value in zip(LOSS_TERMS, row, strict=True) if not math.isfinite(value)]:
             where = f"epoch {len(state.history) + 1}, batch {number}"
-            raise TrainingError(
-                f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept"
-            )
+            raise TrainingError(f"{where}: {', '.join(bad)} is not a finite number; the last checkpoint, where there is one, is kept")
 
 
 def _row(state: TrainingState, epoch: int) -> dict:
@@ -1052,9 +998,7 @@ def evaluate_loss(
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        batches.append(
-            (len(x), model_loss(model, to_images(x, device), y.float().to(device), objective, generator=noise).values())
-        )
+        batches.append((len(x), model_loss(model, to_images(x, device), y.float().to(device), objective, generator=noise).values()))
     return _means(batches)
 
 
@@ -1110,9 +1054,7 @@ def block_of(model: MCCVAE, label: int) -> list[int]:
 
 
 @torch.no_grad()
-def latent_walk(
-    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7
-) -> Walk:
+def latent_walk(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7) -> Walk:
     """Intervene on labels (section 4.7): move their characteristics over the conditional prior, the rest of z stays.
 
     z (..., Z). towards: for each label to move, the value (0 or 1) to walk to. The walk starts at the other value's end
@@ -1136,9 +1078,7 @@ def latent_walk(
     return Walk(path, images, probabilities, reencoded)
 
 
-def intervention_effects(
-    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None
-) -> dict[str, float]:
+def intervention_effects(model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None) -> dict[str, float]:
     """What a whole walk, end to end, changes, as means over the starts z (N, Z); see `latent_walk`.
 
     moved: rise of the re-encoded probability of the value walked to, mean over the moved labels, in [-1, 1].
@@ -1168,9 +1108,7 @@ def _coloured(model: MCCVAE, e: Tensor, y: Tensor) -> Tensor:
     """Standard normal e (B, C) -> (I + T)^-1 e, T by each image's labels y (B, L); e itself for a diagonal prior."""
     if model.config.block_prior == "diagonal":
         return e
-    by_value = [
-        torch.linalg.solve_triangular(model.prior_whitening(v), e.T, upper=False, unitriangular=True).T for v in (0, 1)
-    ]
+    by_value = [torch.linalg.solve_triangular(model.prior_whitening(v), e.T, upper=False, unitriangular=True).T for v in (0, 1)]
     return torch.where(y[:, model.owner] > 0.5, by_value[1], by_value[0])
 
 
