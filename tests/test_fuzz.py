@@ -153,7 +153,20 @@ def run(folder):
         "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n",
     }
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    contents["run.json"] = json.dumps({key: 0 for key in runs.RECORD} | {"sha256": checksums}).encode()
+    n = {part: 4 for part in runs.PARTS}
+    data = {"source": "own", "stand_in": False, "description": "two", "labels": ["a", "b"], "n": n, "sha256": "0"}
+    record = {
+        "task": "own",
+        "model": "ccvae",
+        "seed": 0,
+        "epochs": 2,
+        "batch_size": 4,
+        "characteristics": [1, 1],
+        "style_dim": 1,
+        "data": data,
+    }
+    record |= {"code": "0", "versions": {"torch": "2"}, "device": "CPU", "seconds": 0.2, "sha256": checksums}
+    contents["run.json"] = json.dumps(record).encode()
     for name, content in contents.items():
         put(folder / "run" / name, content)
     return {p.name: p.read_bytes() for p in path.parent.iterdir()}

@@ -137,7 +137,7 @@ def run_scores(profile: Profile, runs: list[Run]) -> pd.DataFrame:
         last = shares.sort_values("epoch").drop_duplicates(["task", "model", "seed"], keep="last")
         frame = frame.merge(last[["task", "model", "seed", "share_reconstruction"]], how="left")
     if "characteristics" in profile.experiments:
-        scores = tables.read_table(profile, "characteristics")
+        scores = tables.read_table(profile, "characteristics", runs)
         scores = scores.assign(task=scores["task_title"].map({task.title: name for name, task in TASKS.items()}))
         labels = {run.record["task"]: len(run.record["characteristics"]) for run in runs}
         scores = with_shares(scores, scores["task"].map(labels), scores["task"].map({name: task.exclusive for name, task in TASKS.items()}))

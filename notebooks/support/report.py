@@ -216,7 +216,7 @@ class Report:
 
     def read(self, name: str) -> pd.DataFrame:
         """A table; of the published drawn data under their own names, not under those of the sets that they stand in for."""
-        table = tables.read_table(self.profile, name)
+        table = tables.read_table(self.profile, name, None if self.below else self.runs)
         if self.below == f"{DRAWN_PROFILE}/" and "task_title" in table:
             table["task_title"] = table["task_title"].replace(claims.DRAWN)
         return table

@@ -19,30 +19,15 @@ import torch
 
 import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
-from data.files import hold, write_atomically
+from data.files import hold, read_limited, write_atomically
 
 from . import IMAGES, OUTPUTS, ROOT, code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, scores
+from .records import PARTS, check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
 
 # Tables 1 to 3 and Figures 6 to 12
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)
-PARTS = ("train", "validation", "test")
-RECORD = (
-    "task",
-    "model",
-    "seed",
-    "epochs",
-    "characteristics",
-    "style_dim",
-    "batch_size",
-    "data",
-    "code",
-    "versions",
-    "device",
-    "seconds",
-    "sha256",
-)
 # columns of scores; a digit's name is no number
 NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)
 WEIGHTS = "model.safetensors"  # after the last epoch
@@ -51,6 +36,9 @@ JUMP = 1.02
 BEST_WEIGHTS = "best.safetensors"  # where the validation loss was lowest
 SCORES = "scores"  # folder beside a published run's records
 CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one of other settings that was set aside
+
+
+MAX_RECORD = 64 << 20  # bytes of a record's file
 
 
 class RunError(Exception):
@@ -95,8 +83,17 @@ class Run:
         return path
 
     def model(self) -> core.VAE:
-        """The trained model, on this machine's device."""
-        return weights.load_model(self.weights()).to(machine.choose_device())
+        """The trained model, on this machine's device. Raises RunError where it has other latents than the record says."""
+        model = weights.load_model(path := self.weights())
+        for name, found in (
+            ("characteristics", list(model.config.characteristics)),
+            ("style_dim", model.config.style_dim),
+        ):
+            if found != self.record[name]:
+                raise RunError(
+                    f"{path} has {name} {found}, its run.json says {self.record[name]}; delete {self.folder} and train the run again"
+                )
+        return model.to(machine.choose_device())
 
     def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept` of this run."""
@@ -340,19 +337,18 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run. Raises RunError where one is missing or not what was written."""
+    """The records of a finished run. Raises RunError where one is missing, not what was written, or holds what can't be."""
     try:
-        record = json.loads((folder / "run.json").read_bytes())
-        if lacking := [key for key in RECORD if key not in record]:
-            raise ValueError(f"run.json lacks {', '.join(lacking)}")
-        contents = {name: (folder / name).read_bytes() for name in ("metrics.json", "history.csv")}
+        record = json.loads(read_limited(folder / "run.json", MAX_RECORD))
+        check_record(record)
+        contents = {name: read_limited(folder / name, MAX_RECORD) for name in ("metrics.json", "history.csv")}
         for name, content in contents.items():
             if record["sha256"][name] != hashlib.sha256(content).hexdigest():
                 raise ValueError(f"{name} is not what was written, its checksum differs")
-        return Run(
-            folder, record, json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"]))
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        metrics, history = json.loads(contents["metrics.json"]), pd.read_csv(io.BytesIO(contents["history.csv"]))
+        check_scores(record, metrics, history)
+        return Run(folder, record, metrics, history)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, SettingsError) as error:
         raise RunError(
             f"{folder} holds no whole record of a run ({error}); delete it and train the run again"
         ) from None

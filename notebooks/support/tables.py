@@ -1,5 +1,6 @@
 """Every table and every finding, from the records of runs alone. The paper's numbers are read from paper.yaml."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -9,19 +10,20 @@ from IPython.display import HTML, display
 from scipy import stats
 
 import mccvae_core as core
-from data import TASKS, Dataset
-from data.files import write_atomically
+from data import TASKS, Dataset, own
+from data.files import read_limited, reason, write_atomically
 
 from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
 from .markup import Markup, escaped, link
 from .measures import gradients, scores
-from .runs import NAMES, PARTS, Run, RunError
+from .runs import NAMES, PAPER_TASKS, PARTS, Run, RunError
 from .settings import ModelSpec, Profile
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
 SCORES = ("accuracy", "majority_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match",
           "argmax_accuracy", "majority_argmax_accuracy", "argmax_balanced_accuracy", "sampled_accuracy")  # fmt: skip
+MAX_TABLE = 256 << 20  # bytes
 SPLIT_TERMS = (
     "reconstruction",
     "kl_style",
@@ -416,17 +418,39 @@ def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
     write_atomically(profile.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
 
 
-def read_table(profile: Profile, name: str) -> pd.DataFrame:
-    """`read_csv` of tables/<name>.csv."""
-    return read_csv(profile.folder / "tables" / f"{name}.csv")
+def read_table(profile: Profile, name: str, runs: list[Run] | None = None) -> pd.DataFrame:
+    """`read_csv` of tables/<name>.csv. runs: those of the profile; raises RunError where the table lacks one that it should have: a file
+    that was cut at the end of a row can still be read."""
+    path = profile.folder / "tables" / f"{name}.csv"
+    table = read_csv(path)
+    mine = [run for run in runs or [] if name in OF_RUNS and OF_RUNS[name](run)]
+    keys = [key for key in ("task_title", "model", "seed") if key in table]
+    wanted = [tuple(_about(run)[key] for key in keys) for run in mine]
+    if lacking := [run for run in wanted if run not in set(table[keys].itertuples(index=False, name=None))]:
+        raise RunError(
+            f"{path} is not whole, it has no row of {', '.join(map(str, lacking[0]))}; delete it and run again"
+        )
+    return table
+
+
+OF_RUNS = {  # table -> which of a profile's runs have rows in it
+    "table_1": lambda run: run.spec.kind == "MCCVAE" and run.record["task"] in (*PAPER_TASKS, own.TASK.name),
+    "table_2": lambda run: run.spec.kind == "MCCVAE" and run.record["task"] in (*PAPER_TASKS, own.TASK.name),
+    "table_3": lambda run: run.record["task"] in (*PAPER_TASKS, own.TASK.name),
+    "characteristics": lambda run: run.spec.kind == "MCCVAE",
+    "results": lambda run: True,
+}
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Raises RunError for a file that is no table."""
+    """Raises RunError for a file that is no table, or not a whole one."""
     try:
-        return pd.read_csv(path, dtype=NAMES)
-    except ValueError as error:
-        raise RunError(f"{path} is broken ({error}); delete it and run again") from None
+        content = read_limited(path, MAX_TABLE)
+        if not content.endswith(b"\n"):
+            raise ValueError("its last row is cut short")
+        return pd.read_csv(io.BytesIO(content), dtype=NAMES)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is broken ({reason(error)}); delete it and run again") from None
 
 
 def _number(value, digits: int) -> str:

@@ -1,0 +1,117 @@
+"""What a run's record may hold: types, ranges, and what must agree. Whoever edits run.json by hand is told which value is wrong."""
+
+import math
+import re
+
+import pandas as pd
+
+from data import SOURCES, TASKS, own
+from mccvae_core import ESTIMATORS, PRECISIONS
+
+from .settings import ModelSpec
+
+PARTS = ("train", "validation", "test")
+RECORD = (
+    "task",
+    "model",
+    "seed",
+    "epochs",
+    "characteristics",
+    "style_dim",
+    "batch_size",
+    "data",
+    "code",
+    "versions",
+    "device",
+    "seconds",
+    "sha256",
+)
+
+
+def _whole(least: int):
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _text(value) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _sha256(value) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{64}", value))
+
+
+def _all(test, kind):
+    """A list or dict, not empty, whose values all pass the test."""
+    return lambda value: isinstance(value, kind) and bool(value) and all(map(test, value.values() if kind is dict else value))
+
+
+VALUES = {  # of run.json: what a value must be, in words and as a test; those that older records lack are tested where they are
+    "task": ("one of the tasks", lambda value: _text(value) and value in TASKS),
+    "model": ("a model's name", _text),
+    "seed": ("a whole number from 0 on", _whole(0)),
+    "epochs": ("a whole number above 0", _whole(1)),
+    "batch_size": ("a whole number above 0", _whole(1)),
+    "characteristics": ("a list of whole numbers above 0", _all(_whole(1), list)),
+    "style_dim": ("a whole number from 0 on", _whole(0)),
+    "estimator": (f"one of {', '.join(ESTIMATORS)}", lambda value: _text(value) and value in ESTIMATORS),
+    "label_weight": ("a number from 0 on", lambda value: _number(value) and value >= 0),
+    "precision": (f"one of {', '.join(PRECISIONS)}", lambda value: _text(value) and value in PRECISIONS),
+    "seconds": ("a number from 0 on", lambda value: _number(value) and value >= 0),
+    "code": ("a sha256", _text),
+    "versions": ("names with versions", _all(_text, dict)),
+    "device": ("a text", _text),
+    "sha256": ("files with their sha256", _all(_sha256, dict)),
+    "data": ("what was trained on", lambda value: isinstance(value, dict)),
+}
+DATA = {
+    "source": (f"one of {', '.join(SOURCES)}", lambda value: _text(value) and value in SOURCES),
+    "stand_in": ("true or false", lambda value: isinstance(value, bool)),
+    "description": ("a text", _text),
+    "labels": ("a list of different names", lambda value: _all(_text, list)(value) and len(set(value)) == len(value)),
+    "n": ("images of each part", lambda value: _all(_whole(1), dict)(value) and set(value) == set(PARTS)),
+    "sha256": ("a sha256", _text),
+}
+
+
+def check_record(record) -> None:
+    """Raises ValueError that names the first value of a run.json which can't be, and what it must be."""
+    if not isinstance(record, dict):
+        raise ValueError("run.json holds no record")
+    if lacking := [key for key in RECORD if key not in record]:
+        raise ValueError(f"run.json lacks {', '.join(lacking)}")
+    _test(record, VALUES, "")
+    if lacking := [key for key in DATA if key not in record["data"]]:
+        raise ValueError(f"data of run.json lacks {', '.join(lacking)}")
+    _test(record["data"], DATA, "data, ")
+    labels, latents = len(record["data"]["labels"]), len(record["characteristics"])
+    if labels != latents:
+        raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
+    known = TASKS[record["task"]].labels
+    if record["task"] != own.TASK.name and record["data"]["source"] == "real" and not set(record["data"]["labels"]) <= set(known):
+        raise ValueError(f"run.json: {record['task']} has no label {min(set(record['data']['labels']) - set(known))!r}")
+    ModelSpec.parse(record["model"])
+
+
+def _test(values: dict, tests: dict, where: str) -> None:
+    for key, (what, test) in tests.items():
+        if key in values and not test(values[key]):
+            raise ValueError(f"run.json: {where}{key} must be {what}, not {str(values[key])[:60]!r}")
+
+
+def check_scores(record: dict, metrics, history: pd.DataFrame) -> None:
+    """Raises ValueError where metrics.json or history.csv are not those of a whole run with this record."""
+    for part in PARTS:
+        scores = metrics.get(part) if isinstance(metrics, dict) else None
+        if not isinstance(scores, dict) or not _whole(1)(scores.get("n")):
+            raise ValueError(f"metrics.json has no scores of the {part} part")
+        for loss in ("loss", *["bound"] * ("bound" in scores)):
+            if not isinstance(scores.get(loss), dict) or not _number(scores[loss].get("loss_alpha0")):
+                raise ValueError(f"metrics.json has no {loss} of the {part} part")
+        if "accuracy" in scores and not (_number(scores["accuracy"]) and 0 <= scores["accuracy"] <= 1):
+            raise ValueError(f"metrics.json: the {part} part's accuracy must lie in [0, 1], not {scores['accuracy']!r}")
+    if "epoch" not in history or list(history["epoch"]) != list(range(1, record["epochs"] + 1)):
+        raise ValueError(f"history.csv has not one row for each of the {record['epochs']} epochs")
