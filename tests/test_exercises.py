@@ -13,7 +13,7 @@ from data import MODULES
 
 @pytest.fixture(scope="module", params=MODULES)
 def notebook(request):
-    """What the cells by hand and the exercises of a notebook leave, as committed; its trained model is an untrained one.
+    """What the cells by hand and the exercises of a notebook leave, as committed, around an untrained model.
 
     What the checks say is in `checked`, the processor's seconds in `took`."""
     cells = nbformat.read(ROOT / "notebooks" / f"{request.param}.ipynb", as_version=4).cells

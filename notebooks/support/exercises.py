@@ -41,14 +41,14 @@ def _check(function: Callable[..., tuple[bool, str]]) -> Callable[..., Checked]:
 
 
 def with_blocks(trained: core.VAE, untrained: core.MCCVAE, label: int) -> core.MCCVAE:
-    """A copy on the CPU of the trained model; where that has no block of several latents for the label, of the untrained."""
+    """A copy on the CPU of the trained model, or of the untrained where that has no block of several latents."""
     has_block = isinstance(trained, core.MCCVAE) and trained.config.characteristics[label] > 1
     return copy.deepcopy(trained if has_block else untrained).cpu().eval()
 
 
 @_check
 def steps(model: core.MCCVAE, label: int, z: Tensor, raises: list, leaves: list) -> tuple[bool, str]:
-    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1; `leaves`, not 0, must leave it."""
+    """Two steps of a label's block, k numbers each: `raises` must raise its logit by 1, `leaves` by 0."""
     latents, start, said = core.block_of(model, label), model.decode(z), []
     changes = []
     for name, step in (("raises", raises), ("leaves", leaves)):
@@ -62,12 +62,9 @@ def steps(model: core.MCCVAE, label: int, z: Tensor, raises: list, leaves: list)
         changes.append(logit)
         said.append(f"{name} changes the logit by {logit:.3f} and a pixel by {pixels:.4f} on average")
     right = abs(changes[0] - 1) < CLOSE and abs(changes[1]) < CLOSE and torch.as_tensor(leaves).abs().max().item() > 0.1
-    also = (
-        "The picture changes across w too, and the label's classifier cannot see it."
-        if right
-        else "leaves must not be about 0."
-    )
-    return right, f"{'; '.join(said)}. {also}"
+    seen = "The picture changes across w too, and the label's classifier cannot see it."
+    asked = "The logit must change by 1 and by 0, and leaves must not be zero itself."
+    return right, f"{'; '.join(said)}. {seen if right else asked}"
 
 
 @_check
