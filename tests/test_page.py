@@ -147,6 +147,21 @@ def test_a_section_with_nothing_to_show_is_not_on_the_page(tmp_path, monkeypatch
     assert "Left out" not in text and "no experiment" not in text and text.count("Kept too") == 2 and text.count("a result") == 2
 
 
+def test_a_fold_with_nothing_to_show_takes_its_text_along_and_no_other_heading(tmp_path, monkeypatch):
+    gone = displayed(monkeypatch, report, lambda: report.absent("No experiment."))
+    fold = {"fold": "A fold"}
+    cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("first()")]
+    cells += [nbformat.v4.new_markdown_cell("## Gone"), nbformat.v4.new_code_cell("claims()", outputs=gone)]
+    cells += [nbformat.v4.new_code_cell("kept()", outputs=[], metadata=fold), nbformat.v4.new_markdown_cell("## Gone too")]
+    cells += [nbformat.v4.new_code_cell("finding()", outputs=gone), nbformat.v4.new_markdown_cell("lost", metadata=fold)]
+    cells += [nbformat.v4.new_code_cell("tables()", outputs=gone, metadata=fold)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
+    text = (tmp_path / "page.html").read_text()
+    assert not any(word in text for word in ("Gone", "lost", "experiment"))
+    assert "A page" in text and text.count('<details class="fold">') == 1 and "kept" in text
+
+
 def test_a_report_counts_its_sources_from_one():
     assert report.Sources([]).numbers == {} and report.Sources([]).note("MNIST", "CCVAE") == ""
 
