@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 
 import mccvae_core as core
-from data import Dataset
+from data import Dataset, mnist
 
 from . import lungs
 from .claim_judges import Panel
-from .measures import block_effects, blocks, judged, parts
+from .measures import block_effects, blocks, judged, morphology, parts
 from .measures.judged import Change
 
 LEFT_RIGHT = ("left_lung", "right_lung")  # of the picture
@@ -54,7 +54,7 @@ class Parts:
 
 
 def parts_of_task(data: Dataset, panel: Panel) -> Parts:
-    """CelebA: the attributes that the judges read; chest X-rays: left and right lung; else none."""
+    """CelebA: the attributes that the judges read; chest X-rays: left and right lung; digits: their shape; else none."""
     count = len(data.labels)
     if panel.attribute_names:
         known = panel.kept
@@ -64,6 +64,10 @@ def parts_of_task(data: Dataset, panel: Panel) -> Parts:
         fields = lung_sides(data)
         of_field = lambda change: np.array([[change.moved[field].mean() for field in fields]])  # noqa: E731
         return Parts(LEFT_RIGHT, np.ones((count, 2), dtype=bool), of_field)
+    if data.task.name == mnist.TASK.name:
+        everything = np.ones((count, len(morphology.NAMES)), dtype=bool)
+        of_shape = lambda change: change.measured[None]  # noqa: E731
+        return Parts(morphology.NAMES, everything, of_shape, morphology.shape_of_digits)
     return Parts((), np.zeros((count, 0), dtype=bool), lambda change: np.zeros((1, 0)))
 
 

@@ -10,7 +10,7 @@ judges and code. A run's table has the columns
     coordinates  of a block: along, across, whole, single (or `single 1` ...); empty: of the model, or of along and across.
     label        empty: the mean over labels.
     split        whose images are scored; of a code that is read: where the reader is tried.
-    score        see `block_scores` and `code_scores`; those of claims.yaml have its names.
+    score        see `block_scores`, `code_scores`, `picture_scores`, `official_scores`; those of claims.yaml have its names.
     value        the mean over the judges; <score>_judge0 ... are theirs.
     made_from    sha256 of weights, judges and code.
 
@@ -26,19 +26,24 @@ import numpy as np
 import pandas as pd
 
 import mccvae_core as core
-from data import TASKS, Dataset
+from data import TASKS, Dataset, Split
 from data.files import write_atomically
 
 from . import ROOT, code_identity, preregistration, runs, weights
 from .block_scores import Rows, move_scores, swap_scores
 from .claim_judges import Panel, panel
-from .measures import block_readings, blocks, latents
+from .measures import block_readings, blocks, counterfactual, latents, official
+from .measures.judge import judge_features
 from .runs import Run, RunError
 from .settings import Profile, SettingsError, read_profile
 
 STARTS = 256  # test images from which blocks move
 CODES = 3_000  # training images at most on which a code's reader is fitted, and test images on which it is tried
 PAIRS = 48  # of images of which a label's block is swapped
+PICTURES = 256  # test images whose labels are intervened on
+OFFICIAL = 5_000  # images of a split for the official loss
+PICTURE_SCORES = {"f1": "effectiveness_f1", "accuracy": "effectiveness_accuracy", "kept": "effectiveness_kept"}
+PICTURE_SCORES |= {name: f"minimality_{name}" for name in ("cld", "nearer", "further")}
 TABLE, SUMMARY = "claims.csv", "claim_scores.csv"
 COLUMNS = ["weights", "coordinates", "label", "split", "score", "value"]
 TEXT = {name: str for name in (*COLUMNS[:-1], "made_from")}
@@ -103,7 +108,54 @@ def measured(model: core.MCCVAE, data: Dataset, judges: Panel, starts: int) -> p
     move_scores(rows, model, data, judges, codes["test"][:: max(1, len(test) // starts)][:starts])
     swap_scores(rows, model, data, judges, codes["test"], test.labels, PAIRS)
     code_scores(rows, model, data, *((codes[name], part.labels) for name, part in (("train", train), ("test", test))))
-    return rows.table().assign(split="test")
+    picture_scores(rows, model, data, judges)
+    table = rows.table().assign(split="test")
+    return pd.concat([table, official_scores(model, data)], ignore_index=True)
+
+
+def official_scores(model: core.MCCVAE, data: Dataset) -> pd.DataFrame:
+    """official_loss and official_loss_se of training and test images, OFFICIAL of each at most: `official.official_loss`."""
+    rows = []
+    for split in ("train", "test") if model.config.block_prior == "diagonal" else ():
+        some = getattr(data, split).some(OFFICIAL)
+        values = official.official_loss(model, some.images, some.labels)
+        for score, value in zip(("official_loss", "official_loss_se"), values, strict=True):
+            rows.append({"coordinates": "", "label": "", "split": split, "score": score, "value": value})
+    return pd.DataFrame(rows)
+
+
+def picture_scores(rows: Rows, model: core.MCCVAE, data: Dataset, judges: Panel) -> None:
+    """`counterfactual.counterfactual_scores` of interventions along w and by whole blocks, on PICTURES test images with as
+    many others for reference. Labels that exclude one another go to another class, of others one at a time is flipped.
+
+    effectiveness_f1, _accuracy, _kept: by the second judge. kid: in the features of the first. minimality_*: in the code
+    of the judges' VAE. composition_1, composition_10: without an intervention, so of no coordinates.
+    """
+    some, reference = _two_parts(data.test.some(2 * PICTURES))
+    targets = (counterfactual.another_class if data.task.exclusive else counterfactual.flipped_by_turns)(some.labels)
+    methods = {"along": counterfactual.along_method(model), "whole": counterfactual.walk_method(model)}
+    for coordinates, method in methods.items():
+        found = counterfactual.counterfactual_scores(
+            method,
+            core.to_images(some.images),
+            some.labels,
+            targets,
+            reader=functools.partial(judges.read_by, 1),
+            features=functools.partial(judge_features, judges.judges[0]),
+            encode=functools.partial(counterfactual.posterior_means, judges.vae),
+            reference=(core.to_images(reference.images), reference.labels),
+        )
+        for score, value in found.items():
+            if score.startswith("composition"):
+                if coordinates == "whole":
+                    rows.add(score, value)
+            elif score != "n":
+                rows.add(PICTURE_SCORES.get(score, score), float(value), coordinates=coordinates)
+
+
+def _two_parts(split: Split) -> tuple[Split, Split]:
+    """Every other image, and the rest."""
+    return split.take(range(0, len(split), 2)), split.take(range(1, len(split), 2))
 
 
 def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, test: tuple) -> None:
