@@ -18,7 +18,7 @@ OWNERS = np.array([*np.repeat(np.arange(CLASSES), K), -1])
 
 
 def class_codes(n, seed, hold):
-    """Codes (n, Z) of n images of CLASSES classes, made of noise where hold(owner, class) is 0, and their labels (n, L)."""
+    """Codes (n, Z) of n images of CLASSES classes, noise where hold(owner, class) is 0, and their labels (n, L)."""
     rng = np.random.default_rng(seed)
     y = rng.integers(CLASSES, size=n)
     held = np.array([[hold(owner, c) for owner in OWNERS] for c in range(CLASSES)], float)
@@ -37,7 +37,7 @@ def test_blocks_that_hold_their_own_label_alone_are_apart():
 
 
 def test_blocks_that_all_hold_the_class_are_not_apart():
-    """Every block holds a number of its own for each class, so that the two others tell a pair as well as its own two."""
+    """Every block has a number of its own for each class, so that the two others tell a pair as well as its own do."""
     assert apart(lambda owner, c: 2 * c) == pytest.approx(0, abs=0.01)
 
 
@@ -66,7 +66,8 @@ def test_a_label_is_read_from_where_it_is():
 def test_parts_are_split_where_each_coordinate_has_its_own():
     assert parts.split_bits([[1, 5, 0, 0], [0, 0, 2, 0.1]]) == pytest.approx(1)
     assert parts.split_bits(np.eye(4)) == pytest.approx(2)
-    assert parts.split_bits([[1, 0, 0, 0], [0, 1, 1, 1]]) == pytest.approx(-(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)))
+    of_one_and_three = -(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
+    assert parts.split_bits([[1, 0, 0, 0], [0, 1, 1, 1]]) == pytest.approx(of_one_and_three)
 
 
 def test_parts_are_not_split_where_coordinates_do_the_same_or_one_does_all():
@@ -152,9 +153,8 @@ def test_the_log_odds_and_their_rise_are_those_of_four_sd():
 
 def test_each_reader_has_a_row_of_its_own_and_single_latents_are_read_by_the_first():
     model = LinearPictures((2, 1))
-    changes = judged.changes_of_block(
-        model, blocks.block_coordinates(model, 0), normal(8, 4), [pixel_reader(model, label_weights(model) * k) for k in (0, 1)]
-    )
+    readers = [pixel_reader(model, label_weights(model) * k) for k in (0, 1)]
+    changes = judged.changes_of_block(model, blocks.block_coordinates(model, 0), normal(8, 4), readers)
     assert changes["along"][0].change.shape == (2, 2) and not changes["along"][0].change[0].any()
     assert [change.change.shape for change in changes["single"]] == [(1, 2), (1, 2)]
     reader = pixel_reader(model, label_weights(model))
@@ -165,7 +165,8 @@ def test_each_reader_has_a_row_of_its_own_and_single_latents_are_read_by_the_fir
 def test_the_share_of_the_own_label():
     even, all_, none = np.ones((1, 4)), np.eye(4)[:1], np.zeros((1, 4))
     assert judged.own_share(even, 0, exclusive=False) == 0 and judged.own_share(all_, 0, exclusive=False) == 1
-    assert judged.own_share(np.array([[3.0, 1, 1, 1]]), 0, exclusive=True) == 1 and np.isnan(judged.own_share(none, 0, exclusive=False))
+    assert judged.own_share(np.array([[3.0, 1, 1, 1]]), 0, exclusive=True) == 1
+    assert np.isnan(judged.own_share(none, 0, exclusive=False))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -207,7 +208,8 @@ def test_ceiling_and_kept_attributes_are_those_of_images_held_out():
     values = {name: known[:, 1:] for name, known in truth.items()}
     table = claim_judges.panel_table([Known(1.0), Known(2.0), Known(4.0)], d, ("hat",), values)
     ill = table[table["target"] == "ill"]
-    assert ill["difference"].to_numpy() == pytest.approx([np.tanh(0.5 * k) for k in (1, 2, 4)]) and not ill["kept"].any()
+    assert ill["difference"].to_numpy() == pytest.approx([np.tanh(0.5 * k) for k in (1, 2, 4)])
+    assert not ill["kept"].any()
     hat = table[table["target"] == "hat"]
     held_out = truth["test"][:, 1].sum() + truth["validation"][:, 1].sum()
     assert (hat["auc"] == 1).all() and (hat["positives"] == held_out).all() and hat["kept"].all() == (held_out >= 40)
@@ -245,17 +247,20 @@ def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
     assert row["test_psnr"] == pytest.approx(trained["mccvae"].metrics["test"]["psnr"], rel=1e-6)
     assert np.isfinite(row[["test_blocks_apart", "test_moved_share", "test_along_share"]].astype(float)).all()
     assert np.isnan(table.loc[0, "test_along_share"])  # CCVAE has one variable a label
-    score, test = claims.scores["psnr"], next(t for _, t in claims.tests if t.score == "psnr" and t.task == "chest_xray")
+    score = claims.scores["psnr"]
+    test = next(test for _, test in claims.tests if test.score == "psnr" and test.task == "chest_xray")
     assert verdicts.judge(test, score, claims.tasks["chest_xray"], table, tests=15).word == verdicts.NOT_TESTED
     of_run = claim_scores.read_table(trained["mccvae"].folder / "scores" / "claims.csv")
-    for score in ("official_loss", "composition_10", "effectiveness_f1", "minimality_cld", "kid", "swap_pairs", "parts_split"):
-        assert np.isfinite(of_run.loc[of_run["score"] == score, "value"]).any(), score
+    pictures = ("composition_10", "effectiveness_f1", "minimality_cld", "kid")
+    for name in ("official_loss", "swap_pairs", "parts_split", *pictures):
+        assert np.isfinite(of_run.loc[of_run["score"] == name, "value"]).any(), name
     assert set(of_run["weights"]) == {"last", "best"} and not of_run.duplicated(claim_scores.COLUMNS[:-1]).any()
 
     monkeypatch.setattr(claim_scores, "measured", None)
     monkeypatch.setattr(claim_judges.judging, "fit_judge", None)
     again = claim_scores.score_profile(profile, ["chest_xray"])
-    pd.testing.assert_frame_equal(again, pd.read_csv(profile.folder / claim_scores.SUMMARY), check_exact=False, rtol=1e-5)
+    kept = pd.read_csv(profile.folder / claim_scores.SUMMARY)
+    pd.testing.assert_frame_equal(again, kept, check_exact=False, rtol=1e-5)
     monkeypatch.setattr(claim_scores, "code", lambda: "newer")
     with pytest.raises(TypeError):  # it is measured again
         claim_scores.score_profile(profile)
@@ -312,7 +317,8 @@ def test_the_official_loss_over_many_draws_is_that_of_the_core():
     many = [core.official_loss(model, x, y, core.OfficialNoise.draw(model, y, rng)).loss.item() for _ in range(4_000)]
     wanted, noise = np.mean(many), np.std(many) / len(many) ** 0.5
     for decoded in (2, 20):
-        found = [official.official_loss(model, images, labels, draws=20, decoded=decoded, seed=s)[0] for s in range(100)]
+        options = {"draws": 20, "decoded": decoded}
+        found = [official.official_loss(model, images, labels, seed=seed, **options)[0] for seed in range(100)]
         tolerance = 5 * np.hypot(noise, np.std(found) / 10)
         assert np.mean(found) == pytest.approx(wanted, abs=tolerance) and tolerance < 0.1 * wanted
 

@@ -77,7 +77,7 @@ def log_odds(judge: judging.Judge, images: Tensor, batch_size: int = 512) -> Ten
 
 
 def panel(profile: Profile, data: Dataset) -> Panel:
-    """The judges of a task, trained now where their files are not there yet; `judges.csv` beside them says how they read."""
+    """A task's judges, trained where their files are not there yet; judges.csv beside them says how well they read."""
     folder = runs.runs_below(profile.folder) / data.task.name
     names, values = further_attributes(data)
     targets = torch.cat([data.train.labels, torch.from_numpy(values["train"])], dim=1)

@@ -15,8 +15,8 @@ def shape_of_digits(images: Tensor) -> np.ndarray:
     """(N, 3) of images (N, 1, H, W) in [0, 1], bright on dark; 0 for a picture that is all dark.
 
     A pixel belongs to the digit where it has half of the picture's largest value or more. thickness: of the stroke, in
-    pixels. slant: in degrees, above 0 where it leans to the right, from the second moments. width: of the parallelogram
-    about the digit with that slant, in pixels.
+    pixels. slant: in degrees, above 0 where it leans to the right, from the second moments. width: of the
+    parallelogram about the digit with that slant, in pixels.
     """
     return np.array([_shape(image) for image in images[:, 0].double().numpy()]).reshape(-1, 3)
 

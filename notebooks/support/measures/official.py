@@ -15,12 +15,12 @@ DRAWS, DECODED, BATCH = 50, 2, 256
 def official_loss(
     model: core.MCCVAE, images: Tensor, labels: Tensor, *, draws: int = DRAWS, decoded: int = DECODED, seed: int = 0
 ) -> tuple[float, float]:
-    """`mccvae_core.official_loss` at alpha = 0 of uint8 images (N, *image_shape) and their labels (N, L), its mean in nats
-    per image over `draws` of z, w and q^(y|x), and its standard error over images and draws.
+    """`mccvae_core.official_loss` at alpha = 0 of uint8 images (N, *image_shape) and their labels (N, L), its mean in
+    nats per image over `draws` of z, w and q^(y|x), and its standard error over images and draws.
 
     Decoding is what costs, so that only `decoded` of the draws are. With bars for means over all draws, r = log p(x|z)
-    and S the sample covariance over the decoded draws, E[w r] is estimated by w_bar r_bar + (1 - 1/draws) S(w, r). That
-    has no bias, since w_bar and r_bar share draws; with all draws decoded it is their mean of w r.
+    and S the sample covariance over the decoded draws, E[w r] is estimated by w_bar r_bar + (1 - 1/draws) S(w, r).
+    That has no bias, since w_bar and r_bar share draws; with all draws decoded it is their mean of w r.
 
     Raises ValueError for a full block_prior, of which there is no official loss, and unless 2 <= decoded <= draws.
     """
@@ -56,7 +56,7 @@ def _losses(model: core.MCCVAE, x: Tensor, y: Tensor, draws: int, decoded: int, 
 
 
 def _log_qyx(model: core.MCCVAE, q_c, y: Tensor, noise: torch.Generator) -> Tensor:
-    """log q^(y|x) (B,) from OFFICIAL_DRAWS draws: of the labels' logits, which under q(z|x) are independent normals."""
+    """log q^(y|x) (B,) from OFFICIAL_DRAWS draws of the labels' logits, under q(z|x) independent normals."""
     mean = model.label_logits(q_c.loc)
     sd = ((q_c.scale * model.classifier_weight) ** 2 @ model.block).sqrt()
     u = mean + sd * torch.randn(core.OFFICIAL_DRAWS, *mean.shape, generator=noise)
