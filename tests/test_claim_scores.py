@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from support import block_scores, claim_judges, claim_scores, preregistration, runs, settings, verdicts
-from support.measures import block_readings, blocks, judged, parts
+from support.measures import block_readings, blocks, counterfactual, judged, morphology, official, parts
 from support.settings import read_profile
 from test_blocks import LinearPictures, normal
 
@@ -18,7 +18,7 @@ OWNERS = np.array([*np.repeat(np.arange(CLASSES), K), -1])
 
 
 def class_codes(n, seed, hold):
-    """Codes (n, Z) of n images of CLASSES classes, made of noise where hold(owner, class) is 0, and their labels (n, L)."""
+    """Codes (n, Z) of n images of CLASSES classes, noise where hold(owner, class) is 0, and their labels (n, L)."""
     rng = np.random.default_rng(seed)
     y = rng.integers(CLASSES, size=n)
     held = np.array([[hold(owner, c) for owner in OWNERS] for c in range(CLASSES)], float)
@@ -37,7 +37,7 @@ def test_blocks_that_hold_their_own_label_alone_are_apart():
 
 
 def test_blocks_that_all_hold_the_class_are_not_apart():
-    """Every block holds a number of its own for each class, so that the two others tell a pair as well as its own two."""
+    """Every block has a number of its own for each class, so that the two others tell a pair as well as its own do."""
     assert apart(lambda owner, c: 2 * c) == pytest.approx(0, abs=0.01)
 
 
@@ -66,7 +66,8 @@ def test_a_label_is_read_from_where_it_is():
 def test_parts_are_split_where_each_coordinate_has_its_own():
     assert parts.split_bits([[1, 5, 0, 0], [0, 0, 2, 0.1]]) == pytest.approx(1)
     assert parts.split_bits(np.eye(4)) == pytest.approx(2)
-    assert parts.split_bits([[1, 0, 0, 0], [0, 1, 1, 1]]) == pytest.approx(-(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)))
+    of_one_and_three = -(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
+    assert parts.split_bits([[1, 0, 0, 0], [0, 1, 1, 1]]) == pytest.approx(of_one_and_three)
 
 
 def test_parts_are_not_split_where_coordinates_do_the_same_or_one_does_all():
@@ -152,9 +153,8 @@ def test_the_log_odds_and_their_rise_are_those_of_four_sd():
 
 def test_each_reader_has_a_row_of_its_own_and_single_latents_are_read_by_the_first():
     model = LinearPictures((2, 1))
-    changes = judged.changes_of_block(
-        model, blocks.block_coordinates(model, 0), normal(8, 4), [pixel_reader(model, label_weights(model) * k) for k in (0, 1)]
-    )
+    readers = [pixel_reader(model, label_weights(model) * k) for k in (0, 1)]
+    changes = judged.changes_of_block(model, blocks.block_coordinates(model, 0), normal(8, 4), readers)
     assert changes["along"][0].change.shape == (2, 2) and not changes["along"][0].change[0].any()
     assert [change.change.shape for change in changes["single"]] == [(1, 2), (1, 2)]
     reader = pixel_reader(model, label_weights(model))
@@ -165,7 +165,8 @@ def test_each_reader_has_a_row_of_its_own_and_single_latents_are_read_by_the_fir
 def test_the_share_of_the_own_label():
     even, all_, none = np.ones((1, 4)), np.eye(4)[:1], np.zeros((1, 4))
     assert judged.own_share(even, 0, exclusive=False) == 0 and judged.own_share(all_, 0, exclusive=False) == 1
-    assert judged.own_share(np.array([[3.0, 1, 1, 1]]), 0, exclusive=True) == 1 and np.isnan(judged.own_share(none, 0, exclusive=False))
+    assert judged.own_share(np.array([[3.0, 1, 1, 1]]), 0, exclusive=True) == 1
+    assert np.isnan(judged.own_share(none, 0, exclusive=False))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -207,7 +208,8 @@ def test_ceiling_and_kept_attributes_are_those_of_images_held_out():
     values = {name: known[:, 1:] for name, known in truth.items()}
     table = claim_judges.panel_table([Known(1.0), Known(2.0), Known(4.0)], d, ("hat",), values)
     ill = table[table["target"] == "ill"]
-    assert ill["difference"].to_numpy() == pytest.approx([np.tanh(0.5 * k) for k in (1, 2, 4)]) and not ill["kept"].any()
+    assert ill["difference"].to_numpy() == pytest.approx([np.tanh(0.5 * k) for k in (1, 2, 4)])
+    assert not ill["kept"].any()
     hat = table[table["target"] == "hat"]
     held_out = truth["test"][:, 1].sum() + truth["validation"][:, 1].sum()
     assert (hat["auc"] == 1).all() and (hat["positives"] == held_out).all() and hat["kept"].all() == (held_out >= 40)
@@ -230,7 +232,8 @@ def test_faces_keep_what_no_model_trains_on(tmp_path, monkeypatch):
 def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
     monkeypatch.setattr(claim_judges.judging, "judge_epochs", lambda images: 1)
-    monkeypatch.setattr(claim_scores, "STARTS", 8)
+    for name, few in (("STARTS", 4), ("PICTURES", 20), ("OFFICIAL", 10), ("PAIRS", 4)):
+        monkeypatch.setattr(claim_scores, name, few)
     return read_profile("smoke", images=210, models={"chest_xray": ["ccvae", "mccvae", "vae"]})
 
 
@@ -239,21 +242,25 @@ def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
     table = claim_scores.score_profile(profile)
     assert list(table["model"]) == ["ccvae", "mccvae"] and set(table["weights"]) == {"last"}
     claims = preregistration.read()
-    for _, test in claims.tests:
-        assert test.column in table
+    assert all(test.column in table for _, test in claims.tests)
     row = table.iloc[1]
     assert row["test_psnr"] == pytest.approx(trained["mccvae"].metrics["test"]["psnr"], rel=1e-6)
     assert np.isfinite(row[["test_blocks_apart", "test_moved_share", "test_along_share"]].astype(float)).all()
     assert np.isnan(table.loc[0, "test_along_share"])  # CCVAE has one variable a label
-    score, test = claims.scores["psnr"], next(t for _, t in claims.tests if t.score == "psnr" and t.task == "chest_xray")
+    score = claims.scores["psnr"]
+    test = next(test for _, test in claims.tests if test.score == "psnr" and test.task == "chest_xray")
     assert verdicts.judge(test, score, claims.tasks["chest_xray"], table, tests=15).word == verdicts.NOT_TESTED
     of_run = claim_scores.read_table(trained["mccvae"].folder / "scores" / "claims.csv")
+    pictures = ("composition_10", "effectiveness_f1", "minimality_cld", "kid")
+    for name in ("official_loss", "swap_pairs", "parts_split", *pictures):
+        assert np.isfinite(of_run.loc[of_run["score"] == name, "value"]).any(), name
     assert set(of_run["weights"]) == {"last", "best"} and not of_run.duplicated(claim_scores.COLUMNS[:-1]).any()
 
     monkeypatch.setattr(claim_scores, "measured", None)
     monkeypatch.setattr(claim_judges.judging, "fit_judge", None)
     again = claim_scores.score_profile(profile, ["chest_xray"])
-    pd.testing.assert_frame_equal(again, pd.read_csv(profile.folder / claim_scores.SUMMARY), check_exact=False, rtol=1e-5)
+    kept = pd.read_csv(profile.folder / claim_scores.SUMMARY)
+    pd.testing.assert_frame_equal(again, kept, check_exact=False, rtol=1e-5)
     monkeypatch.setattr(claim_scores, "code", lambda: "newer")
     with pytest.raises(TypeError):  # it is measured again
         claim_scores.score_profile(profile)
@@ -277,3 +284,102 @@ def test_what_is_scored_needs_no_gradient():
     move, reader = judged.Move("along"), lambda images: images.mean((2, 3))
     change = judged.change_of(model, blocks.block_coordinates(model, 0), torch.zeros(2, 4), move, [reader])
     assert change.pixels >= 0
+
+
+# --- the official loss -------------------------------------------------------------------------------------------
+
+
+class Brightness(torch.nn.Module):
+    """An encoder whose means are multiples of the picture's brightness."""
+
+    def forward(self, x):
+        loc = x.mean((1, 2, 3))[:, None].double() * torch.tensor([[1.0, -1, 2, 0]])
+        return torch.distributions.Normal(loc, torch.full_like(loc, 0.7))
+
+
+class Still(core.MCCVAE):
+    """A model with posteriors and pictures of one line each, so that thousands of draws cost nothing."""
+
+    def __init__(self):
+        super().__init__(core.ModelConfig((1, 60, 60), (2, 1), 1, "bernoulli", 0.4))
+        self.encoder, self.decoder = Brightness(), torch.nn.Identity()
+        self.double().requires_grad_(False)
+
+    def log_px(self, x, z):
+        return -30 - 5 * z.sum(1)  # goes with w
+
+
+def test_the_official_loss_over_many_draws_is_that_of_the_core():
+    model, images = Still(), torch.arange(0, 240, 80, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 60, 60)
+    labels = torch.tensor([[1, 0], [0, 1], [1, 1]])
+    x, y = core.to_images(images), labels.double()
+    rng = torch.Generator().manual_seed(0)
+    many = [core.official_loss(model, x, y, core.OfficialNoise.draw(model, y, rng)).loss.item() for _ in range(4_000)]
+    wanted, noise = np.mean(many), np.std(many) / len(many) ** 0.5
+    for decoded in (2, 20):
+        options = {"draws": 20, "decoded": decoded}
+        found = [official.official_loss(model, images, labels, seed=seed, **options)[0] for seed in range(100)]
+        tolerance = 5 * np.hypot(noise, np.std(found) / 10)
+        assert np.mean(found) == pytest.approx(wanted, abs=tolerance) and tolerance < 0.1 * wanted
+
+
+def test_the_standard_error_is_that_of_images_and_draws():
+    images = torch.randint(0, 256, (200, 1, 60, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[1, 0], [0, 1]]).repeat(100, 1)
+    found = [official.official_loss(Still(), images, labels, draws=5, seed=seed) for seed in range(40)]
+    assert np.std([mean for mean, _ in found]) == pytest.approx(found[0][1], rel=0.5)
+
+
+def test_a_loss_that_is_not_there_is_refused():
+    config = core.ModelConfig((1, 60, 60), (2, 1), 1, "bernoulli", 0.5, block_prior="full")
+    images, labels = torch.zeros(2, 1, 60, 60, dtype=torch.uint8), torch.ones(2, 2)
+    with pytest.raises(ValueError, match="full block_prior"):
+        official.official_loss(core.build_model("MCCVAE", config, 0), images, labels)
+    with pytest.raises(ValueError, match="between 2 and draws"):
+        official.official_loss(Still(), images, labels, draws=3, decoded=4)
+
+
+# --- shapes of digits --------------------------------------------------------------------------------------------
+
+
+def bar(thickness, shear=0.0, height=40, side=60):
+    """A stroke, leaning to the right by `shear` pixels a row, (1, side, side) in [0, 1]."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    up = side / 2 - y - 0.5
+    return ((x - side / 2 - shear * up).abs() <= thickness / 2).logical_and(up.abs() < height / 2).float()[None]
+
+
+@pytest.mark.parametrize("thickness", (3, 5, 9))
+def test_the_thickness_of_a_stroke_is_its_pixels(thickness):
+    found = morphology.shape_of_digits(torch.stack([bar(thickness), 0.4 * bar(thickness)]))
+    assert found[:, 0] == pytest.approx(thickness, abs=0.8)
+    assert (found[0] == found[1]).all()  # a fainter picture has the same shape
+    assert found[:, 1] == pytest.approx(0, abs=0.01)
+
+
+def test_slant_and_width_don_t_depend_on_each_other():
+    upright, right, left = morphology.shape_of_digits(torch.stack([bar(7, shear) for shear in (0, 0.5, -0.5)]))
+    assert upright[1] == pytest.approx(0, abs=0.01) and right[1] == pytest.approx(np.degrees(np.arctan(0.5)), abs=1)
+    assert left[1] == pytest.approx(-right[1], abs=0.5) and right[2] == pytest.approx(upright[2], abs=1.5)
+    wide = bar(3) + torch.roll(bar(3), 20, dims=2)
+    assert morphology.shape_of_digits(wide[None])[0, 2] == pytest.approx(23, abs=1)
+    assert not morphology.shape_of_digits(torch.zeros(1, 1, 60, 60)).any()
+
+
+# --- counterfactuals ----------------------------------------------------------------------------------------------
+
+
+def test_along_w_an_intervention_moves_the_label_and_keeps_what_lies_across():
+    model = LinearPictures((2, 1))
+    images = model.decode(normal(6, 4))
+    made = counterfactual.along_method(model).intervene(images, {0: 1})
+    c = blocks.block_coordinates(model, 0)
+    (_, r), (a, r_made) = (c.decompose(model.encode(x).loc[:, :2]) for x in (images, made))
+    assert torch.allclose(a, torch.tensor(2.0, dtype=torch.float64)) and torch.allclose(r, r_made)
+    assert torch.allclose(model.encode(images).loc[:, 2:], model.encode(made).loc[:, 2:])
+
+
+def test_each_image_has_one_label_flipped_and_all_labels_have_their_turn():
+    labels = torch.randint(0, 2, (9, 4), generator=torch.Generator().manual_seed(0))
+    changed = counterfactual.flipped_by_turns(labels) != labels
+    assert (changed.sum(1) == 1).all() and changed.sum(0).tolist() == [3, 2, 2, 2]

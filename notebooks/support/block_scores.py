@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 
 import mccvae_core as core
-from data import Dataset
+from data import Dataset, mnist
 
 from . import lungs
 from .claim_judges import Panel
-from .measures import block_effects, blocks, judged, parts
+from .measures import block_effects, blocks, judged, morphology, parts
 from .measures.judged import Change
 
 LEFT_RIGHT = ("left_lung", "right_lung")  # of the picture
@@ -26,8 +26,9 @@ class Rows(list):
         self.append({"coordinates": coordinates, "label": label, "score": score, "value": np.atleast_1d(value)})
 
     def table(self) -> pd.DataFrame:
-        """Columns coordinates, label, score, value: means over judges; of every score of labels its mean over them too, as
-        label "", which leaves out labels that have none; there also each judge's, as <score>_judge0 and so on."""
+        """Columns coordinates, label, score, value: means over judges; of every score of labels its mean over them
+        too, as label "", which leaves out labels that have none; there also each judge's, as <score>_judge0 and so
+        on."""
         means, groups = [], {}
         for row in self:
             means.append(row | {"value": row["value"].mean()})
@@ -44,8 +45,8 @@ class Rows(list):
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The parts of a task's labels: their names, which of them are each label's (L, P), how one reads from a change how
-    much each has changed, (J, P), and what is to be measured of every picture, if anything."""
+    """The parts of a task's labels: their names, which of them are each label's (L, P), how one reads from a change
+    how much each has changed, (J, P), and what is to be measured of every picture, if anything."""
 
     names: tuple[str, ...]
     of_label: np.ndarray
@@ -54,7 +55,7 @@ class Parts:
 
 
 def parts_of_task(data: Dataset, panel: Panel) -> Parts:
-    """CelebA: the attributes that the judges read; chest X-rays: left and right lung; else none."""
+    """CelebA: attributes that the judges read; chest X-rays: left and right lung; digits: their shape; else none."""
     count = len(data.labels)
     if panel.attribute_names:
         known = panel.kept
@@ -64,6 +65,10 @@ def parts_of_task(data: Dataset, panel: Panel) -> Parts:
         fields = lung_sides(data)
         of_field = lambda change: np.array([[change.moved[field].mean() for field in fields]])  # noqa: E731
         return Parts(LEFT_RIGHT, np.ones((count, 2), dtype=bool), of_field)
+    if data.task.name == mnist.TASK.name:
+        everything = np.ones((count, len(morphology.NAMES)), dtype=bool)
+        of_shape = lambda change: change.measured[None]  # noqa: E731
+        return Parts(morphology.NAMES, everything, of_shape, morphology.shape_of_digits)
     return Parts((), np.zeros((count, 0), dtype=bool), lambda change: np.zeros((1, 0)))
 
 
@@ -104,7 +109,8 @@ def _kind_rows(rows: Rows, kind: str, change: Change, label: int, data: Dataset,
     rows.add("change", own, **about)
     rows.add("change_share", own / most, **about)
     rows.add("pixels", change.pixels, **about)
-    rows.add("own_label_share", judged.own_share(change.change[:, :count], label, exclusive=data.task.exclusive), **about)
+    share = judged.own_share(change.change[:, :count], label, exclusive=data.task.exclusive)
+    rows.add("own_label_share", share, **about)
     if kind in ("along", "whole"):
         rows.add("rise", change.rise[:, label], **about)
         rows.add("moved_share", change.rise[:, label] / most, **about)
@@ -146,8 +152,8 @@ def _part_rows(rows: Rows, changes, kinds, of_parts: Parts, label: int, name: st
 
 
 def _lung_rows(rows: Rows, changes: dict[str, list[Change]], fields: np.ndarray, name: str) -> None:
-    """lung_correlation: of the two maps of change, with its sign, inside the lungs; -1 where one darkens what the other
-    lightens."""
+    """lung_correlation: of the two maps of change, with its sign, inside the lungs; -1 where one darkens what the
+    other lightens."""
     for coordinates, moves in {"": [*changes["along"], *changes["across"]], "single": changes["single"]}.items():
         maps = [move.lighter[fields] for move in moves]
         moving = all(np.ptp(values) > 0 for values in maps)
@@ -155,9 +161,10 @@ def _lung_rows(rows: Rows, changes: dict[str, list[Change]], fields: np.ndarray,
         rows.add("lung_correlation", value, coordinates=coordinates, label=name)
 
 
-def swap_scores(rows: Rows, model: core.MCCVAE, data: Dataset, panel: Panel, codes: torch.Tensor, labels, pairs: int) -> None:
+def swap_scores(rows: Rows, model: core.MCCVAE, data: Dataset, panel: Panel, test: tuple, pairs: int) -> None:
     """Swaps of a block, or of what lies along or across, between test images with the label and without: swap_taken,
-    swap_kept and swap_pairs of `block_effects.swap_effects`, by the judges' mean. codes (N, Z), labels (N, L)."""
+    swap_kept and swap_pairs of `block_effects.swap_effects`, by the judges' mean. test: codes (N, Z), labels (N, L)."""
+    codes, labels = test
     for label, name in enumerate(data.labels):
         with_it, without = (torch.nonzero(labels[:, label] == value).flatten()[:pairs] for value in (1, 0))
         n = min(len(with_it), len(without))

@@ -18,10 +18,10 @@ import mccvae_core as core
 from data import Dataset, Split, celeba
 from data.files import write_atomically
 
-from . import runs
+from . import runs, weights
 from .measures import judge as judging
 from .measures import parts
-from .settings import Profile
+from .settings import ModelSpec, Profile
 
 SEEDS = (0, 1, 2)
 READ = 2_000  # real images at most, by which a judge is tried and on which its ceiling is taken
@@ -33,10 +33,11 @@ class Panel:
     """The judges of a task, J of them, which read T targets: the task's L labels, then P further attributes.
 
     table: one row per judge and target, see `panel_table`. attributes (N, P): of the training images. sha256: of the
-    judges' files.
+    judges' and the VAE's files. vae: its posterior means are the common code in which minimality is measured.
     """
 
     judges: tuple[judging.Judge, ...]
+    vae: core.VAE
     labels: tuple[str, ...]
     attribute_names: tuple[str, ...]
     attributes: np.ndarray
@@ -50,7 +51,11 @@ class Panel:
 
     def read(self, images: Tensor) -> Tensor:
         """Probabilities (N, L) of the labels: the mean over the judges."""
-        return torch.stack([reader(images)[:, : len(self.labels)].sigmoid() for reader in self.readers]).mean(0)
+        return torch.stack([self.read_by(j, images) for j in range(len(self.judges))]).mean(0)
+
+    def read_by(self, judge: int, images: Tensor) -> Tensor:
+        """Probabilities (N, L) of the labels by one judge."""
+        return self.readers[judge](images)[:, : len(self.labels)].sigmoid()
 
     @property
     def ceiling(self) -> np.ndarray:
@@ -72,7 +77,7 @@ def log_odds(judge: judging.Judge, images: Tensor, batch_size: int = 512) -> Ten
 
 
 def panel(profile: Profile, data: Dataset) -> Panel:
-    """The judges of a task, trained now where their files are not there yet; `judges.csv` beside them says how they read."""
+    """A task's judges, trained where their files are not there yet; judges.csv beside them says how well they read."""
     folder = runs.runs_below(profile.folder) / data.task.name
     names, values = further_attributes(data)
     targets = torch.cat([data.train.labels, torch.from_numpy(values["train"])], dim=1)
@@ -86,9 +91,22 @@ def panel(profile: Profile, data: Dataset) -> Panel:
             judging.save_judge(file, judging.fit_judge(data.train.images, targets, nothing, epochs=epochs, seed=seed))
         judges.append(judging.load_judge(file))
         h.update(file.read_bytes())
+    vae = folder / f"vae-{data.content[:8]}.safetensors"
+    if not vae.exists():
+        weights.save_model(vae, fit_vae(data))
+    h.update(vae.read_bytes())
     table = panel_table(judges, data, names, values)
     write_atomically(folder / TABLE, table.to_csv(index=False, float_format="%.6g").encode())
-    return Panel(tuple(judges), tuple(data.labels), names, values["train"], table, h.hexdigest())
+    attributes = values["train"]
+    return Panel(tuple(judges), weights.load_model(vae), tuple(data.labels), names, attributes, table, h.hexdigest())
+
+
+def fit_vae(data: Dataset) -> core.VAE:
+    """A VAE of this project, trained on the training images for about as many steps as a judge."""
+    model = core.build_model("VAE", ModelSpec.parse("vae").config(data), seed=0)
+    epochs, objective = judging.judge_epochs(len(data.train)), core.Objective()
+    core.fit(model, data.train.images, data.train.labels, objective, batch_size=64, epochs=epochs, seed=0)
+    return model.eval()
 
 
 def further_attributes(data: Dataset) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:

@@ -2,19 +2,19 @@
 
     python -m support.claim_scores PROFILE [TASK ...]
 
-writes <run>/scores/claims.csv, one row per score, and <profile>/claim_scores.csv, one row per run with the columns that
-the primary tests of claims.yaml read. A run whose table is current is skipped: made of the same weights, by the same
-judges and code. A run's table has the columns
+writes <run>/scores/claims.csv, one row per score, and <profile>/claim_scores.csv, one row per run with the columns
+that the primary tests of claims.yaml read. A run whose table is current is skipped: made of the same weights, by the
+same judges and code. A run's table has the columns
 
     weights      last, after the last epoch, or best, of least validation loss.
-    coordinates  of a block: along, across, whole, single (or `single 1` ...); empty: of the model, or of along and across.
+    coordinates  of a block: along, across, whole, single, `single 1` ...; empty: of the model, or of both.
     label        empty: the mean over labels.
     split        whose images are scored; of a code that is read: where the reader is tried.
-    score        see `block_scores` and `code_scores`; those of claims.yaml have its names.
+    score        see `block_scores`, `code_scores`, `picture_scores`, `official_scores`; or as claims.yaml names it.
     value        the mean over the judges; <score>_judge0 ... are theirs.
     made_from    sha256 of weights, judges and code.
 
-The weights that claims.yaml reads, last or best, are scored from STARTS test images, the others from a quarter of them.
+The weights that claims.yaml reads, last or best, are scored from STARTS test images, the others from a quarter.
 """
 
 import functools
@@ -26,19 +26,24 @@ import numpy as np
 import pandas as pd
 
 import mccvae_core as core
-from data import TASKS, Dataset
+from data import TASKS, Dataset, Split
 from data.files import write_atomically
 
 from . import ROOT, code_identity, preregistration, runs, weights
 from .block_scores import Rows, move_scores, swap_scores
 from .claim_judges import Panel, panel
-from .measures import block_readings, blocks, latents
+from .measures import block_readings, blocks, counterfactual, latents, official
+from .measures.judge import judge_features
 from .runs import Run, RunError
 from .settings import Profile, SettingsError, read_profile
 
 STARTS = 256  # test images from which blocks move
 CODES = 3_000  # training images at most on which a code's reader is fitted, and test images on which it is tried
 PAIRS = 48  # of images of which a label's block is swapped
+PICTURES = 256  # test images whose labels are intervened on
+OFFICIAL = 5_000  # images of a split for the official loss
+PICTURE_SCORES = {"f1": "effectiveness_f1", "accuracy": "effectiveness_accuracy", "kept": "effectiveness_kept"}
+PICTURE_SCORES |= {name: f"minimality_{name}" for name in ("cld", "nearer", "further")}
 TABLE, SUMMARY = "claims.csv", "claim_scores.csv"
 COLUMNS = ["weights", "coordinates", "label", "split", "score", "value"]
 TEXT = {name: str for name in (*COLUMNS[:-1], "made_from")}
@@ -62,7 +67,7 @@ def code() -> str:
 
 
 def files_of(run: Run) -> dict[str, Path]:
-    """The files of a run's weights, `last` and, where it was kept, `best`. Raises RunError where they are not its own."""
+    """The files of a run's weights, `last` and, if it was kept, `best`. Raises RunError where they are not its own."""
     run.check_weights()
     last, best = run.weights(), run.folder / runs.BEST_WEIGHTS
     return {"last": last} | ({"best": best} if best.exists() and last.parent == run.folder else {})
@@ -85,7 +90,7 @@ def score_run(run: Run, data: Dataset, judges: Panel, main: str = "last") -> pd.
 
 
 def recorded_scores(metrics: dict) -> pd.DataFrame:
-    """The scores of claims.yaml that a run's metrics hold already: accuracy, unbiased_loss and, of test images, psnr."""
+    """What a run's metrics hold already: accuracy, unbiased_loss and, of test images, psnr."""
     rows = []
     for split in runs.PARTS:
         of_split = metrics[split]
@@ -101,18 +106,67 @@ def measured(model: core.MCCVAE, data: Dataset, judges: Panel, starts: int) -> p
     codes = {name: core.posterior(model, part.images).loc for name, part in (("train", train), ("test", test))}
     rows.add("starts", min(starts, len(test)))
     move_scores(rows, model, data, judges, codes["test"][:: max(1, len(test) // starts)][:starts])
-    swap_scores(rows, model, data, judges, codes["test"], test.labels, PAIRS)
+    swap_scores(rows, model, data, judges, (codes["test"], test.labels), PAIRS)
     code_scores(rows, model, data, *((codes[name], part.labels) for name, part in (("train", train), ("test", test))))
-    return rows.table().assign(split="test")
+    picture_scores(rows, model, data, judges)
+    table = rows.table().assign(split="test")
+    return pd.concat([table, official_scores(model, data)], ignore_index=True)
+
+
+def official_scores(model: core.MCCVAE, data: Dataset) -> pd.DataFrame:
+    """official_loss and official_loss_se of training and test images, OFFICIAL of each at most:
+    `official.official_loss`."""
+    rows = []
+    for split in ("train", "test") if model.config.block_prior == "diagonal" else ():
+        some = getattr(data, split).some(OFFICIAL)
+        values = official.official_loss(model, some.images, some.labels)
+        for score, value in zip(("official_loss", "official_loss_se"), values, strict=True):
+            rows.append({"coordinates": "", "label": "", "split": split, "score": score, "value": value})
+    return pd.DataFrame(rows)
+
+
+def picture_scores(rows: Rows, model: core.MCCVAE, data: Dataset, judges: Panel) -> None:
+    """`counterfactual.counterfactual_scores` of interventions along w and by whole blocks, on PICTURES test images
+    with as many others for reference. Labels that exclude one another go to another class, of others one at a time is
+    flipped.
+
+    effectiveness_f1, _accuracy, _kept: by the second judge. kid: in the features of the first. minimality_*: in the
+    code of the judges' VAE. composition_1, composition_10: without an intervention, so of no coordinates.
+    """
+    some, reference = _two_parts(data.test.some(2 * PICTURES))
+    targets = (counterfactual.another_class if data.task.exclusive else counterfactual.flipped_by_turns)(some.labels)
+    methods = {"along": counterfactual.along_method(model), "whole": counterfactual.walk_method(model)}
+    for coordinates, method in methods.items():
+        found = counterfactual.counterfactual_scores(
+            method,
+            core.to_images(some.images),
+            some.labels,
+            targets,
+            reader=functools.partial(judges.read_by, 1),
+            features=functools.partial(judge_features, judges.judges[0]),
+            encode=functools.partial(counterfactual.posterior_means, judges.vae),
+            reference=(core.to_images(reference.images), reference.labels),
+        )
+        for score, value in found.items():
+            if score.startswith("composition"):
+                if coordinates == "whole":
+                    rows.add(score, value)
+            elif score != "n":
+                rows.add(PICTURE_SCORES.get(score, score), float(value), coordinates=coordinates)
+
+
+def _two_parts(split: Split) -> tuple[Split, Split]:
+    """Every other image, and the rest."""
+    return split.take(range(0, len(split), 2)), split.take(range(1, len(split), 2))
 
 
 def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, test: tuple) -> None:
     """What posterior means (N, Z) tell of labels (N, L); train and test are both of these.
 
-    separation, kl, kl_share_across: of p(z|y = 1) from p(z|y = 0). auc_across: `blocks.across_auc`. bayes_*: `two_posteriors`.
-    auc_own, auc_others, auc_style, auc_labels: `block_readings.label_readings`. blocks_apart, of labels that exclude one
-    another; of others blocks_apart_labels, 1 - (A - 1/2) / (B - 1/2) with A the AUC of a label from other blocks, B from
-    the other labels themselves.
+    separation, kl, kl_share_across: of p(z|y = 1) from p(z|y = 0). auc_across: `blocks.across_auc`. posteriors_*:
+    `two_posteriors`. auc_own, auc_others, auc_style, auc_labels: `block_readings.label_readings`. blocks_apart, of
+    labels that exclude one another; of others blocks_apart_labels, 1 - (A - 1/2) / (B - 1/2) with A the AUC of a
+    label from other blocks, B from the other labels themselves.
     """
     owners, arrays = latents.latent_owners(model), [(z.numpy(), y.numpy()) for z, y in (train, test)]
     for label, name in enumerate(data.labels):
@@ -135,8 +189,8 @@ def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, tes
 
 
 def summary_row(run: Run, table: pd.DataFrame, claims: preregistration.Preregistration) -> dict:
-    """A run's row of claim_scores.csv: task, model, seed, precision, the weights that claims.yaml reads, and the column
-    of every primary test. A score of one label is that label's; one that the run lacks is NaN."""
+    """A run's row of claim_scores.csv: task, model, seed, precision, the weights that claims.yaml reads, and the
+    column of every primary test. A score of one label is that label's; one that the run lacks is NaN."""
     record = run.record
     name = claims.tasks[record["task"]].epoch if record["task"] in claims.tasks else "last"
     about = {"task": record["task"], "model": record["model"], "seed": record["seed"]}
@@ -166,8 +220,8 @@ def scored(run: Run, data: Dataset, judges: Panel, claims: preregistration.Prere
 def score_profile(profile: Profile, tasks: list[str] | None = None) -> pd.DataFrame:
     """Score every finished run of a profile that has blocks and whose weights are there; says which are left out.
 
-    Writes each run's table and the profile's summary, and returns the latter. Raises SettingsError for a task that there
-    is none of."""
+    Writes each run's table and the profile's summary, and returns the latter. Raises SettingsError for a task that
+    there is none of."""
     if unknown := [task for task in tasks or [] if task not in TASKS]:
         raise SettingsError(f"there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
     claims, data, rows = preregistration.read(), runs.Datasets(profile), []
@@ -190,7 +244,7 @@ def score_profile(profile: Profile, tasks: list[str] | None = None) -> pd.DataFr
 
 
 def _with_weights(folder: Path) -> Run | None:
-    """The finished run with blocks in a folder; None where there is none, with a word where its weights are missing."""
+    """The finished run with blocks in a folder; None where there is none, with a word where its weights lack."""
     if not (folder / "run.json").exists():
         return None
     run = runs.read_run(folder)

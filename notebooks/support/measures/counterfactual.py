@@ -24,6 +24,9 @@ from torch.distributions import Normal, kl_divergence
 
 import mccvae_core as core
 
+from .block_effects import Move, block_path
+from .blocks import block_coordinates
+
 CYCLES = (1, 10)
 WEIGHTS = (0.8, 0.2)  # of the two shares in CLD, as in the code of Melistas et al.
 BATCH = 256
@@ -54,6 +57,20 @@ def walk_method(model: core.MCCVAE) -> Method:
     return Method(torch.no_grad()(reconstruct), torch.no_grad()(intervene))
 
 
+def along_method(model: core.MCCVAE, spread: float = 2.0) -> Method:
+    """The same, where an intervention moves each label's block along w alone, to `spread` standard deviations on the side of
+    the value asked for; what lies across it stays."""
+    of_labels = [block_coordinates(model, label) for label in range(model.config.labels)]
+
+    def intervene(images, towards):
+        z = model.encode(images).loc
+        for label, value in towards.items():
+            z = block_path(model, of_labels[label], z, Move("along", spread=spread))[int(value)]
+        return model.decode(z)
+
+    return Method(walk_method(model).reconstruct, torch.no_grad()(intervene))
+
+
 # --- interventions ----------------------------------------------------------------------------------------------
 
 
@@ -61,6 +78,14 @@ def flipped(labels: Tensor, label: int) -> Tensor:
     """Target labels (N, L) for labels (N, L) of 0 and 1 that can all be on: one label turned into its opposite."""
     targets = labels.clone()
     targets[:, label] = 1 - targets[:, label]
+    return targets
+
+
+def flipped_by_turns(labels: Tensor) -> Tensor:
+    """Target labels (N, L) for labels (N, L) that can all be on: of image n the label n mod L turned into its opposite."""
+    number = torch.arange(len(labels))
+    targets, label = labels.clone(), number % labels.shape[1]
+    targets[number, label] = 1 - targets[number, label]
     return targets
 
 

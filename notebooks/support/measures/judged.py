@@ -1,7 +1,7 @@
 """What several readers see when a label's block moves, so that a score can say how much it depends on its judge.
 
-`block_effects` has the moves; here each end is decoded once and read by all. A reader takes images (N, *image_shape) in
-[0, 1] to log-odds (N, T): of the model's L labels first, then of further attributes that no model was trained on.
+`block_effects` has the moves; here each end is decoded once and read by all. A reader takes images (N, *image_shape)
+in [0, 1] to log-odds (N, T): of the model's L labels first, then of further attributes that no model was trained on.
 """
 
 import dataclasses
@@ -94,7 +94,8 @@ def together(changes: list[Change]) -> Change:
 
 
 def own_share(change: np.ndarray, label: int, *, exclusive: bool) -> np.ndarray:
-    """The own label's share of all changes (..., L) that a move of its block makes: 0 for an even share, 1 for the most.
+    """The own label's share of all changes (..., L) that a move of its block makes: 0 for an even share, 1 for the
+    most.
 
     The most is all, or half where labels exclude one another, since what one gains the others lose. NaN where nothing
     changes, and where the even share is already the most.

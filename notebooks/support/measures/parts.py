@@ -1,4 +1,4 @@
-"""Which part of a label each coordinate of its block changes, and whether the coordinates share the parts among them."""
+"""Which part of a label each coordinate of its block changes, and whether each has parts of its own."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ LEAST_RATE = 0.05  # by which an attribute's rates with and without the label di
 
 
 def split_bits(changes: np.ndarray) -> float:
-    """Mutual information in bits between the coordinate and the part that it changes, for changes (K, P), none below 0.
+    """Mutual information in bits between the coordinate and the part that it changes, for changes (K, P) from 0 up.
 
     Every part weighs the same; p(coordinate | part) is its share of that part's change. 0 where all coordinates change
     the same parts or one changes all; log2 K where each changes parts of its own, as many each. A part that nothing
