@@ -465,7 +465,9 @@ def test_the_posterior_and_reconstructions_are_those_of_all_images_in_order(smal
 @pytest.mark.parametrize("size", [(1, 60, 60), (3, 64, 48)], ids=str)
 def test_structural_similarity_is_that_of_torchmetrics(size):
     rng = torch.Generator().manual_seed(2)
-    first = torch.nn.functional.interpolate(torch.rand(4, size[0], 6, 6, generator=rng), size[1:], mode="bicubic").clamp(0, 1)
+    first = torch.nn.functional.interpolate(
+        torch.rand(4, size[0], 6, 6, generator=rng), size[1:], mode="bicubic"
+    ).clamp(0, 1)
     second = (first + 0.1 * torch.randn(first.shape, generator=rng)).clamp(0, 1)
     theirs = structural_similarity_index_measure(first, second, data_range=1.0, reduction="none")
     torch.testing.assert_close(scores.structural_similarity(first, second), theirs, rtol=0, atol=1e-4)
@@ -473,7 +475,9 @@ def test_structural_similarity_is_that_of_torchmetrics(size):
 
 
 @pytest.mark.parametrize("kind", core.MODELS)
-def test_an_evaluation_that_encodes_once_has_the_numbers_of_one_that_does_not(small_data, small_config, kind, monkeypatch):
+def test_an_evaluation_that_encodes_once_has_the_numbers_of_one_that_does_not(
+    small_data, small_config, kind, monkeypatch
+):
     images, labels = (part.repeat(5, *[1] * (part.dim() - 1)) for part in small_data)  # more than a batch
     model = start(small_config, kind=kind)
     encoder = model.encoder

@@ -22,7 +22,7 @@ from .runs import Run
 from .settings import ModelSpec, Profile
 from .tables import _columns, _interval, _list, _number, _pm
 
-JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 15  # of 64 images; no more than so many epochs, then of 32: more steps an image teach as much
+JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 15  # of 64 images, no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
 STARTS = 64  # test images from which single latents are moved
 READ = 0.01  # what a judge's accuracy must have over the majority's
@@ -66,12 +66,15 @@ def factor_owner(data: Dataset) -> np.ndarray:
 
 
 def train_judge(data: Dataset, seed: int = 0) -> judging.Judge:
-    """The task's judge: about JUDGE_STEPS steps on the training part, of a small one as many as JUDGE_EPOCHS allow."""
-    epochs, batch_size = round(JUDGE_STEPS * 64 / len(data.train)), 64
-    if epochs > JUDGE_EPOCHS:
-        epochs, batch_size = JUDGE_EPOCHS, 32
+    """The task's judge: about JUDGE_STEPS steps on the training part.
+
+    A set too small for these gets JUDGE_EPOCHS of half batches: as many steps as twice the epochs, the same scores,
+    half the time."""
     train = data.train
-    return judging.fit_judge(train.images, train.labels, factors(train), epochs=max(3, epochs), seed=seed, batch_size=batch_size)
+    epochs = judging.judge_epochs(len(train), JUDGE_STEPS, JUDGE_EPOCHS)
+    batch_size = 32 if epochs == JUDGE_EPOCHS else 64
+    images, labels = train.images, train.labels
+    return judging.fit_judge(images, labels, factors(train), epochs=epochs, seed=seed, batch_size=batch_size)
 
 
 class Judges(dict):
@@ -159,8 +162,8 @@ def _about(run: Run, data: Dataset) -> dict:
 
 
 def _targets(data: Dataset, run: Run) -> Iterator[tuple[dict, tuple, tuple]]:
-    """What is to be read from the codes of a run's model, every label and, among the images that have its label, every part: what the target
-    is, and for training and test images (codes (n, Z), values (n,))."""
+    """What is to be read from the codes of a run's model: every label, and, among the images that have its label, every
+    part. What the target is, and of training and test images (codes (n, Z), values (n,))."""
     model, parts = run.model(), {"train": data.train.some(PROBED), "test": data.test.some(PROBED)}
     z = {name: codes(model, part.images) for name, part in parts.items()}
     targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
@@ -168,7 +171,7 @@ def _targets(data: Dataset, run: Run) -> Iterator[tuple[dict, tuple, tuple]]:
     for name, kind, label, p in targets:
         values = {n: (part.labels[:, label] if p is None else part.parts[:, p]).numpy() for n, part in parts.items()}
         mask = {n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy() for n, part in parts.items()}
-        about = {"target": name, "kind": kind, "label": label, "n": int(mask["test"].sum())}
+        about = {"target": name, "kind": kind, "label": label, "probe": None, "n": int(mask["test"].sum())}
         yield about, *((z[n][mask[n]], values[n][mask[n]]) for n in parts)
 
 
@@ -190,7 +193,7 @@ def found_table(data: Dataset, run: Run) -> pd.DataFrame:
 
 
 def found_in_blocks(data: Dataset, run: Run) -> pd.Series:
-    """Kind -> mean over its targets of how well the boosted probe reads them from their own block: the mean of `found_table`'s `own`."""
+    """Kind -> how well the boosted probe reads its targets from their own block: the mean of `found_table`'s `own`."""
     owners, rows = latents.latent_owners(run.model()), []
     for about, train, test in _targets(data, run):
         own = owners == about["label"]

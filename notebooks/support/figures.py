@@ -72,7 +72,7 @@ def _picture(ax, image: torch.Tensor, **options) -> None:
 
 
 def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None = None) -> Figure:
-    """Rows of images (N, channels, H, W), each with its name at the left. One axes holds them all: an axes for each would take ten times as long."""
+    """Rows of images (N, channels, H, W), each with its name at the left, all in one axes: many take twice as long."""
     count = max(len(images) for images in rows.values())
     channels, height, width = next(iter(rows.values())).shape[1:]
     down, across = height + height // 12, width + width // 12  # from one image to the next

@@ -93,7 +93,7 @@ def evaluate(
 
 
 class _Encoded(nn.Module):
-    """Stands in for an encoder that sees the same images again and again, in their order: gives parts of q(z|x), a Normal (N, Z)."""
+    """Stands in for an encoder that sees the same images again and again, in their order; q: q(z|x) of all, (N, Z)."""
 
     def __init__(self, q: Normal):
         super().__init__()
@@ -117,8 +117,8 @@ def _encoded_once(model: core.VAE, images: Tensor) -> Iterator[None]:
 
 
 def picture_scores(model: core.VAE, images: Tensor, labels: Tensor, *, batch_size: int = 512) -> dict[str, float]:
-    """How near reconstructions (`reconstruct`) come to uint8 images (N, *image_shape), means over images: `psnr`, 10 log10(1 / mean
-    squared error of the image) in dB, and `ssim`, see `structural_similarity`."""
+    """How near reconstructions (`reconstruct`) come to uint8 images (N, *image_shape), means over images: `psnr`,
+    10 log10(1 / mean squared error of the image) in dB, and `ssim`, see `structural_similarity`."""
     psnr, ssim = [], []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         drawn, real = core.reconstruct(model, x, y), core.to_images(x)
@@ -128,9 +128,9 @@ def picture_scores(model: core.VAE, images: Tensor, labels: Tensor, *, batch_siz
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM (Wang et al. 2004) of two batches of images (N, channels, H, W) in [0, 1]: (N,), as torchmetrics computes it.
+    """SSIM (Wang et al. 2004) of two batches of images (N, channels, H, W) in [0, 1], as torchmetrics computes it: (N,).
 
-    Torchmetrics takes two seconds to import, in each notebook that trains, and its convolution longer than these products."""
+    To import torchmetrics takes two seconds in each notebook that trains, and its convolution is slower than products."""
     down, across = (_blur(size) for size in first.shape[2:])
     pairs = torch.stack([first, second, first * first, second * second, first * second])
     a, b, aa, bb, ab = down @ pairs @ across.T
@@ -141,7 +141,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blur(size: int) -> Tensor:
-    """The matrix (size, size) that blurs a line of pixels: a Gaussian window of sd 1.5 and 11 pixels, reflected at the ends."""
+    """The matrix (size, size) that blurs a line of pixels: Gaussian, sd 1.5, 11 pixels, the line reflected at its ends."""
     window = torch.exp(-((torch.arange(-5, 6) / 1.5) ** 2) / 2)
     lines = F.pad(torch.eye(size)[:, None], (5, 5), mode="reflect")
     return F.conv1d(lines, (window / window.sum())[None, None])[:, 0].T
