@@ -106,6 +106,8 @@ def test_parts_are_found_in_the_block_that_holds_them(figures, profile, known_co
         set(table["kind"]) == {"label", "part"}
         and linear.loc[figures.part_names[0], "n"] == figures.test.labels[:, 0].sum()
     )
+    boosted = table[table["probe"] == "boosted"].groupby("kind")["own"].mean()
+    pd.testing.assert_series_equal(ch.found_in_blocks(figures, run_of("mccvae", figures, profile)), boosted)
 
 
 class Flat(judging.Judge):

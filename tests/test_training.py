@@ -1,5 +1,6 @@
 """Training, files, evaluation and interventions of the core."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -10,6 +11,7 @@ import torch
 from conftest import fit
 from support import machine, weights
 from support.measures import scores
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 import mccvae_core as core
 from data.files import write_atomically
@@ -460,6 +462,32 @@ def test_the_posterior_and_reconstructions_are_those_of_all_images_in_order(smal
         torch.testing.assert_close(core.reconstruct(model, images, labels, batch_size=7), drawn, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(1, 60, 60), (3, 64, 48)], ids=str)
+def test_structural_similarity_is_that_of_torchmetrics(size):
+    rng = torch.Generator().manual_seed(2)
+    first = torch.nn.functional.interpolate(
+        torch.rand(4, size[0], 6, 6, generator=rng), size[1:], mode="bicubic"
+    ).clamp(0, 1)
+    second = (first + 0.1 * torch.randn(first.shape, generator=rng)).clamp(0, 1)
+    theirs = structural_similarity_index_measure(first, second, data_range=1.0, reduction="none")
+    torch.testing.assert_close(scores.structural_similarity(first, second), theirs, rtol=0, atol=1e-4)
+    assert theirs.max() < 0.95
+
+
+@pytest.mark.parametrize("kind", core.MODELS)
+def test_an_evaluation_that_encodes_once_has_the_numbers_of_one_that_does_not(
+    small_data, small_config, kind, monkeypatch
+):
+    images, labels = (part.repeat(5, *[1] * (part.dim() - 1)) for part in small_data)  # more than a batch
+    model = start(small_config, kind=kind)
+    encoder = model.encoder
+    found = scores.evaluate(model, images, labels, exclusive=True, objective=core.Objective("official"))
+    assert model.encoder is encoder
+    monkeypatch.setattr(scores, "_encoded_once", lambda *_: contextlib.nullcontext())
+    assert found == scores.evaluate(model, images, labels, exclusive=True, objective=core.Objective("official"))
+    assert found["bound"] == core.evaluate_loss(model, images, labels)
+
+
 def test_pictures_are_scored_as_the_definitions_say(small_data, small_config, monkeypatch):
     images, labels = small_data
     x = core.to_images(images)
@@ -473,7 +501,7 @@ def test_pictures_are_scored_as_the_definitions_say(small_data, small_config, mo
     mean = lambda v: (v.unfold(0, 11, 1).unfold(1, 11, 1) * window).sum((-1, -2))  # noqa: E731
     va, vb, ab = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2, mean(a * b) - mean(a) * mean(b)
     local = (2 * mean(a) * mean(b) + 1e-4) * (2 * ab + 9e-4) / ((mean(a) ** 2 + mean(b) ** 2 + 1e-4) * (va + vb + 9e-4))
-    assert result["ssim"] == pytest.approx(local.mean().item(), rel=0.01)  # theirs counts the border's windows in part
+    assert result["ssim"] == pytest.approx(local.mean().item(), rel=0.01)  # ours counts the border's windows in part
     monkeypatch.setattr(core, "reconstruct", lambda model, some, y: core.to_images(some))
     assert scores.picture_scores(None, images, labels, batch_size=50) == {
         "psnr": pytest.approx(100),

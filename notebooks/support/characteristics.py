@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +22,7 @@ from .runs import Run
 from .settings import ModelSpec, Profile
 from .tables import _columns, _interval, _list, _number, _pm
 
-JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 30  # of 64 images; no more than so many epochs
+JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 15  # of 64 images, no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
 STARTS = 64  # test images from which single latents are moved
 READ = 0.01  # what a judge's accuracy must have over the majority's
@@ -66,9 +66,15 @@ def factor_owner(data: Dataset) -> np.ndarray:
 
 
 def train_judge(data: Dataset, seed: int = 0) -> judging.Judge:
-    """The task's judge: about JUDGE_STEPS steps on the training part."""
-    epochs = judging.judge_epochs(len(data.train), JUDGE_STEPS, JUDGE_EPOCHS)
-    return judging.fit_judge(data.train.images, data.train.labels, factors(data.train), epochs=epochs, seed=seed)
+    """The task's judge: about JUDGE_STEPS steps on the training part.
+
+    A set too small for these gets JUDGE_EPOCHS of half batches: as many steps as twice the epochs, the same scores,
+    half the time."""
+    train = data.train
+    epochs = judging.judge_epochs(len(train), JUDGE_STEPS, JUDGE_EPOCHS)
+    batch_size = 32 if epochs == JUDGE_EPOCHS else 64
+    images, labels = train.images, train.labels
+    return judging.fit_judge(images, labels, factors(train), epochs=epochs, seed=seed, batch_size=batch_size)
 
 
 class Judges(dict):
@@ -155,21 +161,45 @@ def _about(run: Run, data: Dataset) -> dict:
     return about | {"seed": run.record["seed"], "latents": sum(run.record["characteristics"]) + run.record["style_dim"]}
 
 
-def found_table(data: Dataset, run: Run) -> pd.DataFrame:
-    """`latents.found` of every label (AUC) and part (R², images whose label is 1, so that knowing the label
-    alone scores 0): a row a target and probe."""
+def _targets(data: Dataset, run: Run) -> Iterator[tuple[dict, tuple, tuple]]:
+    """What is to be read from the codes of a run's model: every label, and, among the images that have its label, every
+    part. What the target is, and of training and test images (codes (n, Z), values (n,))."""
     model, parts = run.model(), {"train": data.train.some(PROBED), "test": data.test.some(PROBED)}
-    z, owners, rows = {name: codes(model, part.images) for name, part in parts.items()}, latents.latent_owners(model), []
+    z = {name: codes(model, part.images) for name, part in parts.items()}
     targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
     targets += [(name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))]
     for name, kind, label, p in targets:
         values = {n: (part.labels[:, label] if p is None else part.parts[:, p]).numpy() for n, part in parts.items()}
         mask = {n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy() for n, part in parts.items()}
-        train, test = ((z[n][mask[n]], values[n][mask[n]]) for n in parts)
+        about = {"target": name, "kind": kind, "label": label, "probe": None, "n": int(mask["test"].sum())}
+        yield about, *((z[n][mask[n]], values[n][mask[n]]) for n in parts)
+
+
+def found_table(data: Dataset, run: Run) -> pd.DataFrame:
+    """`latents.found` of every label (AUC) and part (R², images whose label is 1, so that knowing the label
+    alone scores 0): a row a target and probe."""
+    owners, rows = latents.latent_owners(run.model()), []
+    for about, train, test in _targets(data, run):
         for probe in latents.PROBES:
-            target = {"target": name, "kind": kind, "label": data.labels[label], "probe": probe, "n": int(mask["test"].sum())}
-            rows.append(_about(run, data) | target | latents.found(train, test, owners, label, probe))
+            target = {
+                "target": about["target"],
+                "kind": about["kind"],
+                "label": data.labels[about["label"]],
+                "probe": probe,
+                "n": about["n"],
+            }
+            rows.append(_about(run, data) | target | latents.found(train, test, owners, about["label"], probe))
     return pd.DataFrame(rows)
+
+
+def found_in_blocks(data: Dataset, run: Run) -> pd.Series:
+    """Kind -> how well the boosted probe reads its targets from their own block: the mean of `found_table`'s `own`."""
+    owners, rows = latents.latent_owners(run.model()), []
+    for about, train, test in _targets(data, run):
+        own = owners == about["label"]
+        score = latents.probe_score((train[0][:, own], train[1]), (test[0][:, own], test[1]), "boosted")
+        rows.append({"kind": about["kind"], "own": score})
+    return pd.DataFrame(rows).groupby("kind")["own"].mean()
 
 
 def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STARTS) -> pd.DataFrame:
@@ -583,10 +613,9 @@ def allocation_table(data: Dataset, trained: dict[str, Run]) -> pd.DataFrame:
     """A row a way to spend the latents: test accuracy, test loss by rao-blackwell and labels and parts found in their own block."""
     rows = []
     for way, run in trained.items():
-        found = found_table(data, run)
-        boosted = found[found["probe"] == "boosted"].groupby("kind")["own"].mean()
+        found = found_in_blocks(data, run)
         about = _about(run, data) | {"way": way, "k": " ".join(map(str, run.record["characteristics"]))}
-        rows.append(about | _test_scores(run) | {"label_own": boosted["label"], "part_own": boosted.get("part", math.nan)})
+        rows.append(about | _test_scores(run) | {"label_own": found["label"], "part_own": found.get("part", math.nan)})
     return pd.DataFrame(rows)
 
 

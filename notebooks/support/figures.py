@@ -72,15 +72,19 @@ def _picture(ax, image: torch.Tensor, **options) -> None:
 
 
 def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None = None) -> Figure:
-    """Rows of images, each with its name at the left."""
+    """Rows of images (N, channels, H, W), each with its name at the left, all in one axes: many take twice as long."""
     count = max(len(images) for images in rows.values())
-    fig, axes = plt.subplots(len(rows), count, figsize=(0.95 * count + 1.6, 1.0 * len(rows) + 0.5), squeeze=False)
-    for line, (name, images) in zip(axes, rows.items(), strict=True):
-        for ax, image in zip(line, images, strict=True):
-            _picture(ax, image)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    for ax, text in zip(axes[0], columns or [], strict=False):
-        ax.set_title(text)
+    channels, height, width = next(iter(rows.values())).shape[1:]
+    down, across = height + height // 12, width + width // 12  # from one image to the next
+    sheet = torch.ones(channels, down * len(rows) - height // 12, across * count - width // 12)
+    for r, images in enumerate(rows.values()):
+        for c, image in enumerate(images.detach().cpu()):
+            sheet[:, r * down : r * down + height, c * across : c * across + width] = image
+    fig, ax = plt.subplots(figsize=(0.95 * count + 1.6, 1.0 * len(rows) + 0.5))
+    _picture(ax, sheet)
+    ax.set_yticks([r * down + height / 2 for r in range(len(rows))], list(rows))
+    ax.set_xticks([c * across + width / 2 for c in range(len(columns or []))], columns or [])
+    ax.tick_params(length=0, labelsize="medium", top=False, labeltop=True, labelbottom=False)
     fig.suptitle(title)
     return fig
 

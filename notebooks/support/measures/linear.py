@@ -18,6 +18,8 @@ from torch import Tensor
 from data import Dataset, Split
 from mccvae_core import to_images
 
+from .scores import structural_similarity
+
 LEVEL = 1 / 255  # between two grey levels
 LOWEST, HIGHEST = LEVEL / 2, 1 - LEVEL / 2  # a pixel whose mean is 0 or 1 has an infinite loss under a Bernoulli
 BATCH = 512
@@ -101,20 +103,18 @@ def fit_linear(split: Split, latents: int, *, seed: int = 0) -> LinearModel:
 def picture_scores(real: Tensor, made: Tensor, likelihood: str) -> dict[str, float]:
     """How near pictures `made` come to `real` ones, (N, *image_shape) in [0, 1] each; means over images.
 
-    psnr: 10 log10(1 / mean squared error of the image), dB. ssim: structural similarity, windows of 11 (torchmetrics).
+    psnr: 10 log10(1 / mean squared error of the image), dB. ssim: `scores.structural_similarity`.
     reconstruction: -log p(x|z), nats per image, with `made` as the likelihood's mean, cut to [1/510, 1 - 1/510]. It may
     stand beside a model's own reconstruction at the posterior mean, never beside a bound.
     Raises ValueError for another likelihood than "bernoulli" and "laplace" (of scale 1).
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     if likelihood not in ("bernoulli", "laplace"):
         raise ValueError(f"likelihood must be 'bernoulli' or 'laplace', not {likelihood!r}")
     psnr, ssim, nats = [], [], []
     for x, m in zip(real.split(BATCH), made.split(BATCH), strict=True):
         squares = ((m - x) ** 2).flatten(1).mean(1)
         psnr.append(-10 * squares.clamp(min=1e-10).log10())
-        ssim.append(structural_similarity_index_measure(m, x, data_range=1.0, reduction="none"))
+        ssim.append(structural_similarity(m, x))
         mean = m.clamp(LOWEST, HIGHEST)
         if likelihood == "laplace":
             loss = (x - mean).abs() + math.log(2)
