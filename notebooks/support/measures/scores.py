@@ -122,9 +122,14 @@ def picture_scores(model: core.VAE, images: Tensor, labels: Tensor, *, batch_siz
     psnr, ssim = [], []
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         drawn, real = core.reconstruct(model, x, y), core.to_images(x)
-        psnr.append(-10 * ((drawn - real) ** 2).flatten(1).mean(1).clamp(min=1e-10).log10())
+        psnr.append(image_psnr(drawn, real))
         ssim.append(structural_similarity(drawn, real))
     return {"psnr": torch.cat(psnr).mean().item(), "ssim": torch.cat(ssim).mean().item()}
+
+
+def image_psnr(drawn: Tensor, real: Tensor) -> Tensor:
+    """PSNR in dB (N,) of pictures against the real ones, both (N, *image_shape) in [0, 1]."""
+    return -10 * ((drawn - real) ** 2).flatten(1).mean(1).clamp(min=1e-10).log10()
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
