@@ -232,7 +232,7 @@ def test_faces_keep_what_no_model_trains_on(tmp_path, monkeypatch):
 def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
     monkeypatch.setattr(claim_judges.judging, "judge_epochs", lambda images: 1)
-    for name, few in (("STARTS", 4), ("PICTURES", 20), ("OFFICIAL", 10), ("PAIRS", 4)):
+    for name, few in (("STARTS_ELSE", 8), ("PICTURES", 40), ("OFFICIAL", 20), ("PAIRS", 4)):
         monkeypatch.setattr(claim_scores, name, few)
     return read_profile("smoke", images=210, models={"chest_xray": ["ccvae", "mccvae", "vae"]})
 

@@ -58,8 +58,8 @@ def walk_method(model: core.MCCVAE) -> Method:
 
 
 def along_method(model: core.MCCVAE, spread: float = 2.0) -> Method:
-    """The same, where an intervention moves each label's block along w alone, to `spread` standard deviations on the side of
-    the value asked for; what lies across it stays."""
+    """The same, where an intervention moves each label's block along w alone, to `spread` standard deviations on the
+    side of the value asked for; what lies across it stays."""
     of_labels = [block_coordinates(model, label) for label in range(model.config.labels)]
 
     def intervene(images, towards):
@@ -82,7 +82,7 @@ def flipped(labels: Tensor, label: int) -> Tensor:
 
 
 def flipped_by_turns(labels: Tensor) -> Tensor:
-    """Target labels (N, L) for labels (N, L) that can all be on: of image n the label n mod L turned into its opposite."""
+    """Target labels (N, L) for labels (N, L) that can all be on: of image n the label n mod L is flipped."""
     number = torch.arange(len(labels))
     targets, label = labels.clone(), number % labels.shape[1]
     targets[number, label] = 1 - targets[number, label]
