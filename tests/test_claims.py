@@ -19,11 +19,26 @@ NO = math.nan
 @pytest.mark.parametrize(
     "kind, low, high, wanted",
     [
-        *[("better", 0.2, 0.9, HOLDS), ("better", 0.01, 0.09, FAILS), ("better", -0.5, 0.09, FAILS), ("better", -0.1, 0.5, OPEN)],
-        *[("alike", -0.09, 0.1, HOLDS), ("alike", 0.11, 0.3, FAILS), ("alike", -0.3, -0.11, FAILS), ("alike", -0.2, 0.05, OPEN)],
+        *[
+            ("better", 0.2, 0.9, HOLDS),
+            ("better", 0.01, 0.09, FAILS),
+            ("better", -0.5, 0.09, FAILS),
+            ("better", -0.1, 0.5, OPEN),
+        ],
+        *[
+            ("alike", -0.09, 0.1, HOLDS),
+            ("alike", 0.11, 0.3, FAILS),
+            ("alike", -0.3, -0.11, FAILS),
+            ("alike", -0.2, 0.05, OPEN),
+        ],
         *[("reaches", -0.09, 0.4, HOLDS), ("reaches", -0.4, -0.11, FAILS), ("reaches", -0.4, 0.4, OPEN)],
         *[("level", 0.11, 0.3, HOLDS), ("level", -1.0, 0.09, FAILS), ("level", 0.05, 0.3, OPEN)],
-        *[("differs", 0.11, 0.3, HOLDS), ("differs", -0.3, -0.11, HOLDS), ("differs", -0.09, 0.1, FAILS), ("differs", -0.2, 0.05, OPEN)],
+        *[
+            ("differs", 0.11, 0.3, HOLDS),
+            ("differs", -0.3, -0.11, HOLDS),
+            ("differs", -0.09, 0.1, FAILS),
+            ("differs", -0.2, 0.05, OPEN),
+        ],
         *[(kind, NO, NO, OPEN) for kind in ("better", "alike", "reaches", "level", "differs")],
     ],
 )
@@ -36,7 +51,13 @@ def runs(**means):
     rng = np.random.default_rng(0)
     common, own = rng.normal(size=5), rng.normal(size=(len(means), 5))
     return pd.DataFrame(
-        {"task": "mnist", "model": model, "seed": seed, "latents": latents, "score": mean + common[seed] + 0.001 * own[i, seed]}
+        {
+            "task": "mnist",
+            "model": model,
+            "seed": seed,
+            "latents": latents,
+            "score": mean + common[seed] + 0.001 * own[i, seed],
+        }
         for i, (model, (mean, latents)) in enumerate(means.items())
         for seed in range(5)
     )
@@ -75,7 +96,13 @@ def test_levels_are_means_over_seeds():
 def test_as_many_latents_in_style_and_four_times_the_epochs_are_found_by_name():
     long = 4 * TASKS["mnist"].epochs
     table = runs(
-        **{"ccvae": (1.0, 20), "ccvae-z20": (2.0, 30), "mccvae": (3.0, 30), f"mccvae-e{long}": (0.95, 30), f"ccvae-e{long}": (1.0, 20)}
+        **{
+            "ccvae": (1.0, 20),
+            "ccvae-z20": (2.0, 30),
+            "mccvae": (3.0, 30),
+            f"mccvae-e{long}": (0.95, 30),
+            f"ccvae-e{long}": (1.0, 20),
+        }
     )
     assert judge(claim(second=STYLE), table)["measured"] == "mccvae − ccvae-z20"
     assert judge(claim(second=STYLE), table[table["model"] != "ccvae-z20"]) is None
@@ -86,12 +113,18 @@ def test_as_many_latents_in_style_and_four_times_the_epochs_are_found_by_name():
 def test_the_margin_of_a_loss_is_a_share_of_it():
     table = runs(ccvae=(2_000.0, 20), mccvae=(1_998.5, 30)).rename(columns={"score": "train_loss"})
     found = judge(claim(score="-train_loss", margin=0.001), table)
-    assert found["margin"] == pytest.approx(2, abs=0.01) and found["verdict"] == FAILS  # 1.5 nats lower, which is too little to matter
+    assert (
+        found["margin"] == pytest.approx(2, abs=0.01) and found["verdict"] == FAILS
+    )  # 1.5 nats lower, which is too little to matter
 
 
 def test_every_claim_names_scores_and_models_that_there_are():
     for one in (*CLAIMS, *NEEDED):
-        assert one.kind in ("better", "alike", "differs", "reaches", "level") and set(one.tasks) <= set(TASKS) and dataclasses.astuple(one)
+        assert (
+            one.kind in ("better", "alike", "differs", "reaches", "level")
+            and set(one.tasks) <= set(TASKS)
+            and dataclasses.astuple(one)
+        )
         for model in (one.first, one.second):
             if one not in NEEDED and model and model != STYLE:
                 kind = ModelSpec.parse(model.replace("-e4x", "-e8").replace("*", "900")).kind
@@ -114,7 +147,9 @@ def test_the_evidence_names_what_was_measured_and_a_level_as_it_is():
 
 
 def test_a_labels_share_is_held_against_an_even_one_and_the_most_there_can_be():
-    scores = pd.DataFrame({"label_diagonal": [1 / 3, 0.5, 0.1, 1.0], "disentanglement": [1, 1, 0.2, NO], "completeness": [0, 0.5, 1, 1]})
+    scores = pd.DataFrame(
+        {"label_diagonal": [1 / 3, 0.5, 0.1, 1.0], "disentanglement": [1, 1, 0.2, NO], "completeness": [0, 0.5, 1, 1]}
+    )
     found = claims.with_shares(scores, pd.Series([3, 3, 10, 10]), pd.Series([True, True, False, False]))
     assert found["label_alone"].tolist() == pytest.approx([0, 1, 0, 1])
     assert found["parts_apart"].tolist()[:3] == [0, 0.5, 0.2] and math.isnan(found["parts_apart"][3])
@@ -147,15 +182,23 @@ def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
     ]
     table = pd.DataFrame(rows)
     shown, drawn = claims.verdict_columns(table, real=True), claims.verdict_columns(table, drawn=True)
-    assert list(shown["no."]) == sorted(shown["no."]) and len(shown) == len((*CLAIMS, *NEEDED)) and "drawn chests" not in shown
+    assert (
+        list(shown["no."]) == sorted(shown["no."])
+        and len(shown) == len((*CLAIMS, *NEEDED))
+        and "drawn chests" not in shown
+    )
     of = lambda says: shown.loc[shown["the paper claims"].str.startswith(says), "MNIST"].item()  # noqa: E731
-    assert f">{HOLDS}</span> <small>n = 5</small>" in of("CCVAE classifies training") and claims.NOT_TRIED in of("CCVAE classifies test")
+    assert f">{HOLDS}</span> <small>n = 5</small>" in of("CCVAE classifies training") and claims.NOT_TRIED in of(
+        "CCVAE classifies test"
+    )
     assert (
         claims.NOT_MEANT in of("A walk to a disease")
         and claims.NOT_MEANT in of("Each of a label's two")
         and claims.NOT_TRIED in of("… and not on MNIST")
     )
-    assert len(drawn) == 1 and drawn["no."].item() == 10 and HOLDS in drawn["drawn chests"].item() and "MNIST" not in drawn
+    assert (
+        len(drawn) == 1 and drawn["no."].item() == 10 and HOLDS in drawn["drawn chests"].item() and "MNIST" not in drawn
+    )
 
 
 def test_the_tally_counts_each_tasks_verdicts():
