@@ -46,10 +46,14 @@ def scores(probability: np.ndarray, y: np.ndarray) -> dict[str, float]:
     sensitivity, specificity = (
         float(right.mean()) if len(right) else np.nan for right in (probability[ones] > 0.5, probability[zeros] <= 0.5)
     )
-    return dict(zip(SCORES, (auc(probability, y), (sensitivity + specificity) / 2, sensitivity, specificity), strict=True))
+    return dict(
+        zip(SCORES, (auc(probability, y), (sensitivity + specificity) / 2, sensitivity, specificity), strict=True)
+    )
 
 
-def intervals(probability: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> dict[str, tuple[float, float]]:
+def intervals(
+    probability: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, tuple[float, float]]:
     """95 % intervals of SCORES, of probabilities (N,), y (N,) of 0 and 1. Images of one of `groups` (N,) are not independent: then groups are
     drawn again and again (percentiles); a score that no draw changes has the interval of as many images as there are groups."""
     ones, zeros = _independent(y == 1, groups), _independent(y == 0, groups)
