@@ -230,6 +230,7 @@ rule characteristics:
         **CHARACTERISTICS,
     resources:
         **ASKED,
+    priority: 1  # the longest of the experiments first, so that none is left alone at the end
     benchmark:
         f"{OUT}/benchmarks/characteristics.tsv"
     shell:
@@ -247,6 +248,7 @@ rule allocation:
     resources:
         mem_mb=ASKED["mem_mb"],
         runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS), trains=True), attempt),
+    priority: 1
     benchmark:
         f"{OUT}/benchmarks/allocation.tsv"
     shell:

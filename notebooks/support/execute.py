@@ -14,11 +14,13 @@ import threading
 import time
 from pathlib import Path
 
-import papermill
-import yaml
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
+sys.modules["rfc3987_syntax"] = None  # jsonschema does without: its grammar takes three quarters of papermill's import
+
+import papermill  # noqa: E402
+import yaml  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
+from traitlets.config import Config  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ["--log-level=50"]  # else a kernel that is shut down may report that as an error

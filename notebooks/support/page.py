@@ -8,11 +8,13 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import Preprocessor
-
+sys.modules["rfc3987_syntax"] = None  # jsonschema does without: its grammar takes three quarters of nbconvert's import
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from support import markup
+
+from nbconvert import HTMLExporter  # noqa: E402
+from nbconvert.preprocessors import Preprocessor  # noqa: E402
+
+from support import markup  # noqa: E402
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 SCRIPTS = ("page.js", "explorer.js")
