@@ -127,7 +127,7 @@ command="${1:-demo}"
 [ "${1:-}" = "--" ] && shift
 case "$command" in
   help | -h | --help) usage ;;
-  test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile "$@" ;; # a file a process: what it prepares is made once; threads would only be in each other's way
+  test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;; # a file a process: what it prepares is made once; threads would only be in each other's way
   own) run_own "$@" ;;
   apply)
     [ $# -ge 2 ] || fail "apply takes a run's folder and a folder of images: ./run_all.sh apply RUN IMAGES [OUT.csv]"

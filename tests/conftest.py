@@ -88,6 +88,14 @@ def small_config():
     return core.ModelConfig((1, 60, 60), (1, 2), 2, "bernoulli", 0.5)
 
 
+LONGEST = ("test_graph.py", "test_faults.py", "test_own.py")  # each runs graphs, for minutes
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--long", action="store_true", help="try each fault as often as tests/README.md says, not only a few times"
