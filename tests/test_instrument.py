@@ -80,8 +80,7 @@ def test_the_losses_as_training_calls_them_have_this_mean_gradient(monkeypatch, 
         found = []
         for _ in range(20):
             at = model.put(1.0, 1.0, 20.0)
-            model.loc, model.scale = (leaf.expand(1000, 1) for leaf in at)
-            loss = core.ccvae_loss(model, x, y, core.Objective(estimator), generator=noise).loss
+            loss = core.model_loss(model, x, y, core.Objective(estimator), generator=noise).loss
             found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, at)]).numpy())
         expected, error = np.array([now[f"{row}_mean"], now[f"{row}_spread"]]), np.std(found, 0, ddof=1) / 20**0.5
         assert (np.abs(np.mean(found, 0) - expected) < 4 * error + 3 / draws * np.abs(expected)).all(), estimator
@@ -223,10 +222,7 @@ def test_it_is_short_and_changes_nothing_of_the_random_numbers(page_file):
     instrument._model.cache_clear()
     html = instrument.instrument_html()
     assert torch.equal(state, torch.get_rng_state())
-    assert (
-        re.search(r"""(src|href)=|url\(|@import|fetch\(|\$[{]?[a-z]+[^`]*</(td|p|span)""", html.replace("${", ""))
-        is None
-    )
+    assert re.search(r"\b(src|href)=|url\(|@import|fetch\(", html) is None
     report = page_file.read_text()
     text = report[report.index("Section 2.3") : report.index("Section 2.3") + len(html) * 2]
     text = text[: text.index("</section>")]
