@@ -42,7 +42,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
 SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
-OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "settings")
+OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "instrument", "mathml", "settings")
 DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
@@ -261,6 +261,7 @@ rule report_notebook:
         EXPERIMENT_FILES,
         "notebooks/report.ipynb",
         [f"notebooks/support/{name}.py" for name in OPENING],
+        expand("notebooks/templates/report/instrument.{kind}", kind=("html", "css", "js")),
         "notebooks/support/claims.yaml",
         DECIDING,
     output:
@@ -281,7 +282,8 @@ rule page:
         "notebooks/support/markup.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
         template=expand(
-            "notebooks/templates/report/{file}", file=("conf.json", "index.html.j2", "page.js", "style.css", "explorer.css", "explorer.js")
+            "notebooks/templates/report/{file}",
+            file=("conf.json", "index.html.j2", "page.js", "style.css", "explorer.css", "explorer.js", "instrument.js"),
         ),
     output:
         f"{OUT}/notebooks/{{name}}.html",

@@ -1,6 +1,7 @@
 """`python notebooks/support/page.py NOTEBOOK PAGE`: an executed notebook as one self-contained HTML page, whole or not at all.
 
-The page's own scripts are those of SCRIPTS; its Content-Security-Policy lets no other run.
+The page's own scripts are those of SCRIPTS, and those of INLINE, which stand in a cell's output so that they run in Jupyter
+too. Its Content-Security-Policy lets no other run.
 """
 
 import os
@@ -18,6 +19,7 @@ from support import markup  # noqa: E402
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 SCRIPTS = ("page.js", "explorer.js")
+INLINE = ("instrument.js",)
 
 
 class Absent(Preprocessor):
@@ -77,12 +79,16 @@ class Words(HTMLParser):
             self.folded += words if "details" not in tags or "summary" in tags else 0
 
 
+def _read(names: tuple[str, ...]) -> list[str]:
+    return [(TEMPLATES / "report" / name).read_text(encoding="utf-8") for name in names]
+
+
 def main(notebook: Path, page: Path) -> int:
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
     for preprocessor in (Absent, Folded):
         exporter.register_preprocessor(preprocessor, enabled=True)
-    scripts = [(TEMPLATES / "report" / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    resources = {"scripts": scripts, "policy": markup.policy(scripts)}
+    scripts, inline = map(_read, (SCRIPTS, INLINE))
+    resources = {"scripts": scripts, "policy": markup.policy(scripts + inline)}
     html, _ = exporter.from_filename(str(notebook), resources=resources)
     part = page.with_name(f".{page.name}.{os.getpid()}.part")
     try:
