@@ -54,7 +54,7 @@ class Folded(Preprocessor):
 class Words(HTMLParser):
     """Counts a page's words, but for contents and code: `folded` those seen while all is folded, `unfolded` all."""
 
-    UNSEEN = frozenset(("script", "style", "head", "nav", ".code", ".skip", ".anchor-link"))
+    UNSEEN = frozenset(("script", "style", "head", "nav", "math", "svg", ".code", ".skip", ".anchor-link"))
 
     def __init__(self, page: str):
         super().__init__()
