@@ -63,7 +63,7 @@ def test_every_profile_has_its_cost(name):
     profile = settings.read_profile(name)
     for task in settings.TASKS.values():
         for model, _ in profile.runs(task):
-            assert 1 < cluster.training_minutes(values, task.name, model) < 7 * 24 * 60  # the longest that a cell may take
+            assert 1 < cluster.training_minutes(values, task.name, model) < 7 * 24 * 60  # a cell's limit
     assert 1_000 < cluster.asked_mb(values, list(MODULES), 1) < 16_000
 
 
