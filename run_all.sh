@@ -12,23 +12,26 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # a sixth of a training's time on grey images, a quarter on colour ones.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-$((1 << 33))}"
 
-profiles() { (cd notebooks/profiles && printf '%s ' *.yaml | sed 's/\.yaml//g; s/ $//'); }
+fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit "${code:-1}"; }
 
-usage() {
-  cat <<TEXT
-./run_all.sh [profile] [-- snakemake options]   train, tables, figures, report (default: demo); profiles: $(profiles)
-./run_all.sh own IMAGES LABELS [word=value ...] [-- snakemake options]   train on your own images, report, characteristics.csv
-./run_all.sh apply RUN IMAGES [OUT.csv]         what a trained model says of new images
-./run_all.sh draw FOLDER                        draw a folder of images to try the two on
-./run_all.sh repeat RUN                         a run's folder below outputs: train it again from its record, say which scores differ
-./run_all.sh check [FOLDER]                     prove an outputs folder, the published one by default: checksums, tables, verdicts, scores
-./run_all.sh report                             the published report anew, from the records and weights in outputs/published
-./run_all.sh test [-- pytest options]           the tests
-./run_all.sh lab                                JupyterLab on notebooks/
-TEXT
+# A Python that can make the environment and read the words, before there is one.
+find_python() {
+  local python
+  for python in "${VIRTUAL_ENV:-${CONDA_PREFIX:-.venv}}/bin/python" python3 python3.14 python3.13 python3.12 python3.11 .venv/bin/python; do
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$python" && return
+  done
+  fail "no Python 3.11 or later found; install one, or use conda: conda env create -f environment.yml"
 }
 
-fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit "${code:-1}"; }
+# Answers --help and stops at words that mean nothing (notebooks/support/__main__.py), before anything is set up.
+read_words() {
+  local python status=0
+  python=$(find_python) || exit 1
+  [[ $python != .venv/* ]] || python="$PWD/$python"
+  (cd notebooks && "$python" -m support --check "$@") || status=$?
+  [ "$status" = 100 ] && exit 0 # it has helped
+  [ "$status" = 0 ] || exit "$status"
+}
 
 # Does this Python have every version that requirements.txt pins? Prints the first that it lacks.
 satisfies() {
@@ -61,10 +64,7 @@ set_up() {
   fi
   if ! [ -x .venv/bin/python ] || ! lack=$(satisfies .venv/bin/python 2>&1); then
     local started=$SECONDS
-    for python in python3 python3.14 python3.13 python3.12 python3.11 none; do
-      [ "$python" = none ] && fail "no Python 3.11 or later found; install one, or use conda: conda env create -f environment.yml"
-      "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
-    done
+    python=$(find_python) || exit 1
     echo "Setting up .venv with the versions of requirements.txt (some minutes, once) ..."
     [ -x .venv/bin/python ] || "$python" -m venv .venv || fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || fail "could not install requirements.txt (pip's message is above); run again when that is mended"
@@ -78,7 +78,6 @@ run_own() {
   local words=() said
   while [ $# -gt 0 ] && [ "$1" != "--" ]; do words+=("$1"); shift; done
   [ "${1:-}" = "--" ] && shift
-  [ ${#words[@]} -ge 2 ] || fail "own takes a folder of images and a CSV file with their labels: ./run_all.sh own IMAGES LABELS [word=value ...]"
   set_up
   said=$(cd notebooks && python -m support.own "$here" "${words[@]}") || exit $?
   printf '%s\n' "${said%$'\n'*}"
@@ -121,35 +120,16 @@ run_profile() {
   stand_in_note "$profile"
 }
 
+read_words "$@"
 command="${1:-demo}"
 [ "$command" = "--" ] && command=demo
 [ $# -gt 0 ] && [ "$1" != "--" ] && shift
-[ "${1:-}" = "--" ] && shift
+case "$command" in own | apply | repeat | check | draw) ;; *) [ "${1:-}" != "--" ] || shift ;; esac
 case "$command" in
-  help | -h | --help) usage ;;
-  test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;; # a file a process: what it prepares is made once; threads would only be in each other's way
-  own) run_own "$@" ;;
-  apply)
-    [ $# -ge 2 ] || fail "apply takes a run's folder and a folder of images: ./run_all.sh apply RUN IMAGES [OUT.csv]"
-    set_up && cd notebooks && exec python -m support.apply new "$here" "$@"
-    ;;
-  repeat)
-    [ $# = 1 ] || code=2 fail "repeat takes a run's folder: ./run_all.sh repeat outputs/published/runs/<task>/<model>/seed<n>"
-    set_up && cd notebooks && exec python -m support.repeat "$here" "$1"
-    ;;
-  check)
-    [ $# -le 1 ] || code=2 fail "check takes an outputs folder, or none for the published one: ./run_all.sh check [FOLDER]"
-    set_up && cd notebooks && exec python -m support.check "$here" "$@"
-    ;;
-  draw)
-    [ $# = 1 ] || fail "draw takes a new folder's name: ./run_all.sh draw FOLDER"
-    [[ $1 == /* ]] && here=""
-    set_up && exec python -m data.example "${here:+$here/}$1"
-    ;;
+  # a file a process: what it prepares is made once; threads would only be in each other's way
+  test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;;
   lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
-  report) run_profile report "$@" ;;
-  *)
-    [[ $command =~ ^[a-z_]+$ && -f notebooks/profiles/$command.yaml || $command =~ ^own_[a-z0-9_]+$ && -f outputs/$command/profile.yaml ]] || { usage >&2; fail "there is no profile or command '$command'"; }
-    run_profile "$command" "$@"
-    ;;
+  own) run_own "$@" ;;
+  apply | repeat | check | draw) set_up && cd notebooks && MCCVAE_HERE="$here" exec python -m support "$command" "$@" ;;
+  *) run_profile "$command" "$@" ;;
 esac

@@ -123,7 +123,7 @@ def test_what_can_t_be_repeated_is_told():
         return subprocess.run([ROOT / "run_all.sh", "repeat", *words], cwd=ROOT, capture_output=True, text=True)
 
     for words, message in (
-        ([], "repeat takes a run's folder"),
+        ([], "repeat: the following arguments are required: RUN"),
         (["README.md"], "README.md does not lie below"),
         (["outputs/nothing/mnist/ccvae/seed0"], "there is no profile 'nothing'"),
         (["outputs/published/runs/mnist/ccvae/seed99"], "seed99 is not a run's folder; name one with a run.json"),
