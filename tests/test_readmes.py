@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import PUBLISHED, ROOT, runs, settings, tables
+from support import PUBLISHED, ROOT, own, runs, settings, tables
 
 COLUMNS = 120
 LIMITS = {"README.md": (130, 1_200), "CONTRIBUTING.md": (80, 1_000)}  # lines, words
@@ -78,6 +78,18 @@ def test_every_option_of_a_model_s_name_is_told_and_its_example_is_a_name():
         weight = "-rb100" if "-rb" in option.about.split("needs")[-1] and name != "rb" else ""
         for example in option.examples:
             assert settings.ModelSpec.parse(f"mccvae{weight}-{name}{example}").name
+
+
+def test_every_option_of_own_images_is_told():
+    told = table_in("data/README.md", "| option | means |")
+    assert told == [line((f"`{word}=`", about)) for word, about in own.WORDS.items()]
+
+
+def test_every_notebook_is_told():
+    told = " ".join(table_in("notebooks/README.md", "| notebook | what it does |"))
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == set(re.findall(r"`(\w+)`", told)) - {
+        "profile"
+    }
 
 
 def test_every_profile_is_told():
