@@ -1,4 +1,5 @@
-"""What a run's record may hold: types, ranges, and what must agree. Whoever edits run.json by hand is told which value is wrong."""
+"""What a run's record may hold: types, ranges, and what must agree. Whoever edits run.json by hand is told which value
+is wrong."""
 
 import math
 import re
@@ -46,10 +47,13 @@ def _sha256(value) -> bool:
 
 def _all(test, kind):
     """A list or dict, not empty, whose values all pass the test."""
-    return lambda value: isinstance(value, kind) and bool(value) and all(map(test, value.values() if kind is dict else value))
+    return lambda value: (
+        isinstance(value, kind) and bool(value) and all(map(test, value.values() if kind is dict else value))
+    )
 
 
-VALUES = {  # of run.json: what a value must be, in words and as a test; those that older records lack are tested where they are
+# of run.json: what a value must be, in words and as a test; those that older records lack are tested where they are
+VALUES = {
     "task": ("one of the tasks", lambda value: _text(value) and value in TASKS),
     "model": ("a model's name", _text),
     "seed": ("a whole number from 0 on", _whole(0)),
@@ -91,7 +95,11 @@ def check_record(record) -> None:
     if labels != latents:
         raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
     known = TASKS[record["task"]].labels
-    if record["task"] != own.TASK.name and record["data"]["source"] == "real" and not set(record["data"]["labels"]) <= set(known):
+    if (
+        record["task"] != own.TASK.name
+        and record["data"]["source"] == "real"
+        and not set(record["data"]["labels"]) <= set(known)
+    ):
         raise ValueError(f"run.json: {record['task']} has no label {min(set(record['data']['labels']) - set(known))!r}")
     ModelSpec.parse(record["model"])
 

@@ -83,7 +83,8 @@ class Run:
         return path
 
     def model(self) -> core.VAE:
-        """The trained model, on this machine's device. Raises RunError where it has other latents than the record says."""
+        """The trained model, on this machine's device. Raises RunError where it has other latents than the record
+        says."""
         model = weights.load_model(path := self.weights())
         for name, found in (
             ("characteristics", list(model.config.characteristics)),
@@ -91,7 +92,8 @@ class Run:
         ):
             if found != self.record[name]:
                 raise RunError(
-                    f"{path} has {name} {found}, its run.json says {self.record[name]}; delete {self.folder} and train the run again"
+                    f"{path} has {name} {found}, its run.json says {self.record[name]}; delete "
+                    f"{self.folder} and train the run again"
                 )
         return model.to(machine.choose_device())
 
@@ -337,7 +339,8 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run. Raises RunError where one is missing, not what was written, or holds what can't be."""
+    """The records of a finished run. Raises RunError where one is missing, not what was written, or holds what can't
+    be."""
     try:
         record = json.loads(read_limited(folder / "run.json", MAX_RECORD))
         check_record(record)
