@@ -21,7 +21,7 @@ import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
 from data.files import hold, read_limited, write_atomically
 
-from . import IMAGES, OUTPUTS, ROOT, code_identity, machine, runs_below, weights
+from . import IMAGES, OUTPUTS, PUBLISHED, ROOT, code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, scores
 from .records import PARTS, check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
@@ -157,6 +157,11 @@ def is_published(folder: Path) -> bool:
     return runs_below(folder) != folder
 
 
+def only_looked_at(folder: Path) -> bool:
+    """Whether a profile's folder is the tracked one and this process is none of the graph's: a notebook by hand changes nothing there."""
+    return folder == OUTPUTS / PUBLISHED and "GRAPH_PID" not in os.environ
+
+
 def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of scores that needs weights and data. Among the published runs it is read from its file, since the
     weights of all seeds would be too large to publish, and made and put there where that is missing; elsewhere it is
@@ -164,7 +169,10 @@ def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
         return make()
     if not file.exists():
-        write_atomically(file, make().to_csv(index=False, float_format="%.6g").encode())
+        content = make().to_csv(index=False, float_format="%.6g").encode()
+        if only_looked_at(next(folder for folder in file.parents if is_published(folder))):
+            return pd.read_csv(io.BytesIO(content), dtype=NAMES)
+        write_atomically(file, content)
     return pd.read_csv(file, dtype=NAMES)
 
 
