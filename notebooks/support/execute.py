@@ -83,7 +83,9 @@ def terminated(*_) -> None:
 
 
 def _short_folder() -> str | None:
-    """Where temporary files go; where that folder's name is too long for a socket, /tmp if it can be written. Else the kernel listens on TCP."""
+    """Where temporary files go: None for the system's folder, /tmp where that one's name is too long for a socket.
+
+    Where /tmp can't be written, the kernel listens on TCP."""
     long = len(os.fsencode(tempfile.gettempdir())) > SOCKET
     return "/tmp" if long and os.access("/tmp", os.W_OK | os.X_OK) else None
 
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> int:
         except PapermillExecutionError as error:
             why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
         except (DeadKernelError, RuntimeError) as error:
-            why = f"the kernel did not run: {error}. Where it was killed for want of memory, run fewer at once: -- --cores 1"
+            why = f"the kernel did not run: {error}. If memory ran out, run fewer at once: -- --cores 1"
         except OSError as error:
             why = f"{error}"
         except KeyboardInterrupt:

@@ -25,7 +25,14 @@ from support.settings import SettingsError, read_profile  # noqa: E402
 
 SWEPT = ("tables", "figures", "notebooks")
 REPORT = "report"
-SOURCES = ("mccvae_core.py", "data/*.py", "notebooks/*.ipynb", "notebooks/support/**/*.*", "notebooks/templates/**/*.*", "README.md")
+SOURCES = (
+    "mccvae_core.py",
+    "data/*.py",
+    "notebooks/*.ipynb",
+    "notebooks/support/**/*.*",
+    "notebooks/templates/**/*.*",
+    "README.md",
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +52,9 @@ def main(arguments: list[str]) -> None:
     except (SettingsError, HeldError) as error:
         sys.exit(_stop(str(error)))
     except OSError as error:
-        sys.exit(_stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again"))
+        sys.exit(
+            _stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again")
+        )
     if reserved := given & set(OURS):
         sys.exit(_stop(f"{min(reserved)} is this project's own; a profile of your own goes into notebooks/profiles"))
     if not shows:
@@ -70,7 +79,10 @@ def main(arguments: list[str]) -> None:
     if from_records:
         command += ["--forceall"]
         os.environ["MCCVAE_DOWNLOAD"] = "never"
-    command += ["--rerun-incomplete", *options]  # targets may come first in options, so nothing that takes several values last
+    command += [
+        "--rerun-incomplete",
+        *options,
+    ]  # targets may come first in options, so nothing that takes several values last
     for why in [] if shows or from_records else runs.sweep(profile):
         print(f"run_all.sh: {why}", file=sys.stderr, flush=True)
     if clustered and dry:
@@ -94,7 +106,9 @@ def _from_the_future(folder: Path) -> str | None:
 
 def _plan(command: list[str]) -> int:
     """Shows what a dry run would ask of a cluster; its exit status."""
-    done = subprocess.run([part for part in command if part not in ("--quiet", "rules")], capture_output=True, text=True)
+    done = subprocess.run(
+        [part for part in command if part not in ("--quiet", "rules")], capture_output=True, text=True
+    )
     print(cluster.plan(done.stdout + done.stderr) if done.returncode == 0 else done.stderr)
     return done.returncode
 

@@ -7,10 +7,15 @@ import re
 import sys
 
 OURS = ("--config", "--configfile", "--configfiles", "--snakefile", "--directory")
-SHOWS = ("--dry-run", "--dryrun", "--summary", "--detailed-summary", "--list", "--list-rules", "--list-target-rules", "--dag", "--rulegraph",
-         "--filegraph", "--d3dag", "--lint", "--version", "--help", "--list-input-changes", "--list-params-changes", "--list-code-changes")  # fmt: skip
-SHORT = {"n": "--dry-run", "S": "--summary", "D": "--detailed-summary", "l": "--list", "h": "--help", "v": "--version", "C": "--config",
-         "s": "--snakefile", "d": "--directory", "e": "--executor"}  # fmt: skip
+SHOWS = (
+    "--dry-run", "--dryrun", "--summary", "--detailed-summary", "--list", "--list-rules", "--list-target-rules",
+    "--dag", "--rulegraph", "--filegraph", "--d3dag", "--lint", "--version", "--help", "--list-input-changes",
+    "--list-params-changes", "--list-code-changes",
+)  # fmt: skip
+SHORT = {
+    "n": "--dry-run", "S": "--summary", "D": "--detailed-summary", "l": "--list", "h": "--help", "v": "--version",
+    "C": "--config", "s": "--snakefile", "d": "--directory", "e": "--executor",
+}  # fmt: skip
 FLAGS = "npFkSDlthv"  # one-letter options without a value, which can be written together: -np
 
 

@@ -83,7 +83,7 @@ class Run:
         return path
 
     def model(self) -> core.VAE:
-        """The trained model, on this machine's device. Raises RunError where it has other latents than the record says."""
+        """The trained model, on this machine's device. Raises RunError where its latents are not the record's."""
         model = weights.load_model(path := self.weights())
         for name, found in (
             ("characteristics", list(model.config.characteristics)),
@@ -91,7 +91,8 @@ class Run:
         ):
             if found != self.record[name]:
                 raise RunError(
-                    f"{path} has {name} {found}, its run.json says {self.record[name]}; delete {self.folder} and train the run again"
+                    f"{path} has {name} {found}, its run.json says {self.record[name]}; "
+                    f"delete {self.folder} and train the run again"
                 )
         return model.to(machine.choose_device())
 
@@ -158,7 +159,7 @@ def is_published(folder: Path) -> bool:
 
 
 def only_looked_at(folder: Path) -> bool:
-    """Whether a profile's folder is the tracked one and this process is none of the graph's: a notebook by hand changes nothing there."""
+    """Whether a profile's folder is the tracked one, where a notebook that the graph does not run changes nothing."""
     return folder == OUTPUTS / PUBLISHED and "GRAPH_PID" not in os.environ
 
 
@@ -345,7 +346,7 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run. Raises RunError where one is missing, not what was written, or holds what can't be."""
+    """The records of a finished run. Raises RunError where one is missing, was changed, or holds what can't be."""
     try:
         record = json.loads(read_limited(folder / "run.json", MAX_RECORD))
         check_record(record)

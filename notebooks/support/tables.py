@@ -421,8 +421,9 @@ def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
 
 
 def read_table(profile: Profile, name: str, runs: list[Run] | None = None) -> pd.DataFrame:
-    """`read_csv` of tables/<name>.csv. runs: those of the profile; raises RunError where the table lacks one that it should have: a file
-    that was cut at the end of a row can still be read."""
+    """`read_csv` of tables/<name>.csv. runs: those of the profile.
+
+    Raises RunError where the table lacks one that it should have: a file cut at the end of a row can still be read."""
     path = profile.folder / "tables" / f"{name}.csv"
     table = read_csv(path)
     mine = [run for run in runs or [] if name in OF_RUNS and OF_RUNS[name](run)]
