@@ -1,8 +1,12 @@
 # The graph: which notebook makes which file from which, and what a cluster is asked for. Nothing computes here. Run it by ./run_all.sh [profile].
+import contextlib
 import functools
+import os
+import signal
 import sys
 from pathlib import Path
 
+import psutil
 import yaml
 
 sys.path.insert(0, "notebooks")
@@ -24,6 +28,14 @@ RECORDS = ("run.json", "metrics.json", "history.csv") + (() if FROM_RECORDS else
 of_task = functools.partial(cluster.of_task, SETTINGS)
 
 
+def stop_jobs(*_):
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(OSError, psutil.Error):  # it has ended meanwhile
+            if os.getpgid(child.pid) == os.getpgrp():  # a kernel has a group of its own, and is stopped by its job
+                child.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
+
 def runs_of(task):
     """The folders of a task's runs: every model with the profile's seeds, or with its own."""
     models = of_task("models", task) or []
@@ -40,11 +52,24 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 )
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
-TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
+TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
 SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
 OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "instrument", "mathml", "settings")
 DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
+
+
+# Terminated, Snakemake would wait for its jobs; it shall stop them, as when it is interrupted.
+onstart:
+    signal.signal(signal.SIGTERM, stop_jobs)
+
+
+# What was trained is known to be whole now.
+onsuccess:
+    for run in RUNS:
+        if Path(run, "run.json").exists() and Path(run, "train.ipynb").exists():
+            for checkpoint in Path(run).glob("checkpoint*"):
+                checkpoint.unlink()
 
 
 wildcard_constraints:
@@ -108,7 +133,6 @@ if not FROM_RECORDS:
             f"{OUT}/benchmarks/{{task}}-{{model}}-seed{{seed}}.tsv"
         shell:
             f"{EXECUTE.replace('{notebook}', '{wildcards.task}')} {{output.notebook}} profile={PROFILE} model={{wildcards.model}} seed={{wildcards.seed}}"
-            " && rm -f $(dirname {output.notebook})/checkpoint*"
 
 
 # Of own images, what the first model says of each of them.

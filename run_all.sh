@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # The one command: set up, run the graph, write the report. See the README, or ./run_all.sh help.
 set -euo pipefail
+# The user's environment is kept out: modules, kernels, settings and folders of other projects.
+unset CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONOPTIMIZE JUPYTER_PATH MPLBACKEND
+export PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 if [ -d "${MCCVAE_DATA:-}" ]; then # as seen from where the command was given
   MCCVAE_DATA=$(cd "$MCCVAE_DATA" && pwd)
   export MCCVAE_DATA
 fi
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
+export MATPLOTLIBRC="$PWD/notebooks/support/style.mplstyle"
 
 # glibc's allocator keeps what a batch frees for the next one. Else it goes back to the system, which clears the same pages anew each time:
 # a sixth of a training's time on grey images, a quarter on colour ones.
@@ -66,7 +70,7 @@ set_up() {
     local started=$SECONDS
     python=$(find_python) || exit 1
     echo "Setting up .venv with the versions of requirements.txt (some minutes, once) ..."
-    [ -x .venv/bin/python ] || "$python" -m venv .venv || fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv || fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || fail "could not install requirements.txt (pip's message is above); run again when that is mended"
     echo "Set up in $((SECONDS - started)) s."
   fi
@@ -98,19 +102,24 @@ run_profile() {
   stand_in_note "$profile"
   set_up
   local report="outputs/$profile/report.html"
-  local status=0 interrupted=""
-  trap 'interrupted=1' INT TERM # Snakemake, which gets the signal too, stops its jobs first
-  python notebooks/support/graph.py "$graph" "$@" || status=$?
+  local status=0 interrupted="" running why
+  trap 'interrupted=130' INT # Snakemake, which gets the signal too, stops its jobs first
+  python notebooks/support/graph.py "$graph" "$@" &
+  running=$!
+  trap 'interrupted=143; kill -TERM "$running"' TERM
+  wait "$running" || status=$?
+  while kill -0 "$running" 2>/dev/null; do status=0; wait "$running" || status=$?; done # a signal ends a wait
   trap - INT TERM
   if [ "$status" != 0 ]; then
     [ "$status" = 3 ] && exit 1 # it has said why
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
-    [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit 130
+    [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit "$interrupted"
     [ "$status" = 2 ] && fail "Snakemake did not understand the options after --; its message is above."
-    fail "stopped: a step failed, and its message is above, or at the end of $(ls -t .snakemake/log/*.log 2>/dev/null | head -1). Finished steps are kept; run the same command again when it is mended."
+    why=$(python notebooks/support/graph.py "$graph" "$@" --dry-run 2>&1) || fail "Snakemake stopped: $(grep -v -e '^Building DAG' -e '^Assuming ' <<<"$why" | tail -n 5)"
+    fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
-  if [[ " $* " == *" --dry-run "* || " $* " == *" -n "* ]]; then
-    echo "A dry run: nothing was made."
+  if ! python notebooks/support/options.py "$@"; then
+    echo "Nothing was made: these options only show what would be done, or what is there."
   elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
     [[ $profile != own_* ]] || echo "What the model says of each image: $PWD/outputs/$profile/characteristics.csv. Of new images: ./run_all.sh apply $PWD/outputs/$profile IMAGES"
@@ -128,7 +137,7 @@ case "$command" in own | apply | repeat | check | draw) ;; *) [ "${1:-}" != "--"
 case "$command" in
   # a file a process: what it prepares is made once; threads would only be in each other's way
   test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;;
-  lab) set_up && exec jupyter lab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
+  lab) set_up && exec python -m jupyterlab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   own) run_own "$@" ;;
   apply | repeat | check | draw) set_up && cd notebooks && MCCVAE_HERE="$here" exec python -m support "$command" "$@" ;;
   *) run_profile "$command" "$@" ;;

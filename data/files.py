@@ -114,6 +114,14 @@ def _try_lock(path: Path):
             return file
     except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError as error:
+        file.close()
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK):
+            raise
+        raise HeldError(
+            f"{path.parent} lies on a disk without file locks ({reason(error)}), where two processes could write "
+            f"at once; move the project to another disk, or mount this one with them (Lustre: the option flock)"
+        ) from None
     file.close()
     return None
 

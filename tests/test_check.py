@@ -34,7 +34,11 @@ def whole(tmp_path_factory, profile):
     ]:
         shutil.copytree(OUTPUTS / PUBLISHED / name, folder / name)
     (folder / "weights").mkdir()
-    for name in ("weights/chest_xray-ccvae-seed0.safetensors", "weights/chest_xray-mccvae-seed0.safetensors", task / "judge.csv"):
+    for name in (
+        "weights/chest_xray-ccvae-seed0.safetensors",
+        "weights/chest_xray-mccvae-seed0.safetensors",
+        task / "judge.csv",
+    ):
         shutil.copy(OUTPUTS / PUBLISHED / name, folder / name)
     shutil.copy(OUTPUTS / PUBLISHED / task / "judge.safetensors", folder / task)
     there = check.Elsewhere(**vars(profile), at=folder)
@@ -161,7 +165,9 @@ def test_what_was_tampered_with_is_named(whole, profile, without_data, tmp_path,
 
 
 def test_weights_that_don_t_give_the_recorded_scores_are_named(tmp_path, capsys):
-    small = read_profile("smoke", images=70, epochs=1, models={"stick_figures": ["mccvae-e1"]}, seeds=[0], experiments=[], allocation=[])
+    small = read_profile(
+        "smoke", images=70, epochs=1, models={"stick_figures": ["mccvae-e1"]}, seeds=[0], experiments=[], allocation=[]
+    )
     there = check.Elsewhere(**vars(small), at=tmp_path / PUBLISHED)
     run = runs.train(there, "stick_figures", "mccvae-e1", 0)
     other = runs.train(there, "stick_figures", "mccvae-e1", 1, folder=tmp_path / "other")
@@ -173,20 +179,30 @@ def test_weights_that_don_t_give_the_recorded_scores_are_named(tmp_path, capsys)
         (run.folder / "best.safetensors").unlink(missing_ok=True)
         about, faults = check._scores(there)
         assert about == "computed again of stick_figures/mccvae-e1/seed0"
-        assert bool(faults) == bool(fault) and all(fault in line and "metrics.json: test " in line for line in faults), faults
+        assert bool(faults) == bool(fault) and all(
+            fault in line and "metrics.json: test " in line for line in faults
+        ), faults
 
 
 def run_all(*words, **environment):
-    return subprocess.run([ROOT / "run_all.sh", "check", *words], cwd="/", env=os.environ | environment, capture_output=True, text=True)
+    return subprocess.run(
+        [ROOT / "run_all.sh", "check", *words], cwd="/", env=os.environ | environment, capture_output=True, text=True
+    )
 
 
 def test_the_published_folder_is_as_it_was_written(tmp_path):
     said = run_all(MCCVAE_DATA=str(tmp_path))
-    assert said.returncode == 0 and "all that was checked is as it was written" in said.stdout, said.stdout + said.stderr
+    assert said.returncode == 0 and "all that was checked is as it was written" in said.stdout, (
+        said.stdout + said.stderr
+    )
 
 
 def test_what_can_not_be_checked_is_told(tmp_path):
     said = run_all(str(tmp_path / "none"))
-    assert said.returncode == 2 and "is no folder; name an outputs folder" in said.stderr and "Traceback" not in said.stderr, said.stderr
+    assert (
+        said.returncode == 2
+        and "is no folder; name an outputs folder" in said.stderr
+        and "Traceback" not in said.stderr
+    ), said.stderr
     with pytest.raises(SettingsError, match="there is no profile"):
         check.profile_of(tmp_path)

@@ -39,22 +39,13 @@ def edit(folder, change, name="run.json"):
 
 WRONG = {
     "a label fewer": (lambda r: r["data"]["labels"].pop(), "names 9 labels and has characteristics of 10"),
-    "a label twice": (
-        lambda r: r["data"]["labels"].__setitem__(1, "0"),
-        "data, labels must be a list of different names",
-    ),
+    "a label twice": (lambda r: r["data"]["labels"].__setitem__(1, "0"), "labels must be a list of different names"),
     "a label that the task lacks": (lambda r: r["data"]["labels"].__setitem__(0, "ten"), "mnist has no label 'ten'"),
     "a label and its latents fewer": (lambda r: (r["data"]["labels"].pop(), r["characteristics"].pop()), ""),
     "a seed in words": (lambda r: r.update(seed="0"), "seed must be a whole number from 0 on, not '0'"),
-    "epochs of another training": (
-        lambda r: r.update(epochs=11),
-        "history.csv has not one row for each of the 11 epochs",
-    ),
+    "epochs of another training": (lambda r: r.update(epochs=11), "not one row for each of the 11 epochs"),
     "true for a number": (lambda r: r.update(epochs=True), "epochs must be a whole number above 0, not 'True'"),
-    "seconds that are none": (
-        lambda r: r.update(seconds=float("nan")),
-        "seconds must be a number from 0 on, not 'nan'",
-    ),
+    "seconds that are none": (lambda r: r.update(seconds=float("nan")), "must be a number from 0 on, not 'nan'"),
     "another task": (lambda r: r.update(task=["mnist"]), "task must be one of the tasks"),
     "no model": (lambda r: r.update(model="ccvae-q3"), "there is no model 'ccvae-q3'"),
     "data as a text": (lambda r: r.update(data="mnist"), "data must be what was trained on"),
@@ -112,9 +103,8 @@ def test_a_table_cut_short_is_named_wherever_it_was_cut_and_whole_again_read(tmp
     profile = read_profile(PUBLISHED, models={"mnist": {"ccvae": [0, 1], "mccvae": [0]}})
     there = check.Elsewhere(**vars(profile), at=tmp_path / PUBLISHED)
     for model, seed in profile.runs(runs.TASKS["mnist"]):
-        shutil.copytree(
-            OUTPUTS / PUBLISHED / f"runs/mnist/{model}/seed{seed}", there.folder / f"runs/mnist/{model}/seed{seed}"
-        )
+        name = f"runs/mnist/{model}/seed{seed}"
+        shutil.copytree(OUTPUTS / PUBLISHED / name, there.folder / name)
     trained = runs.read_runs(there, tasks=["mnist"])
     table = tables.accuracy_table(trained, "test")
     tables.save_table(table, there, "table_2")

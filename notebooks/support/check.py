@@ -32,7 +32,15 @@ from .runs import Run, RunError
 from .settings import Profile, SettingsError, read_profile
 
 SUMS = "checksums.txt"  # as sha256sum writes and reads it
-MADE = ("tables", "figures", "notebooks", "benchmarks", "report.html", "README.md", SUMS)  # made from the rest, or words
+MADE = (
+    "tables",
+    "figures",
+    "notebooks",
+    "benchmarks",
+    "report.html",
+    "README.md",
+    SUMS,
+)  # made from the rest, or words
 TOLERANCE = {"accuracy": 0.002, "loss, nats": 0.5, "PSNR, dB": 0.02}
 SHOWN = 40  # of the differences
 RELATIVE = 1e-5  # of a table's numbers, which have six digits: another processor may round the last otherwise
@@ -70,7 +78,9 @@ def check(folder: Path, profile: Profile) -> list[str]:
             if Path(name).parts[0] not in ("figures", "notebooks", "benchmarks", "report.html"):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, copy / name)
-        there = Elsewhere(**{field.name: getattr(profile, field.name) for field in dataclasses.fields(Profile)}, at=copy)
+        there = Elsewhere(
+            **{field.name: getattr(profile, field.name) for field in dataclasses.fields(Profile)}, at=copy
+        )
         faults += _told("records", _records(there, vouched=(folder / SUMS).exists()))
         faults += _told("tables and verdicts", _tables(there, folder / "tables"))
         faults += _told("scores", _scores(there))
@@ -155,7 +165,9 @@ def _records(profile: Profile, vouched: bool) -> tuple[str, list[str]]:
             if runs.is_published(profile.folder) and folder.is_relative_to(below) and folder not in asked:
                 faults.append(f"{folder} is no run of the profile {profile.profile}")
         except (RunError, OSError, ValueError, TypeError, RecursionError) as error:
-            faults.append(str(error) if isinstance(error, RunError) else f"{folder / 'run.json'} can't be read ({reason(error)})")
+            faults.append(
+                str(error) if isinstance(error, RunError) else f"{folder / 'run.json'} can't be read ({reason(error)})"
+            )
     faults += [f"{folder} is missing, a run of the profile {profile.profile}" for folder in sorted(asked - set(found))]
     faults += [fault for folder in sorted(asked & set(found)) for fault in _half_weights(folder)]
     return f"{len(found)} runs" + (f", {old} of them without checksums of their own" if old else ""), faults
@@ -221,7 +233,11 @@ def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
 
 def _makers(profile: Profile) -> dict[str, Callable]:
     """Experiment -> what computes its tables from records; what needs data or weights only where its scores are kept."""
-    kept = {"intervention": _intervention, "characteristics": _characteristics} if runs.is_published(profile.folder) else {}
+    kept = (
+        {"intervention": _intervention, "characteristics": _characteristics}
+        if runs.is_published(profile.folder)
+        else {}
+    )
     of = {"classification": _classification, "reconstruction": _reconstruction} | kept
     return {name: make for name, make in of.items() if name in profile.experiments} | {"report": _report}
 
@@ -243,7 +259,9 @@ def _tables(profile: Profile, theirs: Path) -> tuple[str, list[str]]:
             why = str(error) if isinstance(error, RunError | DataError) else f"{type(error).__name__}: {error}"
             faults.append(f"the tables of {experiment} can't be computed from the records ({why})")
     others = {path.name for path in theirs.glob("*.*")} - done if theirs.is_dir() else set()
-    about = f", not from records alone and so not computed again: {', '.join(map(shown, sorted(others)))}" if others else ""
+    about = (
+        f", not from records alone and so not computed again: {', '.join(map(shown, sorted(others)))}" if others else ""
+    )
     return f"{len(done)} computed again{about}", faults
 
 
@@ -310,9 +328,16 @@ def _evaluated(run: Run, data) -> list[str]:
     read = scores.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)
     batches = zip(images.split(512), labels.split(512), strict=True)
     psnr = torch.cat([scores.image_psnr(core.reconstruct(model, x, y).cpu(), core.to_images(x)) for x, y in batches])
-    found = {"accuracy": read["accuracy"], "loss, nats": core.evaluate_loss(model, images, labels, core.BOUND, seed=0)["loss_alpha0"]}
+    found = {
+        "accuracy": read["accuracy"],
+        "loss, nats": core.evaluate_loss(model, images, labels, core.BOUND, seed=0)["loss_alpha0"],
+    }
     found["PSNR, dB"] = psnr.mean().item()
-    recorded = {"accuracy": wanted.get("accuracy"), "loss, nats": wanted["bound"]["loss_alpha0"], "PSNR, dB": wanted.get("psnr")}
+    recorded = {
+        "accuracy": wanted.get("accuracy"),
+        "loss, nats": wanted["bound"]["loss_alpha0"],
+        "PSNR, dB": wanted.get("psnr"),
+    }
     return [
         f"{run.folder / 'metrics.json'}: test {name} {recorded[name]}, its weights give {value:.6g}"
         for name, value in found.items()
@@ -328,14 +353,20 @@ def profile_of(folder: Path) -> Profile:
 
 
 def main(here: str, *words: str) -> int:
-    folder = Path(here, *[word for word in words if word != "--seal"][:1]) if set(words) - {"--seal"} else OUTPUTS / PUBLISHED
+    folder = (
+        Path(here, *[word for word in words if word != "--seal"][:1])
+        if set(words) - {"--seal"}
+        else OUTPUTS / PUBLISHED
+    )
     profile = profile_of(folder)
     if "--seal" in words:
         seal(folder)
         return 0
     os.environ["MCCVAE_DOWNLOAD"] = "never"
     faults = check(folder, profile)
-    lines = [f"  {fault}" for fault in faults[:SHOWN]] + [f"  ... and {len(faults) - SHOWN} more"] * (len(faults) > SHOWN)
+    lines = [f"  {fault}" for fault in faults[:SHOWN]] + [f"  ... and {len(faults) - SHOWN} more"] * (
+        len(faults) > SHOWN
+    )
     print(*lines, sep="\n", end="\n" if lines else "")
     print(f"{folder}: {f'{len(faults)} differences' if faults else 'all that was checked is as it was written'}.")
     return int(bool(faults))

@@ -24,6 +24,7 @@ from traitlets.config import Config  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ["--log-level=50"]  # else a kernel that is shut down may report that as an error
+SOCKET = 75  # characters of a folder in which a kernel's sockets can lie: the system takes about 104 for the whole name
 SECONDS = 7 * 24 * 3600  # the longest that a cell may take
 
 
@@ -32,8 +33,11 @@ def execute(notebook: Path, output: Path, parameters: dict, runtime: str) -> Non
     in.
 
     Raises PapermillExecutionError for a cell that fails, DeadKernelError or RuntimeError for a kernel lost twice."""
-    os.environ["JUPYTER_RUNTIME_DIR"] = runtime
-    sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{runtime}/kernel"}})
+    for name in ("JUPYTER_PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH"):  # another project's kernels and modules
+        os.environ.pop(name, None)
+    os.environ |= {"JUPYTER_RUNTIME_DIR": runtime, "IPYTHONDIR": f"{runtime}/ipython", "JUPYTER_PREFER_ENV_PATH": "1"}
+    short = len(os.fsencode(runtime)) <= SOCKET + 20
+    sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{runtime}/kernel"}} if short else {})
     unfinished = output.with_suffix(".unfinished.ipynb")
     output.parent.mkdir(parents=True, exist_ok=True)
     for attempt in (1, 2):
@@ -78,6 +82,14 @@ def terminated(*_) -> None:
     raise SystemExit(128 + signal.SIGTERM)
 
 
+def _short_folder() -> str | None:
+    """Where temporary files go: None for the system's folder, /tmp where that one's name is too long for a socket.
+
+    Where /tmp can't be written, the kernel listens on TCP."""
+    long = len(os.fsencode(tempfile.gettempdir())) > SOCKET
+    return "/tmp" if long and os.access("/tmp", os.W_OK | os.X_OK) else None
+
+
 def main(arguments: list[str]) -> int:
     notebook, output = (Path(os.path.relpath(path, ROOT)) for path in arguments[:2])
     os.chdir(ROOT)  # so that the paths that papermill puts into the notebook are relative
@@ -85,14 +97,14 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("JPY_SESSION_NAME", None)  # this kernel is not a live session, wherever it was started from
     about = " ".join(f"{name}={value}" for name, value in parameters.items())
     print(f"{notebook.name} {about}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="mccvae-") as runtime:
+    with tempfile.TemporaryDirectory(prefix="mccvae-", dir=_short_folder()) as runtime:
         try:
             execute(notebook, output, parameters, runtime)
             return 0
         except PapermillExecutionError as error:
             why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
         except (DeadKernelError, RuntimeError) as error:
-            why = f"the kernel did not run: {error}"
+            why = f"the kernel did not run: {error}. If memory ran out, run fewer at once: -- --cores 1"
         except OSError as error:
             why = f"{error}"
         except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from data.files import write_atomically
 
 from . import PUBLISHED, ROOT
 from .markup import markdown
-from .runs import Run
+from .runs import Run, only_looked_at
 from .settings import Profile
 
 plt.style.use(["petroff10", ROOT / "notebooks" / "support" / "style.mplstyle"])
@@ -38,7 +38,7 @@ def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, na
     fig.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(fig)
     png = buffer.getvalue()
-    if name is not None:
+    if name is not None and not only_looked_at(profile.folder):
         folder = profile.folder / "figures"
         write_atomically(folder / f"{name}.png", png)
         write_atomically(folder / f"{name}.json", json.dumps({"caption": text, "alt": alt}, indent=1).encode())

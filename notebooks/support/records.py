@@ -1,5 +1,4 @@
-"""What a run's record may hold: types, ranges, and what must agree. Whoever edits run.json by hand is told which value
-is wrong."""
+"""What a run's record may hold: types, ranges, and what must agree; a value that can't be is named."""
 
 import math
 import re
@@ -47,13 +46,11 @@ def _sha256(value) -> bool:
 
 def _all(test, kind):
     """A list or dict, not empty, whose values all pass the test."""
-    return lambda value: (
-        isinstance(value, kind) and bool(value) and all(map(test, value.values() if kind is dict else value))
-    )
+    values = dict.values if kind is dict else list
+    return lambda value: isinstance(value, kind) and bool(value) and all(map(test, values(value)))
 
 
-# of run.json: what a value must be, in words and as a test; those that older records lack are tested where they are
-VALUES = {
+VALUES = {  # of run.json: what a value must be, in words and as a test; older records lack some
     "task": ("one of the tasks", lambda value: _text(value) and value in TASKS),
     "model": ("a model's name", _text),
     "seed": ("a whole number from 0 on", _whole(0)),
@@ -94,13 +91,9 @@ def check_record(record) -> None:
     labels, latents = len(record["data"]["labels"]), len(record["characteristics"])
     if labels != latents:
         raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
-    known = TASKS[record["task"]].labels
-    if (
-        record["task"] != own.TASK.name
-        and record["data"]["source"] == "real"
-        and not set(record["data"]["labels"]) <= set(known)
-    ):
-        raise ValueError(f"run.json: {record['task']} has no label {min(set(record['data']['labels']) - set(known))!r}")
+    unknown = set(record["data"]["labels"]) - set(TASKS[record["task"]].labels)
+    if record["task"] != own.TASK.name and record["data"]["source"] == "real" and unknown:
+        raise ValueError(f"run.json: {record['task']} has no label {min(unknown)!r}")
     ModelSpec.parse(record["model"])
 
 

@@ -21,7 +21,7 @@ import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
 from data.files import hold, read_limited, write_atomically
 
-from . import IMAGES, OUTPUTS, ROOT, code_identity, machine, runs_below, weights
+from . import IMAGES, OUTPUTS, PUBLISHED, ROOT, code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, scores
 from .records import PARTS, check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
@@ -83,8 +83,7 @@ class Run:
         return path
 
     def model(self) -> core.VAE:
-        """The trained model, on this machine's device. Raises RunError where it has other latents than the record
-        says."""
+        """The trained model, on this machine's device. Raises RunError where its latents are not the record's."""
         model = weights.load_model(path := self.weights())
         for name, found in (
             ("characteristics", list(model.config.characteristics)),
@@ -92,8 +91,8 @@ class Run:
         ):
             if found != self.record[name]:
                 raise RunError(
-                    f"{path} has {name} {found}, its run.json says {self.record[name]}; delete "
-                    f"{self.folder} and train the run again"
+                    f"{path} has {name} {found}, its run.json says {self.record[name]}; "
+                    f"delete {self.folder} and train the run again"
                 )
         return model.to(machine.choose_device())
 
@@ -159,6 +158,11 @@ def is_published(folder: Path) -> bool:
     return runs_below(folder) != folder
 
 
+def only_looked_at(folder: Path) -> bool:
+    """Whether a profile's folder is the tracked one, where a notebook that the graph does not run changes nothing."""
+    return folder == OUTPUTS / PUBLISHED and "GRAPH_PID" not in os.environ
+
+
 def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of scores that needs weights and data. Among the published runs it is read from its file, since the
     weights of all seeds would be too large to publish, and made and put there where that is missing; elsewhere it is
@@ -166,7 +170,10 @@ def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
         return make()
     if not file.exists():
-        write_atomically(file, make().to_csv(index=False, float_format="%.6g").encode())
+        content = make().to_csv(index=False, float_format="%.6g").encode()
+        if only_looked_at(next(folder for folder in file.parents if is_published(folder))):
+            return pd.read_csv(io.BytesIO(content), dtype=NAMES)
+        write_atomically(file, content)
     return pd.read_csv(file, dtype=NAMES)
 
 
@@ -339,8 +346,7 @@ def _json(value) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """The records of a finished run. Raises RunError where one is missing, not what was written, or holds what can't
-    be."""
+    """The records of a finished run. Raises RunError where one is missing, was changed, or holds what can't be."""
     try:
         record = json.loads(read_limited(folder / "run.json", MAX_RECORD))
         check_record(record)

@@ -17,7 +17,7 @@ from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
 from .markup import Markup, escaped, link
 from .measures import gradients, scores
-from .runs import NAMES, PAPER_TASKS, PARTS, Run, RunError
+from .runs import NAMES, PAPER_TASKS, PARTS, Run, RunError, only_looked_at
 from .settings import ModelSpec, Profile
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
@@ -414,13 +414,16 @@ def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5
 
 
 def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
-    """tables/<name>.csv, whole numbers exact and others to six digits."""
+    """tables/<name>.csv, whole numbers exact and others to six digits; not where the folder is `only_looked_at`."""
+    if only_looked_at(profile.folder):
+        return
     write_atomically(profile.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
 
 
 def read_table(profile: Profile, name: str, runs: list[Run] | None = None) -> pd.DataFrame:
-    """`read_csv` of tables/<name>.csv. runs: those of the profile; raises RunError where the table lacks one that it
-    should have: a file that was cut at the end of a row can still be read."""
+    """`read_csv` of tables/<name>.csv. runs: those of the profile.
+
+    Raises RunError where the table lacks one that it should have: a file cut at the end of a row can still be read."""
     path = profile.folder / "tables" / f"{name}.csv"
     table = read_csv(path)
     mine = [run for run in runs or [] if name in OF_RUNS and OF_RUNS[name](run)]
@@ -878,7 +881,8 @@ def against_official(trade_off: pd.DataFrame) -> list[str]:
 
 def save_finding(sentence: str, profile: Profile, name: str) -> None:
     """tables/finding_<name>.txt, from which the report takes it; and shown as the notebook's last line."""
-    write_atomically(profile.folder / "tables" / f"finding_{name}.txt", (sentence + "\n").encode())
+    if not only_looked_at(profile.folder):
+        write_atomically(profile.folder / "tables" / f"finding_{name}.txt", (sentence + "\n").encode())
     print(sentence)
 
 

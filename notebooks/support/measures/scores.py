@@ -12,7 +12,9 @@ from torch.distributions import Normal
 import mccvae_core as core
 
 
-def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None) -> dict:
+def classification_scores(
+    probabilities: Tensor, labels: Tensor, *, exclusive: bool, reference: Tensor | None = None
+) -> dict:
     """Scores of probabilities (N, L) against labels (N, L) of 0 and 1, and those of the majority's answer beside them.
 
     Labels that are not known (NaN) don't count; `exclusive` ones must all be known.
@@ -40,7 +42,9 @@ def classification_scores(probabilities: Tensor, labels: Tensor, *, exclusive: b
         "balanced_accuracy": balanced.nanmean().item(),
         "majority_balanced_accuracy": 0.5,
         "exact_match": _number(right[whole].all(1).float().mean()),
-        "majority_exact_match": _number((vectors[counts.argmax()] == labels[whole]).all(1).float().mean()) if len(vectors) else None,
+        "majority_exact_match": _number((vectors[counts.argmax()] == labels[whole]).all(1).float().mean())
+        if len(vectors)
+        else None,
     }
     if exclusive:
         hit = probabilities.argmax(1) == y.float().argmax(1)
@@ -88,7 +92,9 @@ def evaluate(
         objectives = core.Objective(objective.estimator), core.BOUND
         loss, bound = (core.evaluate_loss(model, images, labels, one, seed=seed) for one in objectives)
         scores = classification_scores(core.predict(model, images), labels, exclusive=exclusive, reference=reference)
-        sampled = classification_scores(core.predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive)
+        sampled = classification_scores(
+            core.predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive
+        )
     return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss, "bound": bound}
 
 

@@ -1,0 +1,145 @@
+"""./run_all.sh as its users start it: signals, dry runs, clocks, other projects' environments, Snakemake's words."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from support import OUTPUTS, PUBLISHED, ROOT, execute, runs, tables
+from support.options import options_of
+from support.settings import read_profile
+from test_faults import TARGETS, clone, graph, processes_of, snakemake_of, until  # noqa: F401 (a fixture)
+
+from data.files import HeldError, hold
+
+
+def run_all(clone, *words, **environment):  # noqa: F811
+    python = {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")}
+    command = [clone / "run_all.sh", *words]
+    done = subprocess.run(command, cwd="/", env=os.environ | python | environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["-np"], "--dry-run"), (["-pn", "x"], "--dry-run"), (["--dryrun"], "--dry-run"), (["--dry"], "--dry-run"),
+        (["-S"], "--summary"), (["--summ"], "--summary"), (["--direc", "/x"], "--directory"), (["-d/x"], "--directory"),
+        (["--configf=a"], "--configfile"), (["--cores", "1", "-n"], "--dry-run"),
+    ],
+)  # fmt: skip
+def test_options_are_known_however_they_are_written(words, found):
+    assert found in options_of(words)
+
+
+def test_options_that_make_something_are_not_taken_for_a_dry_run():
+    assert not options_of(["-j4", "--cores", "2", "-k", "--until", "train", "outputs/n"]) & {"--dry-run", "--summary"}
+
+
+HOSTILE = {"PYTHONHOME": "/nonexistent", "PYTHONSAFEPATH": "1", "LC_ALL": "C", "MPLBACKEND": "none"}
+
+
+@pytest.mark.parametrize("option", ["-np", "--summary"])
+def test_a_dry_run_in_a_hostile_environment_touches_nothing_and_says_so(clone, tmp_path, option):  # noqa: F811
+    for module in ("support", "torch", "data", "yaml"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('of another project')\n")
+    (tmp_path / "notebooks").mkdir()
+    hostile = HOSTILE | dict.fromkeys(("PYTHONPATH", "CDPATH", "JUPYTER_PATH"), str(tmp_path))
+    status, said = run_all(clone, "brief", "--", option, *TARGETS, **hostile)
+    assert status == 0 and "Nothing was made" in said and "another project" not in said, said
+    assert not (clone / "outputs").exists() and not (clone / ".venv").exists()
+
+
+def test_a_source_from_the_future_is_named_and_touched_it_is_none(clone):  # noqa: F811
+    late = clone / "notebooks" / "stick_figures.ipynb"
+    os.utime(late, (time.time() + 2 * 86_400,) * 2)
+    status, said = run_all(clone, "brief", "--", *TARGETS)
+    assert status == 1 and "Traceback" not in said, said
+    assert "notebooks/stick_figures.ipynb: changed later than now" in said
+    assert not list((clone / "outputs").rglob("run.json"))
+    remedy = said.strip().splitlines()[-1].rpartition("or: ")[2]
+    assert subprocess.run(remedy, shell=True, cwd=clone).returncode == 0
+    assert late.stat().st_mtime <= time.time()
+
+
+def test_snakemake_s_own_error_reaches_the_user(clone):  # noqa: F811
+    status, said = run_all(clone, "brief", "--", "nothing_of_that_name")
+    assert status == 1 and "nothing_of_that_name" in said, said
+    assert ".snakemake/log" not in said and "Traceback" not in said, said
+
+
+def test_terminated_the_graph_stops_and_goes_on_where_it_stood(clone):  # noqa: F811
+    """SIGTERM to Snakemake alone, then to the command, then nothing: the checkpoint goes only in the end."""
+    for to_command in (False, True):
+        process = graph(clone)
+        until(process, "epoch 3/12" if not to_command else "epoch")
+        process.send_signal(signal.SIGTERM) if to_command else os.kill(snakemake_of(clone), signal.SIGTERM)
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == (143 if to_command else 1), said
+        assert "epoch 12/12" not in said and "Finished steps are kept" in said, said
+        gone = time.monotonic() + 30
+        while processes_of(clone) and time.monotonic() < gone:
+            time.sleep(0.2)
+        assert not processes_of(clone)
+        assert (clone / TARGETS[0]).with_name("checkpoint.safetensors").exists()
+    said = (process := graph(clone)).communicate()[0]
+    assert process.returncode == 0 and "epoch 1/12" not in said and "epoch 12/12" in said, said
+    assert not list((clone / TARGETS[0]).parent.glob("checkpoint*"))
+
+
+def test_a_notebook_runs_with_a_long_folder_for_temporary_files_and_another_project_s_kernel(tmp_path, monkeypatch):
+    long = tmp_path / ("a" * 60) / ("b" * 60)
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "x", "language": "python"}')
+    long.mkdir(parents=True)
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "a.py").write_text("print('of the user')")
+    for name, folder in (("TMPDIR", long), ("JUPYTER_PATH", kernel.parents[1]), ("IPYTHONDIR", startup.parents[1])):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('ran')")]), tmp_path / "a.ipynb")
+    monkeypatch.chdir(ROOT)
+    assert execute.main([str(tmp_path / "a.ipynb"), str(tmp_path / "out.ipynb")]) == 0
+    monkeypatch.setattr(execute, "_short_folder", lambda: str(long))  # where /tmp can't be written either
+    assert execute.main([str(tmp_path / "a.ipynb"), str(tmp_path / "out.ipynb")]) == 0
+
+
+def test_a_disk_without_locks_is_named_with_what_to_do(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = r"without file locks \(Function not implemented\).*the option flock"
+    with pytest.raises(HeldError, match=said), hold(tmp_path, wait=0.3):
+        pass
+
+
+def test_a_notebook_by_hand_on_the_published_profile_changes_nothing(monkeypatch):
+    monkeypatch.delenv("GRAPH_PID", raising=False)
+    profile = read_profile(PUBLISHED)
+    files = {path: path.stat().st_mtime_ns for path in (OUTPUTS / PUBLISHED).rglob("*")}
+    tables.save_table(tables.read_table(profile, "table_1"), profile, "table_1")
+    tables.save_finding("another", profile, "classification")
+    assert {path: path.stat().st_mtime_ns for path in (OUTPUTS / PUBLISHED).rglob("*")} == files
+    monkeypatch.setenv("GRAPH_PID", "1")
+    assert not runs.only_looked_at(profile.folder) and runs.only_looked_at(Path("elsewhere")) is False
+
+
+def test_an_environment_without_pip_is_made_anew(tmp_path):
+    """The line of run_all.sh's set-up that decides it, with a stand-in for the Python that would make it."""
+    lines = (ROOT / "run_all.sh").read_text().splitlines()
+    line = next(line.strip() for line in lines if "-m venv" in line)
+    broken = tmp_path / ".venv" / "bin"
+    broken.mkdir(parents=True)
+    (broken / "python").write_text("#!/bin/sh\nexit 1\n")
+    (broken / "python").chmod(0o755)
+    code = f'fail() {{ echo "$@"; exit 1; }}; python=made; made() {{ echo "$@" > made; }}; {line}'
+    assert subprocess.run(["bash", "-c", code], cwd=tmp_path).returncode == 0
+    assert (tmp_path / "made").read_text() == "-m venv --clear .venv\n"
