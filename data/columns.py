@@ -1,4 +1,5 @@
-"""A column of a table as people write it becomes labels of 0, 1 and UNKNOWN: yes and no in words, classes by name, numbers with a threshold.
+"""A column of a table as people write it becomes labels of 0, 1 and UNKNOWN: yes and no in words, classes by name,
+numbers with a threshold.
 
 What is ambiguous is asked for: the problem's one line shows the option to add.
 """
@@ -12,11 +13,46 @@ import numpy as np
 from .files import shown
 
 UNKNOWN = -1  # of a label, in the file
-EMPTY = ("", "na", "nan", "n/a", "#n/a", "<na>", "null", "none")  # what pandas, R and Excel write where nothing is known
-YES = ("1", "true", "yes", "y", "positive", "pos", "present", "wahr", "ja", "vrai", "oui", "verdadero", "vero", "sí", "sì")
+EMPTY = (
+    "",
+    "na",
+    "nan",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "null",
+    "none",
+)  # what pandas, R and Excel write where nothing is known
+YES = (
+    "1",
+    "true",
+    "yes",
+    "y",
+    "positive",
+    "pos",
+    "present",
+    "wahr",
+    "ja",
+    "vrai",
+    "oui",
+    "verdadero",
+    "vero",
+    "sí",
+    "sì",
+)
 NO = ("0", "false", "no", "n", "negative", "neg", "absent", "falsch", "nein", "faux", "non", "falso")
 WORDS = dict.fromkeys(YES, 1) | dict.fromkeys(NO, 0)
-WITHOUT = ("normal", "healthy", "control", "benign", "background", "good", "ok", *EMPTY[1:], *NO)  # of two classes the one that is 0
+WITHOUT = (
+    "normal",
+    "healthy",
+    "control",
+    "benign",
+    "background",
+    "good",
+    "ok",
+    *EMPTY[1:],
+    *NO,
+)  # of two classes the one that is 0
 RESERVED = r"file|part|.* (probability|mean|sd)"  # columns that characteristics.csv has beside the labels
 CLASSES = 30  # the most that a column, or a folder, has
 EACH = 10  # images of each class on average, fewer of more than five classes are rather names of persons
@@ -25,7 +61,8 @@ ALIKE = 5  # of problems that are alike
 
 
 class Labels:
-    """What a column says: names of labels (L), their values int8 (N, L); one_of: of each image exactly one of them is 1."""
+    """What a column says: names of labels (L), their values int8 (N, L); one_of: of each image exactly one of them is
+    1."""
 
     def __init__(self, names: list[str], values: np.ndarray, *, one_of: bool = False):
         self.names, self.values, self.one_of = names, values.reshape(-1, len(names)).astype(np.int8), one_of
@@ -36,7 +73,8 @@ def counted(n: int, word: str, words: str | None = None) -> str:
 
 
 def add_alike(said: dict[int, str], problems: list[str], more: Callable[[int], str]) -> None:
-    """Problems that are alike, by row: all, or of many the first and, in words of `more`, how many there are beside them."""
+    """Problems that are alike, by row: all, or of many the first and, in words of `more`, how many there are beside
+    them."""
     lines = list(said.values())
     problems += lines[:ALIKE]
     if len(lines) > ALIKE:
@@ -46,7 +84,8 @@ def add_alike(said: dict[int, str], problems: list[str], more: Callable[[int], s
 def why_no_name(name: str) -> str | None:
     """Why a label can't have a name; None: it can."""
     if re.fullmatch(RESERVED, name) or re.search(r"[$<>]", name) or not name.isprintable() or len(name) > 60:
-        return f"a label can't be called {name[:60]!r}; give it another name, of 60 characters or fewer that can be printed, without $, < and >"
+        rule = "of 60 characters or fewer that can be printed, without $, < and >"
+        return f"a label can't be called {name[:60]!r}; give it another name, {rule}"
     return None
 
 
@@ -64,7 +103,8 @@ def _folded(cell: str) -> str:
 
 
 def read_column(name: str, cells: dict[int, str], options, problems: list[str], remarks: list[str]) -> Labels:
-    """The labels of a column. cells: by row. options: `layout.Options`. What is wrong is added to problems, what was decided to remarks."""
+    """The labels of a column. cells: by row. options: `layout.Options`. What is wrong is added to problems, what was
+    decided to remarks."""
     empty = set(options.unknown) | set(EMPTY if name not in options.classes else ("", *EMPTY[1:7]))
     folded = {row: _folded(cell) for row, cell in cells.items()}
     known = {row: cell for row, cell in folded.items() if cell not in empty and cells[row].casefold() not in empty}
@@ -86,7 +126,8 @@ def read_column(name: str, cells: dict[int, str], options, problems: list[str], 
         return Labels([name], np.full(len(cells), UNKNOWN))
     if doubtful := sorted({cells[row] for row in cells if folded[row] == "none" and "none" not in options.unknown}):
         problems.append(
-            f"column {name}: {doubtful[0]!r} may be a class or stand for what is not known; add classes={name} or unknown={doubtful[0]}"
+            f"column {name}: {doubtful[0]!r} may be a class or stand for what is not known; add classes={name} "
+            f"or unknown={doubtful[0]}"
         )
     return classes(name, {row: cells[row] for row in known}, list(cells), problems, remarks, sure=False)
 
@@ -99,12 +140,18 @@ def _yes_or_no(name, known, cells, problems) -> Labels:
         first = next(iter(said))
         said[first] += f" (add unknown={kinds[0]} if it stands for what is not known)"
     listed = ", ".join(map(repr, kinds[:ALIKE]))
-    add_alike(said, problems, lambda n: f"column {name}: {counted(n, 'cell')} more like these (it has {listed} and so on)")
+    add_alike(
+        said, problems, lambda n: f"column {name}: {counted(n, 'cell')} more like these (it has {listed} and so on)"
+    )
     return Labels([name], np.array([WORDS.get(known.get(row), UNKNOWN) for row in cells]))
 
 
 def _above(name, numbers, cells, threshold, problems) -> Labels:
-    said = {row: f"row {row}, column {name}: {cells[row][:40]!r} is no number" for row, value in numbers.items() if value is None}
+    said = {
+        row: f"row {row}, column {name}: {cells[row][:40]!r} is no number"
+        for row, value in numbers.items()
+        if value is None
+    }
     add_alike(said, problems, lambda n: f"column {name}: {counted(n, 'cell')} more that are no numbers")
     values = [UNKNOWN if numbers.get(row) is None else int(numbers[row] >= threshold) for row in cells]
     return Labels([name], np.array(values))
@@ -116,21 +163,29 @@ def _ask_of_numbers(name, numbers, cells, problems) -> None:
     there = sorted(value for value in numbers.values() if value is not None)
     kinds, middle = sorted(set(there)), there[len(there) // 2]
     if bad is not None:
-        problems.append(f"column {name}: {bad[:40]!r} among numbers; add unknown={bad[:40]} if it stands for what is not known")
+        problems.append(
+            f"column {name}: {bad[:40]!r} among numbers; add unknown={bad[:40]} if it stands for what is not known"
+        )
     elif -1 in kinds and set(kinds) <= {-1, 0, 1}:
         problems.append(
-            f"column {name}: -1 stands for no in some tables and for not known in others; add unknown=-1, or threshold={name}:1 if it is no"
+            f"column {name}: -1 stands for no in some tables and for not known in others; add unknown=-1, or "
+            f"threshold={name}:1 if it is no"
         )
     else:
         middle = middle if middle > kinds[0] else kinds[min(1, len(kinds) - 1)]
         few = len(kinds) <= CLASSES and all(value == int(value) for value in kinds)
         other = f", or classes={name} if they are the numbers of classes" if few else ""
         span = f"numbers from {kinds[0]:g} to {kinds[-1]:g}"
-        problems.append(f"column {name}: {span}; add threshold={name}:{middle:g} to make it binary, 1 from there on{other}")
+        problems.append(
+            f"column {name}: {span}; add threshold={name}:{middle:g} to make it binary, 1 from there on{other}"
+        )
 
 
-def classes(name: str, known: dict, rows: list, problems: list[str], remarks: list[str], *, sure: bool = True) -> Labels:
-    """Labels of names of classes, by row or file: one label for each, or one for two classes. name: of the column; "": of folders.
+def classes(
+    name: str, known: dict, rows: list, problems: list[str], remarks: list[str], *, sure: bool = True
+) -> Labels:
+    """Labels of names of classes, by row or file: one label for each, or one for two classes. name: of the column; "":
+    of folders.
     sure: these are names of classes; else many names of few images each are asked about."""
     spelt = {}
     for cell in known.values():
@@ -142,11 +197,16 @@ def classes(name: str, known: dict, rows: list, problems: list[str], remarks: li
         sure = "" if len(count) > CLASSES else f", if these are classes classes={name}"
         who = f"if it says who is in the picture, add group={name}{sure}; else name the columns of labels: labels=a,b"
         who = who if name else f"{CLASSES} are the most; a table can say other labels"
-        problems.append(f"{f'column {name}' if name else 'class folders'}: {len(count):,} different texts, as {some}; {who}")
+        problems.append(
+            f"{f'column {name}' if name else 'class folders'}: {len(count):,} different texts, as {some}; {who}"
+        )
         return nothing
     if len(count) < 2:
         if count:  # of nothing that is known `check_labels` says it
-            text = f"{next(iter(spelt.values()))!r} wherever it is known ({counted(len(known), 'time')}), so there is nothing to learn"
+            text = (
+                f"{next(iter(spelt.values()))!r} wherever it is known ({counted(len(known), 'time')}), so "
+                f"there is nothing to learn"
+            )
             problems.append(f"column {name}: {text}; remove it")
         return nothing
     found = sorted(count)

@@ -118,7 +118,9 @@ class Dataset:
         if self.task.label_prior is not None:
             return self.task.label_prior
         rates = self.train.labels.float().nanmean(0).tolist()
-        if constant := [f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)]:
+        if constant := [
+            f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)
+        ]:
             raise DataError(
                 f"the label {constant[0]} on every training image, so there is nothing to learn of it; leave it out or add images"
             )
@@ -157,9 +159,13 @@ def as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise DataError(f"{where} holds {array.dtype} values; store images as uint8, or as floats in [0, 1]")
     if np.isnan(array).any():
-        raise DataError(f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image")
+        raise DataError(
+            f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image"
+        )
     if array.size and (array.min() < 0 or array.max() > 1):
-        raise DataError(f"{where} holds values from {array.min():g} to {array.max():g}; scale floats to [0, 1], or store uint8")
+        raise DataError(
+            f"{where} holds values from {array.min():g} to {array.max():g}; scale floats to [0, 1], or store uint8"
+        )
     return np.round(array * 255).astype(np.uint8)
 
 
@@ -180,7 +186,9 @@ def resize(images: np.ndarray, image_shape: tuple[int, int, int], chunk: int = 4
 # --- the cache of a real set --------------------------------------------------------------------------------
 
 
-def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tuple[str, ...]) -> tuple[dict[str, np.ndarray], str]:
+def cached(
+    name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of the cache file `name` and its sha256.
 
     It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
@@ -189,9 +197,13 @@ def cached(name: str, build: Callable[[Path], dict[str, np.ndarray]], keys: tupl
     """
     path = CACHE / name
     if named := os.environ.get("MCCVAE_DATA"):
-        folder = ROOT / os.path.expanduser(named)  # a relative one is seen from the project's folder, wherever a notebook runs
+        folder = ROOT / os.path.expanduser(
+            named
+        )  # a relative one is seen from the project's folder, wherever a notebook runs
         if not folder.is_dir():
-            raise DataError(f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache")
+            raise DataError(
+                f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache"
+            )
         if (folder / name).exists():
             path = folder / name
     if not path.exists():
@@ -214,7 +226,9 @@ def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: i
     """Images as uint8, after a check that they and their class numbers fit together. Raises DataError."""
     images = as_uint8(images, path)
     if images.ndim != ndim or labels.ndim != 1 or len(images) != len(labels) or 0 in images.shape[1:]:
-        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again")
+        raise DataError(
+            f"{path}: images {images.shape} and labels {labels.shape} don't fit together; delete it and run again"
+        )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise DataError(f"{path}: labels must be whole numbers from 0 to {classes - 1}; delete it and run again")
     return images

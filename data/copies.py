@@ -1,7 +1,9 @@
 """Copies of a picture, and what is nearly one: saved again with loss or at another size, a little brighter.
 
-Two images are nearly copies where no 4x4 block's mean differs by more than FAR of 255 and blocks differ by NEAR in the root of the mean
-square. Candidates are each image's nearest ones along the set's principal components, so that a large set takes seconds.
+Two images are nearly copies where no 4x4 block's mean differs by more than FAR of 255 and blocks differ by NEAR in the
+root of the mean
+square. Candidates are each image's nearest ones along the set's principal components, so that a large set takes
+seconds.
 """
 
 import numpy as np
@@ -26,7 +28,10 @@ def near_pairs(x: np.ndarray) -> np.ndarray:
     grey = means.reshape(len(x), -1, 3).mean(2)
     middle = grey.mean(0)
     axes = np.linalg.eigh(grey.T @ grey - len(x) * np.outer(middle, middle))[1][:, -DIRECTIONS:]
-    places, reach = grey @ axes, NEAR * np.sqrt(grey.shape[1])  # no farther than that in grey, and along fewer directions
+    places, reach = (
+        grey @ axes,
+        NEAR * np.sqrt(grey.shape[1]),
+    )  # no farther than that in grey, and along fewer directions
     far, found = cKDTree(places).query(places, k=min(NEIGHBOURS + 1, len(x)), distance_upper_bound=reach)
     first = np.repeat(np.arange(len(x)), found.shape[1])[np.isfinite(far).ravel()]
     pairs = np.stack([first, found.ravel()[np.isfinite(far).ravel()]], 1)
@@ -42,11 +47,14 @@ def _is_near(difference: np.ndarray) -> bool:
 def joined(pairs: np.ndarray, n: int) -> np.ndarray:
     """A number for each of n things, the same for those that a chain of pairs (P, 2) joins."""
     pairs = pairs.reshape(-1, 2)
-    return connected_components(coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)[1]
+    return connected_components(
+        coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False
+    )[1]
 
 
 def alike(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two numbers for each of uint8 (N, 64, 64, 3): the same for equal images, and for those that are nearly copies too."""
+    """Two numbers for each of uint8 (N, 64, 64, 3): the same for equal images, and for those that are nearly copies
+    too."""
     pixels = np.ascontiguousarray(x).reshape(len(x), -1)
     first, same = np.unique(pixels.view(f"V{pixels.shape[1]}").ravel(), return_index=True, return_inverse=True)[1:]
     return same, joined(near_pairs(x[first]), len(first))[same]

@@ -76,11 +76,15 @@ def _cells(path: Path, problems: list[str], remarks: list[str]) -> list[list[str
     return _without_a_title(path, rows, delimiter in first, problems, remarks)
 
 
-def _without_a_title(path: Path, rows: list[list[str]], separated: bool, problems: list[str], remarks: list[str]) -> list[list[str]]:
+def _without_a_title(
+    path: Path, rows: list[list[str]], separated: bool, problems: list[str], remarks: list[str]
+) -> list[list[str]]:
     """The rows, without a first column of their numbers, or none where the first one is no header."""
     header = rows[0] if rows else []
     if not separated:
-        problems.append(f"{path}: row 1 has no comma, semicolon or tab; it must name a column for the file and one for each label")
+        problems.append(
+            f"{path}: row 1 has no comma, semicolon or tab; it must name a column for the file and one for each label"
+        )
     elif len(header) > 1 and not any(header[1:]):
         problems.append("row 1 names one column only, as a title does; remove what stands above the columns' names")
     elif len(header) > 2 and not header[0] and all(row[:1] and row[0].isdigit() for row in rows[1:] if any(row)):
@@ -108,7 +112,11 @@ def check_header(header: list[str], columns: list[int], problems: list[str]) -> 
 
 def check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
     """Whether there is enough to learn; of labels with bad values that can't be said."""
-    bad = [label for label in labels if any(re.search(f"(^|, )column {re.escape(label)}: ", problem) for problem in problems)]
+    bad = [
+        label
+        for label in labels
+        if any(re.search(f"(^|, )column {re.escape(label)}: ", problem) for problem in problems)
+    ]
     if len(y) < FEWEST:
         problems.append(f"{counted(len(y), 'image')}, and {FEWEST} or more are needed")
     elif (n := int((y != UNKNOWN).any(1).sum())) < FEWEST_LABELLED and not bad:

@@ -1,11 +1,12 @@
-"""Which images there are, before any is opened, and what is known of each: from a table that names them, or from folders named as classes.
+"""Which images there are, before any is opened, and what is known of each: from a table that names them, or from
+folders named as classes.
 
-`listing` finds every fault of both. Folders called train and test are kept as parts, whichever of the two says the labels.
+`listing` finds every fault of both. Folders called train and test are kept as parts, whichever of the two says the
+labels.
 """
 
 import dataclasses
 import re
-import unicodedata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .columns import Labels, add_alike, classes, counted, read_column
 from .files import files_below, shown
 from .labels import check_header, check_labels, read_rows
+from .names import index_of, matches, named_files
 from .pictures import ENDINGS
 
 PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -23,9 +25,12 @@ FITS = ("pad", "crop", "stretch")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a folder and its table are to be read; columns by their names. labels: those that are labels (none: all others). file: names
-    the pictures. group: images with the same entry stay in one part; without a table "folder". split: says the part. classes: numbers or
-    texts that are names of classes. threshold: {column: the least number that is 1}. unknown: entries that say nothing. fit: one of FITS."""
+    """How a folder and its table are to be read; columns by their names. labels: those that are labels (none: all
+    others). file: names
+    the pictures. group: images with the same entry stay in one part; without a table "folder". split: says the part.
+    classes: numbers or
+    texts that are names of classes. threshold: {column: the least number that is 1}. unknown: entries that say nothing.
+    fit: one of FITS."""
 
     labels: tuple[str, ...] = ()
     file: str | None = None
@@ -39,8 +44,10 @@ class Options:
 
 @dataclasses.dataclass
 class Listing:
-    """What is known of N images before one is opened. where: what a message calls each (row 7). y: int8 (N, L). groups: of each image a
-    name, "" for none. parts: of each 0, 1, 2. Both may be None. left: files that are not among them. named: how many images were meant."""
+    """What is known of N images before one is opened. where: what a message calls each (row 7). y: int8 (N, L). groups:
+    of each image a
+    name, "" for none. parts: of each 0, 1, 2. Both may be None. left: files that are not among them. named: how many
+    images were meant."""
 
     folder: Path
     where: list[str]
@@ -56,7 +63,11 @@ class Listing:
 
     def take(self, kept: list[int]) -> "Listing":
         """The images at these positions."""
-        some = {name: [getattr(self, name)[i] for i in kept] for name in ("where", "files", "groups", "parts") if getattr(self, name)}
+        some = {
+            name: [getattr(self, name)[i] for i in kept]
+            for name in ("where", "files", "groups", "parts")
+            if getattr(self, name)
+        }
         return dataclasses.replace(self, y=self.y[kept], **some)
 
 
@@ -65,10 +76,18 @@ def listing(folder: Path, table: Path | None, options: Options, problems: list[s
     if not folder.is_dir():
         problems.append(f"{folder} is not a folder; give the one that the images lie in")
     there, closed = files_below(folder) if folder.is_dir() else ([], {})
-    problems += [f"the folder {shown(name)} can't be read ({why}); get the right to read it" for name, why in closed.items()]
+    problems += [
+        f"the folder {shown(name)} can't be read ({why}); get the right to read it" for name, why in closed.items()
+    ]
     if table is not None:
         return _of_table(folder, table, [name for name in there if folder / name != table], options, problems)
-    return _of_folders(folder, there, options, problems) if there else problems.append(f"{folder} holds no file") if not problems else None
+    return (
+        _of_folders(folder, there, options, problems)
+        if there
+        else problems.append(f"{folder} holds no file")
+        if not problems
+        else None
+    )
 
 
 # --- a table ------------------------------------------------------------------------------------------------------
@@ -88,10 +107,13 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
         found.append(read_column(name, {row: cells[i] for row, cells in rows.items()}, options, problems, remarks))
     at = [number for number, row in enumerate(rows) if row in paths]
     groups, parts = (
-        [cells[columns[what]] for cells in rows.values()] if columns[what] is not None else None for what in ("group", "split")
+        [cells[columns[what]] for cells in rows.values()] if columns[what] is not None else None
+        for what in ("group", "split")
     )
     parts = (
-        _parts(dict(zip(rows, parts, strict=True)), options.split, problems) if parts else _parts_of_folders(list(paths.values()), remarks)
+        _parts(dict(zip(rows, parts, strict=True)), options.split, problems)
+        if parts
+        else _parts_of_folders(list(paths.values()), remarks)
     )
     y = np.concatenate([labels.values for labels in found], 1) if found else np.zeros((len(rows), 0), np.int8)
     labels = [name for labels in found for name in labels.names]
@@ -110,10 +132,17 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
 def _columns(header, rows, there, options: Options, problems: list[str], remarks: list[str]) -> dict | None:
     """Positions of the columns: file, group and split one or None, labels a list."""
     asked = {"file": options.file, "group": options.group, "split": options.split}
-    given = [("file", options.file), ("group", options.group), ("split", options.split), *[("labels", name) for name in options.labels]]
+    given = [
+        ("file", options.file),
+        ("group", options.group),
+        ("split", options.split),
+        *[("labels", name) for name in options.labels],
+    ]
     given += [("classes", name) for name in options.classes] + [("threshold", name) for name in options.threshold]
     wrong = [(word, name) for word, name in given if name is not None and name not in header]
-    problems += [f"{word}={name}: the table has no such column; it has: {', '.join(map(shown, header))}" for word, name in wrong]
+    problems += [
+        f"{word}={name}: the table has no such column; it has: {', '.join(map(shown, header))}" for word, name in wrong
+    ]
     at = {word: header.index(name) if name in header else None for word, name in asked.items()}
     if options.file is None:
         at["file"] = _file_column(header, rows, there, {at["group"], at["split"]}, problems, remarks)
@@ -131,8 +160,8 @@ def _columns(header, rows, there, options: Options, problems: list[str], remarks
 
 def _file_column(header, rows, there, taken: set, problems: list[str], remarks: list[str]) -> int | None:
     """The first column, or where none of it names a file the only other one that does for most rows."""
-    index, sample = _index(there), list(rows.values())[:1000]
-    names = [len({tuple(_matches(cells[i], index)) for cells in sample} - {()}) for i in range(len(header))]
+    index, sample = index_of(there), list(rows.values())[:1000]
+    names = [len({tuple(matches(cells[i], index)) for cells in sample} - {()}) for i in range(len(header))]
     good = [i for i, n in enumerate(names) if 2 * n > len(sample) and i not in taken]
     if names[0] or not good:
         return 0
@@ -153,7 +182,11 @@ def _parts(cells: dict[int, str], word: str, problems: list[str]) -> list[int]:
         for row, cell in folded.items()
         if cell not in meaning
     }
-    add_alike(bad, problems, lambda n: f"column {word}: {counted(n, 'cell')} more like these; leave split={word} out to have parts drawn")
+    add_alike(
+        bad,
+        problems,
+        lambda n: f"column {word}: {counted(n, 'cell')} more like these; leave split={word} out to have parts drawn",
+    )
     parts = [meaning.get(cell, 0) for cell in folded.values()]
     if not bad and 0 not in parts:
         problems.append(f"column {word}: no image is for training")
@@ -161,7 +194,8 @@ def _parts(cells: dict[int, str], word: str, problems: list[str]) -> list[int]:
 
 
 def _level_of_parts(files: list[str]) -> int | None:
-    """0 or 1, where the folders of this depth are all called train, test and the like, and training is among them; else None."""
+    """0 or 1, where the folders of this depth are all called train, test and the like, and training is among them; else
+    None."""
     for level in (0, 1):
         folders = [PurePosixPath(name).parts[:-1] for name in files]
         if files and all(len(parts) > level for parts in folders):
@@ -190,7 +224,8 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
             problems.append(f"{word}= is about a table, and none was given: ./run_all.sh own IMAGES LABELS")
     if options.group not in (None, "folder"):
         problems.append(
-            f"group={options.group} names a column, and no table was given; of images in folders of their own give group=folder"
+            f"group={options.group} names a column, and no table was given; of images in folders of their own "
+            f"give group=folder"
         )
     files = [name for name in there if name.lower().endswith(ENDINGS)]
     remarks, level = [], _level_of_parts(files)
@@ -199,7 +234,11 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
     loose = [name for name, above in zip(files, folders, strict=True) if not above]
     if len({above[0] for above in folders if above}) < 2:
         tables = [name for name in there if name.lower().endswith((".csv", ".tsv", ".txt"))]
-        near = f"; {shown(tables[0])} may be it: ./run_all.sh own {shown(folder)} {shown(folder / tables[0])}" if tables else ""
+        near = (
+            f"; {shown(tables[0])} may be it: ./run_all.sh own {shown(folder)} {shown(folder / tables[0])}"
+            if tables
+            else ""
+        )
         problems.append(f"{folder} has no sub-folders named as classes, so give a table of labels too{near}")
         return None
     if loose:
@@ -207,93 +246,17 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
             f"{counted(len(loose), 'image')} in no class folder, as {shown(loose[0])}; move them to their classes, "
             f"or to a folder called {UNLABELLED[0]}, whose images train without a label"
         )
-    known = {name: above[0] for name, above in zip(files, folders, strict=True) if above and above[0].casefold() not in UNLABELLED}
+    known = {
+        name: above[0]
+        for name, above in zip(files, folders, strict=True)
+        if above and above[0].casefold() not in UNLABELLED
+    }
     found: Labels = classes("", known, files, problems, remarks)
     groups = [str(PurePosixPath(name).parent) for name in files] if options.group else None
     check_labels(found.names, found.values, problems)
-    return Listing(folder, [""] * len(files), files, found.names, found.values, groups, parts, found.one_of, set(there) - set(files), len(files), remarks)  # fmt: skip
-
-
-# --- names --------------------------------------------------------------------------------------------------------
-
-
-def _index(there: list[str]) -> dict[str, list[str]]:
-    """For each way to name a file, from any of its folders on, with its ending or without: the files that are named so."""
-    index = {}
-    for name in there:
-        path = PurePosixPath(name)
-        for start in range(len(path.parts)):
-            end = "/".join(path.parts[start:])
-            for way in {_folded(end), _folded(PurePosixPath(end).with_suffix(""))}:
-                index.setdefault(way, []).append(name)
-    return index
-
-
-def _matches(name: str, index: dict[str, list[str]]) -> list[str]:
-    """The files that a name may mean: exactly this one, or by ways of `_index`; or, of a name with further folders before it, those whose whole path it ends with."""
-    path = _folded(name.replace("\\", "/")).removeprefix("./")
-    for start in range(path.count("/") + 1):
-        end = "/".join(path.split("/")[start:])
-        found = index.get(end, []) if end else []
-        if start:
-            found = [file for file in found if _folded(file) == end or _folded(PurePosixPath(file).with_suffix("")) == end]
-        if found:
-            exact = [file for file in found if _folded(file) == end]
-            whole = [file for file in found if _folded(PurePosixPath(file).with_suffix("")) == end]
-            return [file for file in exact if file == name] or exact or whole or found
-    return []
-
-
-def named_files(
-    names: dict[int, str], folder: Path, there: list[str], problems: list[str], remarks: list[str], column: str
-) -> dict[int, str]:
-    """The file of each row that names one. Files that are not there are remarks, if they are few."""
-    index, paths, rows, lacking, double = _index(there), {}, {}, {}, {}
-    for row, name in names.items():
-        found = _matches(name, index) if name else []
-        if not name:
-            problems.append(f"row {row}, column {column or 1}: no file name")
-        elif ".." in PurePosixPath(name.replace("\\", "/")).parts:
-            problems.append(f"row {row}: {_short(name)} leads out of the folder; name files as seen from {folder}")
-        elif len(found) > 1:
-            some = " or ".join(shown(file) for file in found[:3])
-            double[row] = f"row {row}: {_short(name)} may be {some}; write the folder or the ending too"
-        elif not found:
-            lacking[row] = f"row {row}: there is no file {_short(name)} in {folder}{_near(name, index)}"
-        elif found[0] in rows:
-            problems.append(f"row {row}: {_short(name)} is there already, in row {rows[found[0]]}")
-        else:
-            paths[row], rows[found[0]] = found[0], row
-    add_alike(double, problems, lambda n: f"{counted(n, 'name')} more may be several files each")
-    holds = f"the folder holds {counted(len(there), 'file')}" + (f", as {shown(there[0])}" if there else "")
-    few = len(lacking) * 2 <= len(names)
-    if lacking and there:
-        lines = []
-        add_alike(lacking, lines, lambda n: f"the files of {counted(n, 'row')} more are not there either; {holds}")
-        if few:
-            remarks += [f"Left out: {line}." for line in lines]
-        else:
-            problems += lines
-    elif lacking and folder.is_dir():
-        problems.append(f"the folder {folder} holds no file")
-    return paths
-
-
-def _near(name: str, index: dict[str, list[str]]) -> str:
-    """A file of nearly that name, for a message."""
-    stem = PurePosixPath(PurePosixPath(name.replace("\\", "/")).name).with_suffix("") if PurePosixPath(name).name else ""
-    near = index.get(_folded(stem))
-    return f"; there is {shown(near[0])}" if near else ""
-
-
-def _short(name: str) -> str:
-    """A name for a message: a quotation mark that is not closed makes a name of many rows."""
-    return shown(name if len(name) <= 200 else name[:200] + "…")
-
-
-def _folded(name) -> str:
-    """Names that differ only in upper and lower case, or in how accents are stored, are alike."""
-    return unicodedata.normalize("NFC", str(name)).casefold()
+    left, nowhere = set(there) - set(files), [""] * len(files)
+    labels, y, one_of = found.names, found.values, found.one_of
+    return Listing(folder, nowhere, files, labels, y, groups, parts, one_of, left, len(files), remarks)
 
 
 # --- options ------------------------------------------------------------------------------------------------------
@@ -302,13 +265,16 @@ def _folded(name) -> str:
 def read_options(words: dict[str, str], problems: list[str]) -> Options:
     """The options of this module among word=value; what is wrong is added to problems."""
     listed = {
-        word: tuple(part.strip() for part in words.get(word, "").split(",") if part.strip()) for word in ("labels", "classes", "unknown")
+        word: tuple(part.strip() for part in words.get(word, "").split(",") if part.strip())
+        for word in ("labels", "classes", "unknown")
     }
     threshold = {}
     for part in filter(None, words.get("threshold", "").split(",")):
         column, _, value = part.rpartition(":")
         if not column or not re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
-            problems.append(f"threshold={words['threshold']}: {part!r} is not <column>:<number>, as in threshold=age:50")
+            problems.append(
+                f"threshold={words['threshold']}: {part!r} is not <column>:<number>, as in threshold=age:50"
+            )
         else:
             threshold[column] = float(value)
     fit = words.get("fit", FITS[0])
@@ -317,4 +283,6 @@ def read_options(words: dict[str, str], problems: list[str]) -> Options:
     both = set(listed["classes"]) & set(threshold)
     problems += [f"classes={name} and threshold={name}: leave one out" for name in sorted(both)]
     listed["unknown"] = tuple(value.casefold() for value in listed["unknown"])
-    return Options(**listed, threshold=threshold, fit=fit, **{word: words.get(word) for word in ("file", "group", "split")})
+    return Options(
+        **listed, threshold=threshold, fit=fit, **{word: words.get(word) for word in ("file", "group", "split")}
+    )

@@ -1,6 +1,8 @@
-"""Images of one's own: a folder of pictures whose labels a table or the folders' names say, turned to 64x64 and kept as one `.npz`.
+"""Images of one's own: a folder of pictures whose labels a table or the folders' names say, turned to 64x64 and kept as
+one `.npz`.
 
-`layout` says which images there are and what is known of each; `gather` reads them; `read` makes the data set of what it kept.
+`layout` says which images there are and what is known of each; `gather` reads them; `read` makes the data set of what
+it kept.
 """
 
 import dataclasses
@@ -37,6 +39,7 @@ TASK = Task(
 )
 KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
+AS_THEY_ARE = Options()
 MANY = 0.05  # of all images: more near-copies of one another are rather what such a set looks like
 SHOWN = 50  # problems in a message
 FAINT = 12  # of 255: differences between colours that a lossy file of a grey picture has
@@ -44,7 +47,8 @@ FAINT = 12  # of 255: differences between colours that a lossy file of a grey pi
 
 
 def is_grey(pixels: np.ndarray) -> bool:
-    """Whether uint8 (..., 3) has no colour, whatever the mode of the files was. What lossy files add to grey (FAINT) is none."""
+    """Whether uint8 (..., 3) has no colour, whatever the mode of the files was. What lossy files add to grey (FAINT) is
+    none."""
     return int((pixels.max(-1) - pixels.min(-1)).max(initial=0)) <= FAINT
 
 
@@ -63,11 +67,16 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 # --- a folder and its labels -------------------------------------------------------------------------------------
 
 
-def gather(folder: Path, table: Path | None = None, options: Options = Options()) -> tuple[dict[str, np.ndarray], list[str]]:  # noqa: B008 (frozen)
-    """The arrays KEYS of the images of a folder, whose labels stand in a table or are its folders' names, and remarks for the user.
+def gather(
+    folder: Path, table: Path | None = None, options: Options = AS_THEY_ARE
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays KEYS of the images of a folder, whose labels stand in a table or are its folders' names, and remarks
+    for the user.
 
-    x: uint8 (N, 64, 64) if no picture has any colour, else (N, 64, 64, 3); y: int8 (N, L) of 0, 1 and UNKNOWN; names (N,), labels (L,);
-    part (N,): 0 for training, 1 for validation, 2 for test; group (N,): images of one stay in one part, "" for none; exclusive: of each
+    x: uint8 (N, 64, 64) if no picture has any colour, else (N, 64, 64, 3); y: int8 (N, L) of 0, 1 and UNKNOWN; names
+    (N,), labels (L,);
+    part (N,): 0 for training, 1 for validation, 2 for test; group (N,): images of one stay in one part, "" for none;
+    exclusive: of each
     image exactly one label is 1; fit: how pictures were made square.
     Raises DataError with every problem that was found, each with its row and column.
     """
@@ -79,7 +88,8 @@ def gather(folder: Path, table: Path | None = None, options: Options = Options()
 
 
 def read_listed(listed: Listing, table: Path | None, options: Options) -> tuple[dict[str, np.ndarray], list[str]]:
-    """What `gather` gives, of a listing without a fault: pictures that can't be read are left out and named, if they are few."""
+    """What `gather` gives, of a listing without a fault: pictures that can't be read are left out and named, if they
+    are few."""
     pictures, bad, kept = {}, {}, []
     paths = [listed.folder / name for name in listed.files]
     for i, (name, picture) in enumerate(zip(listed.files, read_pictures(paths, fit=options.fit), strict=True)):
@@ -102,11 +112,15 @@ def read_listed(listed: Listing, table: Path | None, options: Options) -> tuple[
     return _arrays(pictures, listed, options, [f"Left out: {line}." for line in lines])
 
 
-def _arrays(pictures: dict[str, Picture], listed: Listing, options: Options, said: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+def _arrays(
+    pictures: dict[str, Picture], listed: Listing, options: Options, said: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """What `gather` gives, of pictures and labels without a fault."""
     x, names = np.stack([picture.pixels for picture in pictures.values()]), list(pictures)
     coloured = [name for name, pixels in zip(names, x, strict=True) if not is_grey(pixels)]
-    remarks = [f"{counted(len(x), 'image')}, {'in colour' if coloured else 'grey'}; {counted(len(listed.labels), 'label')}."]
+    remarks = [
+        f"{counted(len(x), 'image')}, {'in colour' if coloured else 'grey'}; {counted(len(listed.labels), 'label')}."
+    ]
     if 0 < len(coloured) <= len(names) / 20:
         remarks.append(
             f"Only {counted(len(coloured), 'picture')} in colour, as {shown(coloured[0])}: leave these out, or turn them to grey, if the set is meant to be."
@@ -142,7 +156,8 @@ def _arrays(pictures: dict[str, Picture], listed: Listing, options: Options, sai
 
 
 def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.ndarray:
-    """The part of each image, uint8 (N,): as given; those of validation and test of which none are given are drawn from training."""
+    """The part of each image, uint8 (N,): as given; those of validation and test of which none are given are drawn from
+    training."""
     if given is None:
         return split(y, owner)
     part = np.array(given, np.uint8)
@@ -155,7 +170,8 @@ def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.nd
 
 
 def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.ndarray, list[str]]:
-    """A number for each image, the same for those that may not be parted: copies and near-copies of a picture, and the images of a group;
+    """A number for each image, the same for those that may not be parted: copies and near-copies of a picture, and the
+    images of a group;
     and remarks."""
     (same, alike), remarks = copies.alike(x), []
     sets = copies.sets_of(same)
@@ -166,7 +182,11 @@ def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.
             "copies go to the same part."
         )
     near = [group for group in copies.sets_of(alike) if len(set(same[group])) > 1]
-    first = [names[next(i for i in group if same[i] == kind)] for group in near[:1] for kind in dict.fromkeys(same[group].tolist())]
+    first = [
+        names[next(i for i in group if same[i] == kind)]
+        for group in near[:1]
+        for kind in dict.fromkeys(same[group].tolist())
+    ]
     if (largest := max(map(len, near), default=0)) > max(20, len(x) * MANY):
         remarks.append(
             f"{largest:,} images are nearly copies of one another, as {shown(first[0])} and {shown(first[1])}; they are not kept in one part: if "
@@ -188,7 +208,9 @@ def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.
         return alike, remarks
     number = {who: i for i, who in enumerate(dict.fromkeys(filter(None, groups)), len(x))}
     remarks.append(f"{counted(len(number), 'group')}: the images of each are in one part.")
-    links = [(i, number[who]) for i, who in enumerate(groups) if who] + [(i, int(a) + len(x) + len(number)) for i, a in enumerate(alike)]
+    links = [(i, number[who]) for i, who in enumerate(groups) if who] + [
+        (i, int(a) + len(x) + len(number)) for i, a in enumerate(alike)
+    ]
     return copies.joined(np.array(links), 2 * len(x) + len(number))[: len(x)], remarks
 
 
@@ -209,10 +231,14 @@ def together(problems: list[str], table: Path | None) -> str:
 # --- the data set -----------------------------------------------------------------------------------------------
 
 
-def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0, shares: tuple[float, ...] = SHARES) -> np.ndarray:
-    """Part of each image, uint8 (N,): 0 training, 1 validation, 2 test, `shares` of those that have a label; the others are for training.
+def split(
+    y: np.ndarray, together: np.ndarray | None = None, seed: int = 0, shares: tuple[float, ...] = SHARES
+) -> np.ndarray:
+    """Part of each image, uint8 (N,): 0 training, 1 validation, 2 test, `shares` of those that have a label; the others
+    are for training.
 
-    Iterative stratification (Sechidis et al. 2011): of the label and value that has the fewest images left, each goes where most of them
+    Iterative stratification (Sechidis et al. 2011): of the label and value that has the fewest images left, each goes
+    where most of them
     are still wanted. So each value of a label is in training, and in every part where there are enough of it.
     together (N,): images with the same number go to one part, large groups first.
     """
@@ -240,7 +266,8 @@ def split(y: np.ndarray, together: np.ndarray | None = None, seed: int = 0, shar
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """`gather`'s arrays of a file; one from before there were groups lacks the last three. Raises DataError for a file that is none."""
+    """`gather`'s arrays of a file; one from before there were groups lacks the last three. Raises DataError for a file
+    that is none."""
     try:
         arrays = read_npz(path, KEYS)
     except DataError:
@@ -265,7 +292,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def read(path: Path) -> Dataset:
     """The data set of a file of `gather`'s arrays. Raises DataError for a file that is none."""
     if not path.is_file():
-        raise DataError(f"{path} is not there; make it: ./run_all.sh own IMAGES LABELS name={path.parent.name.removeprefix('own_')}")
+        raise DataError(
+            f"{path} is not there; make it: ./run_all.sh own IMAGES LABELS name={path.parent.name.removeprefix('own_')}"
+        )
     return dataset(read_arrays(path))
 
 
@@ -285,7 +314,11 @@ def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
     images = torch.from_numpy(x)[:, None] if channels == 1 else torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
     everything = Split(images, torch.from_numpy(np.where(y == UNKNOWN, np.nan, y).astype(np.float32)), names)
     known, ones = (y != UNKNOWN).sum(0), (y == 1).sum(0)
-    rates = ", ".join(f"{label} {n:,} ({one / n:.0%} of them 1)" for label, n, one in zip(names_of_labels, known, ones, strict=True))
+    rates = ", ".join(
+        f"{label} {n:,} ({one / n:.0%} of them 1)" for label, n, one in zip(names_of_labels, known, ones, strict=True)
+    )
     description = f"{len(x):,} images of one's own, {'grey' if channels == 1 else 'RGB'}, turned to {RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
     parts = [everything.take(np.flatnonzero(part == p)) for p in range(3)]
-    return Dataset(task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part), fit=str(fit))
+    return Dataset(
+        task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part), fit=str(fit)
+    )

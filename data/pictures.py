@@ -46,7 +46,9 @@ MAX_FILE = 64 << 20  # bytes of a picture in an archive, unpacked
 RAW_SIDE = 64  # of chest X-rays and faces in the cache
 DARK = 16  # of 255: the brightest of a picture that is nearly black
 FEW_BITS = 1 << 14  # of 65,535: 10, 12 or 14 bits that were saved in 16 stay below
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is lower, and its message names the file
+warnings.filterwarnings(
+    "ignore", category=Image.DecompressionBombWarning
+)  # MAX_PIXELS is lower, and its message names the file
 
 
 class Budget:
@@ -81,7 +83,10 @@ def opened(path: Path | zipfile.Path, near: int | None = None):
     try:
         if isinstance(path, zipfile.Path) and (size := path.root.getinfo(path.at).file_size) > MAX_FILE:
             raise DataError(f"has {size:,} bytes, more than {MAX_FILE:,}")
-        with path.open("rb") if isinstance(path, zipfile.Path) else open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        with (
+            path.open("rb") if isinstance(path, zipfile.Path) else open_regular(path) as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller")
             if near is not None:
@@ -100,7 +105,12 @@ def opened(path: Path | zipfile.Path, near: int | None = None):
 
 
 def read_image(
-    path: Path | zipfile.Path, mode: str, *, modes: tuple[str, ...], size: tuple[int, int] | None = None, again: str | None = None
+    path: Path | zipfile.Path,
+    mode: str,
+    *,
+    modes: tuple[str, ...],
+    size: tuple[int, int] | None = None,
+    again: str | None = None,
 ) -> np.ndarray:
     """One picture, turned to `mode` and resized to 64x64 (whole picture, bilinear, antialiased).
 
@@ -149,7 +159,9 @@ def fitted(image: Image.Image, side: int, fit: str) -> np.ndarray:
     if fit == "crop":
         least = min(width, height)
         left, top = (width - least) // 2, (height - least) // 2
-        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + least, top + least)))
+        return np.asarray(
+            image.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + least, top + least))
+        )
     if fit == "stretch" or width == height:
         return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
     small = tuple(max(1, round(side * length / max(width, height))) for length in (width, height))
@@ -218,7 +230,11 @@ def doubtful(pictures: dict[str, Picture]) -> list[str]:
     remarks = []
     if dark:
         which = f"{len(dark):,} picture{'s' * (len(dark) > 1)} nearly black, as {shown(dark[0])}"
-        remarks.append(f"{which}: 16 bits are taken to use their whole range, so stretch pictures of 10, 12 or 14 bits first.")
+        remarks.append(
+            f"{which}: 16 bits are taken to use their whole range, so stretch pictures of 10, 12 or 14 bits first."
+        )
     if several:
-        remarks.append(f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as {shown(several[0])}: the first counts.")
+        remarks.append(
+            f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as {shown(several[0])}: the first counts."
+        )
     return remarks

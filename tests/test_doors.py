@@ -67,7 +67,9 @@ def run(tmp_path, monkeypatch):
     """A run of a grey model, as `apply` finds it."""
     model = core.build_model("MCCVAE", core.ModelConfig((1, 64, 64), (1, 1), 2, "bernoulli", 0.5), 0)
     monkeypatch.setattr(runs.Run, "model", lambda self: model)
-    monkeypatch.setattr(apply, "find_run", lambda path: runs.Run(path, {"model": "mccvae", "data": {"labels": ["a", "b"]}}, {}, None))
+    monkeypatch.setattr(
+        apply, "find_run", lambda path: runs.Run(path, {"model": "mccvae", "data": {"labels": ["a", "b"]}}, {}, None)
+    )
     return tmp_path
 
 
@@ -75,7 +77,12 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [EPS, b"\xc5\xd0\xd3\xc6" + b"\0" * 26 + EPS, b"#define x_width 9\n#define x_height 9\nstatic char x_bits[] = {\n0};"]
+    "content",
+    [
+        EPS,
+        b"\xc5\xd0\xd3\xc6" + b"\0" * 26 + EPS,
+        b"#define x_width 9\n#define x_height 9\nstatic char x_bits[] = {\n0};",
+    ],
 )
 @pytest.mark.parametrize("door", ["own", "apply", "a published set", "an archive"])
 def test_a_file_of_another_format_called_png_starts_no_program(folder, run, monkeypatch, capsys, content, door):
@@ -90,7 +97,10 @@ def test_a_file_of_another_format_called_png_starts_no_program(folder, run, monk
         assert "row 9: 7.png is not an image that can be read (PNG, JPEG, TIFF," in said_of(folder)
     elif door == "apply":
         apply.main(["new", str(run), "run", "images", "out.csv"])
-        assert "7.png is not an image that can be read" in capsys.readouterr().out and len((run / "out.csv").read_text().splitlines()) == 60
+        assert (
+            "7.png is not an image that can be read" in capsys.readouterr().out
+            and len((run / "out.csv").read_text().splitlines()) == 60
+        )
     else:
         if door == "an archive":
             shutil.make_archive(str(run / "a"), "zip", folder)
@@ -111,9 +121,9 @@ def test_every_format_that_is_named_is_read(tmp_path):
 @pytest.mark.parametrize("bits", [10, 12, 14])
 def test_fewer_bits_saved_as_16_are_remarked_on_by_own_and_by_apply(folder, run, capsys, bits):
     for name in ("7.png", "8.png"):
-        Image.fromarray(np.linspace(0, 2**bits - 1, 64 * 64).astype(np.uint16).reshape(64, 64)[:: 1 if name == "7.png" else -1]).save(
-            folder / name
-        )
+        Image.fromarray(
+            np.linspace(0, 2**bits - 1, 64 * 64).astype(np.uint16).reshape(64, 64)[:: 1 if name == "7.png" else -1]
+        ).save(folder / name)
     _, remarks = own.gather(folder, folder.parent / "labels.csv")
     wanted = "2 pictures nearly black, as 7.png: 16 bits are taken to use their whole range"
     assert wanted in "\n".join(remarks)
@@ -231,8 +241,9 @@ def test_a_folder_without_rights_is_named_with_the_reason(folder):
         shutil.copy(elsewhere / "9.png", elsewhere / "sub")
         (elsewhere / "sub").chmod(0o300)
         try:
-            assert f"the folder {elsewhere}/sub can't be read (Permission denied); get the right to read it" in as_nobody(
-                lambda: said_of(elsewhere)
+            assert (
+                f"the folder {elsewhere}/sub can't be read (Permission denied); get the right to read it"
+                in as_nobody(lambda: said_of(elsewhere))
             )
             elsewhere.chmod(0o300)
             assert f"the folder {elsewhere} can't be read (Permission denied)" in as_nobody(lambda: said_of(elsewhere))
@@ -243,6 +254,22 @@ def test_a_folder_without_rights_is_named_with_the_reason(folder):
         assert "7.png can't be read as an image (Permission denied)" in as_nobody(lambda: said_of(elsewhere))
         (elsewhere / "7.png").chmod(0o644)
         own.gather(elsewhere, Path(name, "labels.csv"))  # as the messages say
+
+
+def test_names_that_a_spreadsheet_would_run_are_said_or_made_harmless(folder, run, capsys):
+    (folder / "7.png").rename(folder / "=cmd.png")
+    apply.main(["new", str(run), "run", "images", "out.csv"])
+    said = capsys.readouterr().out
+    assert (
+        "1 names begin with =, +, - or @, as =cmd.png: a spreadsheet would run them; csv=excel makes them harmless."
+        in said
+    )
+    apply.main(["new", str(run), "run", "images", "excel.csv", "csv=excel"])
+    assert "a spreadsheet would run" not in capsys.readouterr().out
+    text = (run / "excel.csv").read_bytes()
+    assert text.startswith(b"\xef\xbb\xbffile;a probability;") and b"\n'=cmd.png;0," in text
+    plain, excel = apply.pd.read_csv(run / "out.csv"), apply.pd.read_csv(run / "excel.csv", sep=";", decimal=",")
+    assert np.allclose(plain.iloc[:, 1:], excel.iloc[:, 1:]) and excel["file"][0].endswith("0.png")
 
 
 # --- names and tables -----------------------------------------------------------------------------------------------
@@ -276,7 +303,12 @@ def test_what_other_programs_write_where_nothing_is_known(folder, empty):
             "My pictures,,\n",
             "row 1 names one column only, as a title does; remove what stands above",
         ),
-        (lambda i, row: [row[0], str(i % 3 - 1), row[2]], ("file", "a", "b"), "", "column a: -1 stands for no in some tables and for not"),
+        (
+            lambda i, row: [row[0], str(i % 3 - 1), row[2]],
+            ("file", "a", "b"),
+            "",
+            "column a: -1 stands for no in some tables and for not",
+        ),
         (
             lambda i, row: [f'"{row[0]}' if i == 5 else row[0], *row[1:]],
             ("file", "a", "b"),
@@ -284,7 +316,12 @@ def test_what_other_programs_write_where_nothing_is_known(folder, empty):
             "row 7 can't be read as CSV (a quotation mark is",
         ),
         (lambda i, row: row, ("file", "a\x1b[2J", "b"), "", r"a label can't be called 'a\x1b[2J'"),
-        (lambda i, row: [*row, f"p{i // 4}"], ("file", "a", "b", "who"), "", "if it says who is in the picture, add group=who"),
+        (
+            lambda i, row: [*row, f"p{i // 4}"],
+            ("file", "a", "b", "who"),
+            "",
+            "if it says who is in the picture, add group=who",
+        ),
     ],
 )
 def test_forms_of_tables_that_are_not_taken_say_what_to_change(folder, change, header, before, message):
@@ -307,14 +344,22 @@ def test_a_copy_goes_where_the_picture_goes_and_contradictions_are_told(folder):
 def test_near_copies_go_where_the_picture_goes_and_strangers_are_not_taken_for_any(folder):
     rng = np.random.default_rng(5)
     for i in range(60):
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize((120, 120), Image.Resampling.BICUBIC)
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize(
+            (120, 120), Image.Resampling.BICUBIC
+        )
         coarse.save(folder / f"{i}.png")
     for i in range(0, 24, 2):  # saved again with loss, or smaller and a little brighter
         picture = Image.open(folder / f"{i}.png")
         saved = picture if i % 4 else picture.resize((70, 70)).point(lambda value: min(255, value + 3))
         saved.save(folder / f"{i + 1}.jpg", quality=60)
         (folder / f"{i + 1}.png").unlink()
-    table(folder, [[f"{i}.{'jpg' if i < 24 and i % 2 else 'png'}", str(i // 2 % 2 if i > 1 else i), "01"[i % 3 > 0]] for i in range(60)])
+    table(
+        folder,
+        [
+            [f"{i}.{'jpg' if i < 24 and i % 2 else 'png'}", str(i // 2 % 2 if i > 1 else i), "01"[i % 3 > 0]]
+            for i in range(60)
+        ],
+    )
     arrays, remarks = own.gather(folder, folder.parent / "labels.csv")
     assert all(arrays["part"][i] == arrays["part"][i + 1] for i in range(0, 24, 2))
     said = "\n".join(remarks)
@@ -351,5 +396,11 @@ def test_the_column_of_groups_is_an_option_of_the_command(folder, tmp_path, monk
         command.main(["/", str(folder), str(folder.parent / "labels.csv")])
     command.main(["/", str(folder), str(folder.parent / "labels.csv"), "group=who"])
     assert "15 groups" in capsys.readouterr().out
+    made = tmp_path / "outputs" / "own_images"
+    (made / "characteristics.csv").touch()
+    command.main(["/", str(folder), str(folder.parent / "labels.csv"), "group=who", "csv=excel"])
+    assert {path.name for path in made.iterdir()} == {"images.npz", "profile.yaml", "csv_excel"}
+    command.main(["/", str(folder), str(folder.parent / "labels.csv"), "group=who"])
+    assert {path.name for path in made.iterdir()} == {"images.npz", "profile.yaml"}
     command.read_words(["person=who"], problems := [])
     assert "group=  the column that says what belongs together" in problems[0]

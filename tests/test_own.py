@@ -67,7 +67,9 @@ def test_every_problem_is_told_at_once_with_row_and_column_in_the_order_of_the_t
         r"row 9: 2 cells, where row 1 has 3",
         r"row 11: 9\.png is there already, in row 10",
     ]
-    expected[1] = r"column b: numbers from 0 to 2; add threshold=b:1 to make it binary, 1 from there on, or classes=b .*"
+    expected[1] = (
+        r"column b: numbers from 0 to 2; add threshold=b:1 to make it binary, 1 from there on, or classes=b .*"
+    )
     assert len(said) == 7 and [line for line in expected if not any(re.fullmatch(line, s) for s in said)] == []
     numbers = [int(found[1]) for line in said[1:] if (found := re.match(r"row (\d+)", line))]
     assert numbers == sorted(numbers)
@@ -83,7 +85,9 @@ def test_a_bad_picture_and_a_missing_one_are_left_out_and_named_unless_they_are_
     arrays, remarks = own.gather(folder, table(folder, lines))
     said = "\n".join(remarks)
     assert len(arrays["x"]) == len(arrays["y"]) == len(arrays["names"]) == 55 and arrays["names"][2] == "5.png"
-    assert arrays["y"].tolist() == [[int(a), int(b or -1)] for i, (_, a, b) in enumerate(rows()) if i not in (2, 3, 4, 10, 11)]
+    assert arrays["y"].tolist() == [
+        [int(a), int(b or -1)] for i, (_, a, b) in enumerate(rows()) if i not in (2, 3, 4, 10, 11)
+    ]
     for words in (
         r"Left out: row 4: there is no file none\.png in .*/images\.",
         r"Left out: row 5: there is no file 4\.jpeg in .*; there is 4\.png\.",
@@ -107,7 +111,11 @@ def test_a_bad_picture_and_a_missing_one_are_left_out_and_named_unless_they_are_
         (("file", "a", "$b$"), None, r"row 1, column 3: a label can't be called '\$b\$'"),
         (("file", "a", "b"), lambda line: [line[0], "1", line[2]], r"column a: 1 wherever it is known \(60 times\)"),
         (("file", "a", "b"), lambda line: [line[0], line[1], ""], r"column b: never known"),
-        (("file", "a", "b"), lambda line: [line[0], "", "10"[int(line[1])] if line[0] < "15" else ""], r"column a: never known"),
+        (
+            ("file", "a", "b"),
+            lambda line: [line[0], "", "10"[int(line[1])] if line[0] < "15" else ""],
+            r"column a: never known",
+        ),
     ],
 )
 def test_headers_and_labels_that_teach_nothing_are_named(folder, header, change, message):
@@ -123,7 +131,9 @@ def test_too_few_images_and_too_few_labelled_ones_are_refused(folder):
 
 def test_a_folder_and_a_table_that_are_not_there_are_both_named(tmp_path):
     said = faults(tmp_path / "pictures", tmp_path / "labels.csv")
-    assert len(said) == 3 and "pictures is not a folder" in said[1] and "labels.csv can't be read (No such file" in said[2]
+    assert (
+        len(said) == 3 and "pictures is not a folder" in said[1] and "labels.csv can't be read (No such file" in said[2]
+    )
 
 
 def test_a_table_that_is_no_csv_is_refused(folder):
@@ -137,11 +147,18 @@ def test_a_table_that_is_no_csv_is_refused(folder):
 
 def test_problems_that_are_alike_are_told_together(folder):
     said = faults(
-        folder, table(folder, [[name, "maybe" if i % 6 == 0 else "yes" if i % 2 else "no", b] for i, (name, _, b) in enumerate(rows())])
+        folder,
+        table(
+            folder,
+            [[name, "maybe" if i % 6 == 0 else "yes" if i % 2 else "no", b] for i, (name, _, b) in enumerate(rows())],
+        ),
     )
     assert said[0].startswith("6 problems") and len(said) == 7
     assert said[1] == "column a: 5 cells more like these (it has 'maybe' and so on)"
-    assert said[2] == "row 2, column a: 'maybe' is not 0, 1, yes, no or empty (add unknown=maybe if it stands for what is not known)"
+    assert (
+        said[2]
+        == "row 2, column a: 'maybe' is not 0, 1, yes, no or empty (add unknown=maybe if it stands for what is not known)"
+    )
     said = faults(folder, table(folder, [[f"x{name}", *labels] for name, *labels in rows()]))
     assert len(said) == 7 and "no file x0.png" in said[2]
     assert said[1] == "the files of 55 rows more are not there either; the folder holds 60 files, as 0.png"
@@ -255,7 +272,11 @@ def test_every_value_of_a_label_is_in_every_part_and_unlabelled_images_only_trai
 def test_the_data_set_has_nan_where_a_label_is_not_known(folder):
     arrays, _ = own.gather(folder, table(folder, rows()))
     d = own.dataset(arrays)
-    assert d.task.image_shape == (1, 64, 64) and d.task.likelihood == "bernoulli" and d.labels == ("a", "b") == d.task.labels
+    assert (
+        d.task.image_shape == (1, 64, 64)
+        and d.task.likelihood == "bernoulli"
+        and d.labels == ("a", "b") == d.task.labels
+    )
     assert not d.stand_in and "known of each label: a 60 (50% of them 1), b 40 (50% of them 1)" in d.description
     truth = {name: (a, b) for name, a, b in rows()}
     for part in (d.train, d.validation, d.test):
@@ -276,9 +297,13 @@ def test_own_images_have_a_source_of_their_own(tmp_path):
     for task, source in (("own", "real"), ("mnist", "own")):
         with pytest.raises(DataError, match="'own' is the one source of the task 'own'"):
             data.load(task, source)
-    with pytest.raises(DataError, match=r"images\.npz is not there; make it: \./run_all\.sh own IMAGES LABELS name=faces"):
+    with pytest.raises(
+        DataError, match=r"images\.npz is not there; make it: \./run_all\.sh own IMAGES LABELS name=faces"
+    ):
         data.load("own", "own", file=tmp_path / "own_faces" / "images.npz")
-    np.savez(tmp_path / "a.npz", x=np.zeros((3, 64, 64), np.uint8), y=np.zeros((2, 1)), names=["a"], labels=["b"], part=[0])
+    np.savez(
+        tmp_path / "a.npz", x=np.zeros((3, 64, 64), np.uint8), y=np.zeros((2, 1)), names=["a"], labels=["b"], part=[0]
+    )
     with pytest.raises(DataError, match="don't fit together"):
         own.read(tmp_path / "a.npz")
 
@@ -317,7 +342,9 @@ def test_options_make_the_models_names_and_enough_steps(folder):
     plain = command.settings_of({}, d, "own_images")
     assert plain["models"] == {"own": ["mccvae-rb1024-x3"]} and plain["seeds"] == [0] and plain["batch_size"] == 32
     assert plain["epochs"] * -(-len(d.train) // 32) >= command.STEPS
-    words = command.read_words(["models=mccvae,ccvae,mccvae-rb5", "k=b:3", "style_dim=7", "seeds=0,4", "epochs=9", "batch_size=8"], [])
+    words = command.read_words(
+        ["models=mccvae,ccvae,mccvae-rb5", "k=b:3", "style_dim=7", "seeds=0,4", "epochs=9", "batch_size=8"], []
+    )
     made = command.settings_of(words, d, "own_x")
     assert made["models"] == {"own": ["mccvae-rb1024-k2.3-x3-z7", "ccvae-rb1024-x3-z7", "mccvae-rb5-k2.3-z7"]}
     assert (made["seeds"], made["epochs"], made["batch_size"]) == ([0, 4], 9, 8)
@@ -327,7 +354,14 @@ def test_options_make_the_models_names_and_enough_steps(folder):
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     """Outputs of this test's own."""
-    for module in (settings, command, runs, cluster, own_report, settings.profile_file.__globals__["sys"].modules["support"]):
+    for module in (
+        settings,
+        command,
+        runs,
+        cluster,
+        own_report,
+        settings.profile_file.__globals__["sys"].modules["support"],
+    ):
         monkeypatch.setattr(module, "OUTPUTS", tmp_path / "outputs")
     return tmp_path / "outputs"
 
@@ -344,7 +378,8 @@ def test_the_profile_is_found_beside_its_images_and_other_profiles_train_no_own_
     for path in settings.PROFILES.glob("*.yaml"):
         assert settings.read_profile(path.stem).runs(data.TASKS["own"]) == []
     with pytest.raises(
-        SettingsError, match=r"no profile 'own_cats'; make it: \./run_all\.sh own IMAGES LABELS name=cats; there are: .*own_images"
+        SettingsError,
+        match=r"no profile 'own_cats'; make it: \./run_all\.sh own IMAGES LABELS name=cats; there are: .*own_images",
     ):
         settings.read_profile("own_cats")
     with pytest.raises(SettingsError, match="if and only if the source is 'own'"):
@@ -359,7 +394,9 @@ def test_the_same_images_again_change_nothing_others_take_their_place_and_strang
     before = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     assert set(before) == {"images.npz", "profile.yaml"}
     command.main(arguments)
-    assert {p.name: p.stat().st_mtime_ns for p in kept.iterdir()} == before and "had other" not in capsys.readouterr().out
+    assert {
+        p.name: p.stat().st_mtime_ns for p in kept.iterdir()
+    } == before and "had other" not in capsys.readouterr().out
     table(folder, [*rows()[:-1], ["59.png", "0", "0"]])
     first = runs.load_data(settings.read_profile("own_images"), "own").sha256
     command.main(arguments)
@@ -384,25 +421,49 @@ def test_characteristics_are_the_posteriors_and_the_classifiers():
     found = apply.characteristics(model, ("a", "b"), images, given)
     q, p = core.posterior(model, images), core.predict(model, images)
     names = ["a latent 1", "a latent 2", "b latent 1", "style 1", "style 2", "style 3"]
-    assert np.allclose(found[[f"{name} mean" for name in names]], q.loc) and np.allclose(found[[f"{name} sd" for name in names]], q.scale)
+    assert np.allclose(found[[f"{name} mean" for name in names]], q.loc) and np.allclose(
+        found[[f"{name} sd" for name in names]], q.scale
+    )
     assert np.allclose(found[["a probability", "b probability"]], p)
     assert found["a"].isna().tolist() == [False, False, True, False, False] and found["b"].tolist()[0] == 1
-    assert list(found.columns)[:7] == ["a", "a probability", "a latent 1 mean", "a latent 1 sd", "a latent 2 mean", "a latent 2 sd", "b"]
+    assert list(found.columns)[:7] == [
+        "a",
+        "a probability",
+        "a latent 1 mean",
+        "a latent 1 sd",
+        "a latent 2 mean",
+        "a latent 2 sd",
+        "b",
+    ]
 
 
-def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics_are_whole(folder, outputs, monkeypatch):
+def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics_are_whole(
+    folder, outputs, monkeypatch
+):
     command.main(["/", str(folder), str(table(folder, rows())), "epochs=1", "models=mccvae,ccvae", "style_dim=3"])
     profile = settings.read_profile("own_images")
     trained = [runs.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
     assert [run.record["style_dim"] for run in trained] == [3, 3] and trained[0].record["by_turns"] is False
     assert "unlabelled_loss" not in trained[0].history and np.isfinite(trained[0].history["labelled_loss"]).all()
     accuracy, losses = tables.accuracy_table(trained, "test"), tables.loss_table(trained)
-    assert accuracy["accuracy"].between(0, 1).all() and accuracy["paper"].isna().all() and np.isfinite(losses["bound"]).all()
+    assert (
+        accuracy["accuracy"].between(0, 1).all()
+        and accuracy["paper"].isna().all()
+        and np.isfinite(losses["bound"]).all()
+    )
     shown = []
     monkeypatch.setattr(own_report, "display", lambda thing: shown.append(thing.data))
     monkeypatch.setattr(tables, "display", lambda thing: shown.append(thing.data))
     report = own_report.OwnReport(profile, trained)
-    for section in (report.opening, report.counts, report.reading, report.calibration, report.mistakes, report.models, report.provenance):
+    for section in (
+        report.opening,
+        report.counts,
+        report.reading,
+        report.calibration,
+        report.mistakes,
+        report.models,
+        report.provenance,
+    ):
         section()
     text = "\n".join(shown)
     assert "60 images:" in text and "Not known: b 20 images." in text and not re.search(r"paper|\bnan\b", text)
@@ -419,17 +480,23 @@ def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics
 def run_all(root, *arguments, cwd="/"):
     environment = {k: v for k, v in os.environ.items() if k != "MCCVAE_DATA"}
     environment["VIRTUAL_ENV"] = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")
-    return subprocess.run([root / "run_all.sh", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [root / "run_all.sh", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A clone of the project after `own` on 60 drawn faces, given as seen from the folder that they lie in; and that folder."""
     root, home = tmp_path_factory.mktemp("clone") / "a folder with spaces", tmp_path_factory.mktemp("home")
-    left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
+    left_out = shutil.ignore_patterns(
+        "outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
+    )
     shutil.copytree(ROOT, root, ignore=left_out)
     example.draw(home / "tiny faces", 60, 8)
-    done = run_all(root, "own", "tiny faces/images", "tiny faces/labels.csv", "epochs=2", "k=smiling:1", "name=tiny", cwd=home)
+    done = run_all(
+        root, "own", "tiny faces/images", "tiny faces/labels.csv", "epochs=2", "k=smiling:1", "name=tiny", cwd=home
+    )
     assert done.returncode == 0 and not done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
     return root, home, done.stdout
 
@@ -473,7 +540,10 @@ def test_characteristics_csv_has_a_row_an_image_and_what_was_given(made):
         assert found[label].fillna(-1).tolist() == given[label].fillna(-1).tolist()
         assert found[f"{label} probability"].between(0, 1).all() and (found[f"{label} latent 1 sd"] > 0).all()
     assert (
-        "smiling latent 2 mean" not in found and "bangs latent 2 mean" in found and "style 20 sd" in found and "style 21 mean" not in found
+        "smiling latent 2 mean" not in found
+        and "bangs latent 2 mean" in found
+        and "style 20 sd" in found
+        and "style 21 mean" not in found
     )
 
 
@@ -486,9 +556,13 @@ def test_apply_gives_the_same_numbers_for_the_same_files_and_leaves_out_what_is_
     done = run_all(root, "apply", root / "outputs/own_tiny", "again", cwd=home)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert (
-        "1 files were left out:\n  notes.txt is not an image" in done.stdout and "1 grey pictures were read as colour ones" in done.stdout
+        "1 files were left out:\n  notes.txt is not an image" in done.stdout
+        and "1 grey pictures were read as colour ones" in done.stdout
     )
-    found, before = pd.read_csv(home / "characteristics.csv"), pd.read_csv(root / "outputs/own_tiny/characteristics.csv")
+    found, before = (
+        pd.read_csv(home / "characteristics.csv"),
+        pd.read_csv(root / "outputs/own_tiny/characteristics.csv"),
+    )
     assert found["file"].tolist() == [f"sub/{name}" for name in before["file"]] and "part" not in found
     numbers = [name for name in found if name != "file"]
     assert set(before.columns) - set(found.columns) == {"part", "smiling", "glasses", "bangs", "blond"}
@@ -496,7 +570,12 @@ def test_apply_gives_the_same_numbers_for_the_same_files_and_leaves_out_what_is_
     again = run_all(root, "apply", root / "outputs/own_tiny", "again", cwd=home)
     assert again.returncode == 1 and "characteristics.csv is there already" in again.stderr
     one = run_all(
-        root, "apply", root / "outputs/own_tiny/own/mccvae-rb3072-k1.2.2.2-x3/seed0", "tiny faces/new/face_0061.png", "one.csv", cwd=home
+        root,
+        "apply",
+        root / "outputs/own_tiny/own/mccvae-rb3072-k1.2.2.2-x3/seed0",
+        "tiny faces/new/face_0061.png",
+        "one.csv",
+        cwd=home,
     )
     assert one.returncode == 0 and len(pd.read_csv(home / "one.csv")) == 1
 
@@ -507,7 +586,10 @@ def test_apply_gives_the_same_numbers_for_the_same_files_and_leaves_out_what_is_
         (["own"], "own: the following arguments are required: IMAGES"),
         (["own", "nowhere", "nothing.csv"], "nowhere is not a folder"),
         (["own", "tiny faces/images", "tiny faces/labels.csv", "epoch=2"], "'epoch=2': no option"),
-        (["own", "tiny faces/images", "tiny faces/labels.csv", "k=hat:2"], "the labels are smiling, glasses, bangs, blond"),
+        (
+            ["own", "tiny faces/images", "tiny faces/labels.csv", "k=hat:2"],
+            "the labels are smiling, glasses, bangs, blond",
+        ),
         (["apply", "outputs"], "apply: the following arguments are required: IMAGES"),
         (["apply", "nowhere", "tiny faces/new"], "nowhere is not a folder; name that of a run"),
         (["apply", "tiny faces", "tiny faces/new"], "tiny faces holds no finished runs"),
@@ -523,7 +605,10 @@ def test_mistakes_get_one_message_and_leave_nothing(made, tmp_path, arguments, m
     done = run_all(root, *arguments, cwd=tmp_path)
     assert done.returncode == 1 + ("required" in message) and message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(p.name for p in (root / "outputs").iterdir()) == before and sorted(p.name for p in tmp_path.iterdir()) == there
+    assert (
+        sorted(p.name for p in (root / "outputs").iterdir()) == before
+        and sorted(p.name for p in tmp_path.iterdir()) == there
+    )
 
 
 def test_runs_that_can_not_be_applied_are_named(tmp_path):

@@ -1,4 +1,5 @@
-"""The report of one's own images: intervals against simulation, what is too little, mistakes as pictures; no paper in it."""
+"""The report of one's own images: intervals against simulation, what is too little, mistakes as pictures; no paper in
+it."""
 
 import numpy as np
 import pytest
@@ -42,10 +43,16 @@ def test_groups_widen_intervals():
 
 def test_scores_of_labels_and_what_is_too_little():
     rng = np.random.default_rng(2)
-    labels = np.stack([np.repeat([1.0, 0.0], 50), np.r_[np.ones(4), np.zeros(96)], np.zeros(100), np.full(100, np.nan)], 1)
+    labels = np.stack(
+        [np.repeat([1.0, 0.0], 50), np.r_[np.ones(4), np.zeros(96)], np.zeros(100), np.full(100, np.nan)], 1
+    )
     p = np.stack([np.clip(labels[:, 0] * 0.8 + 0.1, 0, 1), rng.random(100), np.full(100, 0.2), np.full(100, 0.3)], 1)
     table = own_report.label_scores(p, labels, ("a", "b", "c", "d"), None)
-    assert table["n"].tolist() == [100, 100, 100, 0] and table["auc"][0] == 1 and abs(table["calibration_error"][0] - 0.1) < 1e-9
+    assert (
+        table["n"].tolist() == [100, 100, 100, 0]
+        and table["auc"][0] == 1
+        and abs(table["calibration_error"][0] - 0.1) < 1e-9
+    )
     shown = own_report.shown_scores(table)
     assert shown["sensitivity"].tolist()[0] == "1.00 (0.93 to 1.00)" and shown["AUC"].tolist()[2:] == ["–", "–"]
     said = own_report.too_little(table, np.tile(labels, (2, 1)))
@@ -61,7 +68,8 @@ def test_mistakes_are_the_surest_first_and_their_names_are_escaped():
     p = np.array([[0.3, 0.1], [0.9, 0.9], [0.01, 0.6], [0.2, 0.4]])
     found = own_report.surest_mistakes(p, labels, ("a", "b"))
     assert (
-        found == [(2, "a", 1, 0.01), (1, "a", 0, 0.9), (0, "a", 1, 0.3)] and len(own_report.surest_mistakes(p, labels, ("a", "b"), 1)) == 1
+        found == [(2, "a", 1, 0.01), (1, "a", 0, 0.9), (0, "a", 1, 0.3)]
+        and len(own_report.surest_mistakes(p, labels, ("a", "b"), 1)) == 1
     )
     names = np.array(["0.png", "1.png", '<img src=x onerror="x">.png', "3.png"])
     for channels in (1, 3):

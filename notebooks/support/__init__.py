@@ -9,6 +9,7 @@ PROFILES = ROOT / "notebooks" / "profiles"
 OUTPUTS = ROOT / "outputs"
 OWN = "own_"  # how a profile of own images begins
 IMAGES = "images.npz"  # these images, beside their profile
+EXCEL = "csv_excel"  # an empty file beside them: characteristics.csv is to be written for Excel
 PUBLISHED = "published"  # the profile whose outputs are tracked
 
 

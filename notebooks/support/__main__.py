@@ -83,7 +83,15 @@ def parser() -> Words:
     table = "a CSV file with their labels (without it folders are classes), then options, told in data/README.md"
     add("own", "train on your own images, report, characteristics.csv", ("IMAGES", images), ("LABELS...", table))
     new, out = ("IMAGES", f"{images}, or one image"), ("[OUT.csv]", "the table to write; else characteristics.csv")
-    add("apply", "what a trained model says of new images", ("RUN", "a run's folder, or outputs/own_<name>"), new, out)
+    form = ("[csv=excel]", "for a spreadsheet in Europe: semicolons, decimal commas, no name that runs")
+    add(
+        "apply",
+        "what a trained model says of new images",
+        ("RUN", "a run's folder, or outputs/own_<name>"),
+        new,
+        out,
+        form,
+    )
     add("draw", "draw a folder of images to try own and apply on", ("FOLDER", "a new folder"))
     run = ("RUN", "a run's folder, as outputs/published/runs/<task>/<model>/seed<n>")
     add("repeat", "train a run again from its record, say which scores differ", run)

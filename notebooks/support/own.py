@@ -17,7 +17,7 @@ import yaml
 from data import DataError, Dataset, layout, own
 from data.files import HeldError, hold, write_atomically, write_npz
 
-from . import IMAGES, OUTPUTS, OWN, profile_file
+from . import EXCEL, IMAGES, OUTPUTS, OWN, profile_file
 from .runs import PARTS
 from .settings import ModelSpec, SettingsError, read_profile
 
@@ -37,9 +37,14 @@ WORDS = {
     "epochs": "default: so many that there are enough steps",
     "batch_size": "default: 32, of more than 4,000 images 128",
     "seeds": "one or more whole numbers (default: 0)",
+    "csv": "excel: characteristics.csv with semicolons and decimal commas, names that would run as formulas made harmless",
 }
 EXPERIMENTS = ["classification", "reconstruction", "intervention"]
-SMALL, STEPS, EPOCHS = 4_000, 1_500, 20  # training images that are few; the least steps and the least epochs of a training
+SMALL, STEPS, EPOCHS = (
+    4_000,
+    1_500,
+    20,
+)  # training images that are few; the least steps and the least epochs of a training
 
 
 def read_words(arguments: list[str], problems: list[str]) -> dict[str, str]:
@@ -90,7 +95,9 @@ def latents(text: str, labels: tuple[str, ...]) -> tuple[int, ...]:
     for part in text.split(","):
         label, _, number = part.rpartition(":")
         if label not in k or not re.fullmatch(r"[1-9]\d*", number):
-            raise SettingsError(f"k={text}: {part!r} is neither a number nor <label>:<number>; the labels are {', '.join(labels)}")
+            raise SettingsError(
+                f"k={text}: {part!r} is neither a number nor <label>:<number>; the labels are {', '.join(labels)}"
+            )
         k[label] = int(number)
     return tuple(k.values())
 
@@ -158,7 +165,9 @@ def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None
         if old is not None and not same:
             before, now = ({p.tobytes() for p in each["x"]} for each in (old, arrays))
             if 2 * len(before & now) < len(before):
-                raise SettingsError(f"outputs/{name} is of other images; give these another name (name=...), or delete that folder")
+                raise SettingsError(
+                    f"outputs/{name} is of other images; give these another name (name=...), or delete that folder"
+                )
             remark = f"outputs/{name} had other images or labels: models are trained anew, the report is made again."
         if not same:
             write_npz(path, arrays)
@@ -166,6 +175,14 @@ def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None
         if not profile_file(name).exists() or profile_file(name).read_text() != text:
             write_atomically(profile_file(name), text.encode())
     return remark
+
+
+def keep_form(name: str, words: dict[str, str]) -> None:
+    """Leave word of how characteristics.csv is to be written; one of another form goes."""
+    marker = OUTPUTS / name / EXCEL
+    if ("csv" in words) != marker.exists():
+        marker.touch() if "csv" in words else marker.unlink()
+        (marker.parent / "characteristics.csv").unlink(missing_ok=True)
 
 
 def _old(path: Path) -> dict[str, np.ndarray] | None:
@@ -187,6 +204,8 @@ def known_table(data: Dataset) -> pd.DataFrame:
 
 def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -> None:
     """Everything that the options of training can have wrong, before thousands of pictures are read."""
+    if words.get("csv", "excel") != "excel":
+        problems.append(f"csv must be excel, or left out, not {words['csv']!r}")
     for word in ("epochs", "batch_size"):
         told(problems, one, words, word, 1)
     told(problems, whole, words, "seeds", 0)
@@ -197,10 +216,14 @@ def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -
         models = told(problems, model_names, given, tuple(labels), 1) or []
         for model, k in ((model, ModelSpec.parse(model).k) for model in models):
             if labels and k and len(k) not in (1, len(labels)):
-                problems.append(f"{model}: there are {len(labels)} labels, so k takes one number or {len(labels)}, not {len(k)}")
+                problems.append(
+                    f"{model}: there are {len(labels)} labels, so k takes one number or {len(labels)}, not {len(k)}"
+                )
 
 
-def gather(folder: Path, table: Path | None, arguments: list[str]) -> tuple[str, dict[str, str], dict[str, np.ndarray], list[str]]:
+def gather(
+    folder: Path, table: Path | None, arguments: list[str]
+) -> tuple[str, dict[str, str], dict[str, np.ndarray], list[str]]:
     """The profile's name, the options, and what `data.own.gather` gives. Raises SettingsError with everything that is wrong with options,
     labels and names of files."""
     problems = []
@@ -226,9 +249,12 @@ def main(arguments: list[str]) -> None:
     data = own.dataset(arrays)
     settings = settings_of(words, data, name)
     remarks.append(keep(name, arrays, settings))
+    keep_form(name, words)
     read_profile(name)
     n = {part: len(getattr(data, part)) for part in PARTS}
-    remarks.append(f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test.")
+    remarks.append(
+        f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test."
+    )
     remarks.append(
         f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs in batches of {settings['batch_size']}."
     )

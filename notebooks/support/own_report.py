@@ -1,4 +1,5 @@
-"""The report of one's own images, in their words: counts, scores with intervals, calibration, mistakes as pictures, walks; no paper."""
+"""The report of one's own images, in their words: counts, scores with intervals, calibration, mistakes as pictures,
+walks; no paper."""
 
 import base64
 import dataclasses
@@ -24,12 +25,21 @@ from .settings import Profile
 
 FEW_TEST, FEW_TRAINING, WIDE = 10, 50, 0.2  # images of the rarer value; an interval wider than that says little
 MISTAKES = 20
-NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
+NAMES = {
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
 
 
-def label_scores(probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...], groups: np.ndarray | None) -> pd.DataFrame:
-    """One row per label, of probabilities and labels (N, L), NaN where not known: n, ones, each of `intervals.SCORES` with its interval
-    (<score>_low, <score>_high), calibration_error. groups (N,): images that are not independent of one another, or None."""
+def label_scores(
+    probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...], groups: np.ndarray | None
+) -> pd.DataFrame:
+    """One row per label, of probabilities and labels (N, L), NaN where not known: n, ones, each of `intervals.SCORES`
+    with its interval
+    (<score>_low, <score>_high), calibration_error. groups (N,): images that are not independent of one another, or
+    None."""
     rows = []
     for i, name in enumerate(names):
         known = ~np.isnan(labels[:, i])
@@ -49,7 +59,9 @@ def shown_scores(table: pd.DataFrame) -> pd.DataFrame:
     shown = {"label": table["label"], "test images": table["n"], "of them 1": table["ones"]}
     for score, title in NAMES.items():
         ends = table.get([score, f"{score}_low", f"{score}_high"], pd.DataFrame(index=table.index, columns=range(3)))
-        shown[title] = [f"{v:.2f} ({low:.2f} to {high:.2f})" if v == v else "–" for v, low, high in ends.astype(float).to_numpy()]
+        shown[title] = [
+            f"{v:.2f} ({low:.2f} to {high:.2f})" if v == v else "–" for v, low, high in ends.astype(float).to_numpy()
+        ]
     errors = table.get("calibration_error", pd.Series(np.nan, table.index))
     shown["calibration error"] = [f"{error:.2f}" if error == error else "–" for error in errors]
     return pd.DataFrame(shown)
@@ -66,24 +78,34 @@ def too_little(table: pd.DataFrame, train: np.ndarray) -> list[str]:
             said.append(f"{name}: no test image is {value}, so nothing can be said of how it is read.")
             continue
         if rarer < FEW_TEST:
-            said.append(f"{name}: only {rarer} of the test images with this label known are {value}; each of them moves the scores much.")
+            said.append(
+                f"{name}: only {rarer} of the test images with this label known are {value}; each of them moves "
+                f"the scores much."
+            )
         if training < FEW_TRAINING:
-            said.append(f"{name}: only {training} training images have its rarer value; more of them are what helps most.")
+            said.append(
+                f"{name}: only {training} training images have its rarer value; more of them are what helps most."
+            )
         low, high = row["auc_low"], row["auc_high"]
         if low <= 0.5:
             said.append(
-                f"{name}: whether it is read better than by guessing can't be told: the AUC's interval, {low:.2f} to {high:.2f}, holds ½."
+                f"{name}: whether it is read better than by guessing can't be told: the AUC's interval, "
+                f"{low:.2f} to {high:.2f}, holds ½."
             )
         width = row["balanced_accuracy_high"] - row["balanced_accuracy_low"]
         if width > WIDE:
-            said.append(f"{name}: the interval of the balanced accuracy is {width:.2f} wide, so models can hardly be compared by it.")
+            said.append(
+                f"{name}: the interval of the balanced accuracy is {width:.2f} wide, so models can hardly be "
+                f"compared by it."
+            )
     return said
 
 
 def surest_mistakes(
     probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...], count: int = MISTAKES
 ) -> list[tuple[int, str, int, float]]:
-    """(position, label, the value given, its probability of 1) of the labels that are read wrongly, the surest first."""
+    """(position, label, the value given, its probability of 1) of the labels that are read wrongly, the surest
+    first."""
     wrong = np.argwhere((probabilities > 0.5) != (labels > 0.5))
     wrong = [(i, j) for i, j in wrong if not np.isnan(labels[i, j])]
     wrong.sort(key=lambda at: -abs(probabilities[tuple(at)] - 0.5))
@@ -102,14 +124,16 @@ def mistakes_markup(mistakes: list[tuple[int, str, int, float]], split: Split) -
         text = f"{name}<br>{escaped(label)}: given {given}, read {int(probability > 0.5)} ({probability:.3f})"
         figures_of.append(
             f'<figure style="display:inline-block;width:11em;margin:.5em;vertical-align:top;overflow-wrap:anywhere">'
-            f'<img width="128" height="128" src="data:image/png;base64,{code}" alt="{name}"><figcaption>{text}</figcaption></figure>'
+            f'<img width="128" height="128" src="data:image/png;base64,{code}" alt="{name}">'
+            f"<figcaption>{text}</figcaption></figure>"
         )
     return f"<div>{''.join(figures_of)}</div>"
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnReport:
-    """The report of a profile of own images; each method displays a section. Scores are those of the first model and seed."""
+    """The report of a profile of own images; each method displays a section. Scores are those of the first model and
+    seed."""
 
     profile: Profile
     runs: list[Run]
@@ -133,7 +157,10 @@ class OwnReport:
         arrays = own.read_arrays(OUTPUTS / self.profile.profile / IMAGES)
         if not any(arrays["group"]):
             return None
-        of = {name: group or f"/{name}" for name, group in zip(arrays["names"].tolist(), arrays["group"].tolist(), strict=True)}
+        of = {
+            name: group or f"/{name}"
+            for name, group in zip(arrays["names"].tolist(), arrays["group"].tolist(), strict=True)
+        }
         return np.array([of[name] for name in self.data.test.names.tolist()])
 
     @functools.cached_property
@@ -146,18 +173,30 @@ class OwnReport:
     def opening(self) -> None:
         """What was trained on what, what is missing, and where the table of every image is."""
         run, n = self.runs[0], self.runs[0].record["data"]["n"]
-        text = f"{sum(n.values()):,} images: {n['train']:,} to train on, {n['validation']:,} for validation, {n['test']:,} for the test."
+        text = (
+            f"{sum(n.values()):,} images: {n['train']:,} to train on, {n['validation']:,} for validation, "
+            f"{n['test']:,} for the test."
+        )
         display(Markdown(f"{text} The model that is shown is {markdown(run.spec.title)}, seed {run.record['seed']}."))
         if absent_runs := missing(self.profile):
             display(HTML(f'<p class="notice">{missing_text(absent_runs, len(self.runs))}</p>'))
-        display(HTML(f"<p>What it says of each image, and its latents: {link('characteristics.csv', 'characteristics.csv')}.</p>"))
+        display(
+            HTML(
+                f"<p>What it says of each image, and its latents: "
+                f"{link('characteristics.csv', 'characteristics.csv')}.</p>"
+            )
+        )
 
     def counts(self) -> None:
         """How many images have a label known, and how many of these are 1."""
         self.table(known_table(self.data), "Known labels")
-        missing_of = {name: int(np.isnan(y).sum()) for name, y in zip(self.data.labels, self._all_labels().T, strict=True)}
+        missing_of = {
+            name: int(np.isnan(y).sum()) for name, y in zip(self.data.labels, self._all_labels().T, strict=True)
+        }
         lacking = [f"{markdown(name)} {n:,}" for name, n in missing_of.items() if n]
-        display(Markdown(f"Not known: {', '.join(lacking)} images." if lacking else "Every label is known of every image."))
+        display(
+            Markdown(f"Not known: {', '.join(lacking)} images." if lacking else "Every label is known of every image.")
+        )
 
     def _all_labels(self):
         return np.concatenate([split.labels for split in (self.data.train, self.data.validation, self.data.test)])
@@ -179,9 +218,18 @@ class OwnReport:
         labels, rows = self.data.test.labels.numpy(), []
         for i, name in enumerate(self.data.labels):
             known = ~np.isnan(labels[:, i])
-            for row in intervals.calibration(self.probabilities[known, i], labels[known, i].astype(int)) if known.any() else []:
-                rows.append({"label": name, "probability of 1": f"{row['from']:.1f} to {row['to']:.1f}", "images": row["n"],
-                             "mean probability": f"{row['probability']:.2f}", "are 1": f"{row['share']:.2f} ({row['low']:.2f} to {row['high']:.2f})"})  # fmt: skip
+            for row in (
+                intervals.calibration(self.probabilities[known, i], labels[known, i].astype(int)) if known.any() else []
+            ):
+                rows.append(
+                    {
+                        "label": name,
+                        "probability of 1": f"{row['from']:.1f} to {row['to']:.1f}",
+                        "images": row["n"],
+                        "mean probability": f"{row['probability']:.2f}",
+                        "are 1": f"{row['share']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
+                    }
+                )
         self.table(pd.DataFrame(rows), "Test images by what the model says of them")
 
     def mistakes(self) -> None:
@@ -210,7 +258,10 @@ class OwnReport:
             rows = []
             for run in self.runs:
                 mine = label_scores(
-                    core.predict(run.model(), self.data.test.images).numpy(), self.data.test.labels.numpy(), self.data.labels, None
+                    core.predict(run.model(), self.data.test.images).numpy(),
+                    self.data.test.labels.numpy(),
+                    self.data.labels,
+                    None,
                 )
                 row = {"model": run.spec.title, "seed": run.record["seed"]}
                 rows.append(row | {title: f"{mine[score].mean():.3f}" for score, title in NAMES.items()})

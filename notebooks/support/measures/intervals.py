@@ -27,7 +27,8 @@ def auc(probability: np.ndarray, y: np.ndarray) -> float:
 
 
 def auc_interval(area: float, ones: float, zeros: float) -> tuple[float, float]:
-    """Newcombe's interval of an area under the curve (2006, method 5): where it lies Z standard errors away, of the area's own."""
+    """Newcombe's interval of an area under the curve (2006, method 5): where it lies Z standard errors away, of the
+    area's own."""
     n = (ones + zeros) / 2
 
     def away(true, sign):
@@ -54,8 +55,10 @@ def scores(probability: np.ndarray, y: np.ndarray) -> dict[str, float]:
 def intervals(
     probability: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of SCORES, of probabilities (N,), y (N,) of 0 and 1. Images of one of `groups` (N,) are not independent: then groups are
-    drawn again and again (percentiles); a score that no draw changes has the interval of as many images as there are groups."""
+    """95 % intervals of SCORES, of probabilities (N,), y (N,) of 0 and 1. Images of one of `groups` (N,) are not
+    independent: then groups are
+    drawn again and again (percentiles); a score that no draw changes has the interval of as many images as there are
+    groups."""
     ones, zeros = _independent(y == 1, groups), _independent(y == 0, groups)
     found = scores(probability, y)
     sensitivity, specificity = (
@@ -94,13 +97,14 @@ def _by_group(probability, y, groups) -> dict[str, tuple[float, float]]:
 
 
 def calibration(probability: np.ndarray, y: np.ndarray, bins: int = 5) -> list[dict[str, float]]:
-    """Of each bin of the probability that holds images: n, the mean probability, the share that is 1, and its interval."""
+    """Of each bin of the probability that holds images: n, the mean probability, the share that is 1, and its
+    interval."""
     which, rows = np.minimum((probability * bins).astype(int), bins - 1), []
     for number in np.unique(which):
         mine = which == number
         low, high = wilson(y[mine].sum(), mine.sum())
-        rows.append({"from": number / bins, "to": (number + 1) / bins, "n": int(mine.sum()), "probability": float(probability[mine].mean()),
-                     "share": float(y[mine].mean()), "low": low, "high": high})  # fmt: skip
+        about = {"from": number / bins, "to": (number + 1) / bins, "n": int(mine.sum()), "low": low, "high": high}
+        rows.append(about | {"probability": float(probability[mine].mean()), "share": float(y[mine].mean())})
     return rows
 
 
