@@ -36,7 +36,8 @@ def near_pairs(x: np.ndarray) -> np.ndarray:
     first = np.repeat(np.arange(len(x)), found.shape[1])[np.isfinite(far).ravel()]
     pairs = np.stack([first, found.ravel()[np.isfinite(far).ravel()]], 1)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    kept = [i for i, (a, b) in enumerate(pairs) if _is_near(means[a] - means[b])]
+    plain = (means**2).mean(1) < (2 * NEAR) ** 2  # nearly black or of one colour: each is like every other
+    kept = [i for i, (a, b) in enumerate(pairs) if not (plain[a] or plain[b]) and _is_near(means[a] - means[b])]
     return pairs[kept]
 
 

@@ -372,6 +372,7 @@ def test_near_copies_go_where_the_picture_goes_and_strangers_are_not_taken_for_a
     assert "38 images are nearly copies of one another" in "\n".join(remarks)
     drawn = celeba.draw(400, 7).images
     assert not len(copies.near_pairs(drawn))
+    assert not len(copies.near_pairs((drawn // 20).astype(np.uint8)))  # nearly black
 
 
 def test_the_images_of_a_group_are_in_one_part(folder):
