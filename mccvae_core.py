@@ -211,12 +211,14 @@ class Decoder(nn.Module):
 
 
 def _check_images(model: "VAE", x: Tensor) -> None:
-    """Raise ValueError unless x is float (B, *image_shape) in [0, 1]. Looking at the values makes a device wait."""
+    """Raise ValueError unless x is float (B, *image_shape) in [0, 1].
+
+    The values are looked at on the CPU alone: another device would have to wait."""
     shape = model.config.image_shape
     if not isinstance(x, Tensor) or not x.is_floating_point() or tuple(x.shape[1:]) != shape:
         wanted = f"a float tensor (B, {', '.join(map(str, shape))})"
         raise ValueError(f"x must be {wanted}, as `to_images` makes it of uint8, not {_described(x)}")
-    if len(x) and not (x.amin() >= 0 and x.amax() <= 1):
+    if x.device.type == "cpu" and len(x) and not (x.amin() >= 0 and x.amax() <= 1):
         raise ValueError(
             f"x must lie in [0, 1]; it goes from {x.amin():g} to {x.amax():g}. Divide by the largest value"
         )
@@ -517,8 +519,12 @@ def ccvae_loss(
     """
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
-    _check_images(model, x)
-    return model_loss(model, x, y, objective, control_variate, generator=generator)
+    if objective.estimator == "official":
+        if model.config.block_prior == "full":
+            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
+        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
+    noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
+    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -564,7 +570,7 @@ def official_loss(
             "estimator 'official' needs all labels of an image or none; some images here have only part of theirs"
         )
 
-    q = model.encoder(x)
+    q = model.encode(x)
     z = q.loc + q.scale * noise.z
     z_c, _ = model.split(z)
     if noise.y is not None:
@@ -617,7 +623,7 @@ def rao_blackwell_loss(
     b, the control variate, must not depend on this z; None or NaN stand for the mean over the batch's other images.
     """
     known = ~y.isnan()
-    q = model.encoder(x)
+    q = model.encode(x)
     z = q.loc + q.scale * noise
     q_c, q_style = model.split_posterior(q)
     characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
@@ -730,12 +736,7 @@ def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None, *, generator: torch
     x (B, *image_shape) in [0, 1]; y (B, L) is used by a ConditionalVAE alone, which needs every label. Raises
     ValueError for other images, and for labels that are missing.
     """
-    _check_images(model, x)
-    return _negative_elbo(model, x, y, generator)
-
-
-def _negative_elbo(model: VAE, x: Tensor, y: Tensor | None, generator: torch.Generator | None) -> LossTerms:
-    q = model.encoder(x)
+    q = model.encode(x)
     z = q.loc + q.scale * torch.randn(q.loc.shape, generator=generator, device=x.device, dtype=x.dtype)
     if isinstance(model, ConditionalVAE):
         if y is None or y.isnan().any():
@@ -749,15 +750,10 @@ def _negative_elbo(model: VAE, x: Tensor, y: Tensor | None, generator: torch.Gen
 def model_loss(
     model: VAE, x: Tensor, y: Tensor, objective: Objective, control_variate: Tensor | None = None, *, generator=None
 ) -> LossTerms:
-    """The loss that this kind of model is trained with, for images of `to_images`, which are not checked once more."""
-    if not isinstance(model, MCCVAE):
-        return _negative_elbo(model, x, y, generator)
-    if objective.estimator == "official":
-        if model.config.block_prior == "full":
-            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
-        return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
-    noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
-    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
+    """The loss that this kind of model is trained with: `ccvae_loss` for an MCCVAE, else `vae_loss`."""
+    if isinstance(model, MCCVAE):
+        return ccvae_loss(model, x, y, objective, control_variate, generator=generator)
+    return vae_loss(model, x, y, generator=generator)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -1105,7 +1101,7 @@ def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tup
 def block_of(model: MCCVAE, label: int) -> list[int]:
     """Positions in z of the characteristics of a label. Raises ValueError for a label that the model lacks."""
     if not isinstance(label, int | np.integer) or not 0 <= label < model.config.labels:
-        raise ValueError(f"label must be its number, 0 to {model.config.labels - 1}, not {label!r}")
+        raise ValueError(f"label must lie between 0 and {model.config.labels - 1}, not {label!r}")
     return torch.nonzero(model.owner == label).flatten().tolist()
 
 

@@ -59,7 +59,7 @@ def test_a_kind_of_model_that_is_none_is_named_with_those_that_are(model):
 
 @pytest.mark.parametrize("towards", [{"Male": 1}, {2: 1}, {-1: 0}, {0: 2}])
 def test_a_walk_names_the_label_or_value_that_is_not_there(model, towards):
-    with pytest.raises(ValueError, match=r"label must be its number, 0 to 1|can go towards 0 or 1"):
+    with pytest.raises(ValueError, match=r"label must lie between 0 and 1|can go towards 0 or 1"):
         core.latent_walk(model, torch.zeros(6), towards)
 
 

@@ -228,7 +228,7 @@ def test_records(folder, run, data, name):
     put(folder / "run" / name, data.draw(damaged(run[name])))
     try:
         read = runs.read_run(folder / "run")
-        assert set(runs.RECORD) <= set(read.record) and set(runs.PARTS) <= set(read.metrics)
+        assert set(records.RECORD) <= set(read.record) and set(runs.PARTS) <= set(read.metrics)
     except runs.RunError as error:
         assert "run" in str(error)
 
