@@ -14,7 +14,7 @@ from conftest import fit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import runs, weights
+from support import records, runs, weights
 from support.settings import ModelSpec, SettingsError, read_profile
 
 import mccvae_core as core
