@@ -22,6 +22,7 @@ with open(profile_file(PROFILE)) as file:
 OWN = SETTINGS["source"] == "own"
 TASKS = ("own",) if OWN else ("celeba", "mnist", "chest_xray", "stick_figures")
 EXPERIMENTS = SETTINGS["experiments"]
+REPORT = "own_report" if OWN else "report"  # own images have one of their own, without the paper
 RECORDS = ("run.json", "metrics.json", "history.csv") + (() if FROM_RECORDS else ("model.safetensors",))
 
 
@@ -51,7 +52,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
     runtime=lambda wildcards, attempt: cluster.asked_minutes(cluster.experiment_minutes(SETTINGS, len(RUNS)), attempt),
 )
 
-METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "labels", "own", "stick_figures")]]
+METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "columns", "labels", "names", "layout", "copies", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
 SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
 OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "instrument", "mathml", "settings")
@@ -283,20 +284,21 @@ rule report_notebook:
     input:
         TRAINED,
         EXPERIMENT_FILES,
-        "notebooks/report.ipynb",
-        [f"notebooks/support/{name}.py" for name in OPENING],
+        f"notebooks/{REPORT}.ipynb",
+        [f"notebooks/support/{name}.py" for name in (*OPENING, *["own_report", "own", "measures/intervals"] * OWN)],
+        [f"{OUT}/{IMAGES}"] if OWN else [],
         expand("notebooks/templates/report/instrument.{kind}", kind=("html", "css", "js")),
         "notebooks/support/claims.yaml",
         DECIDING,
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
-        tables=[f"{OUT}/tables/claims.csv", f"{OUT}/tables/results.csv"],
+        tables=[f"{OUT}/tables/{name}.csv" for name in (("labels",) if OWN else ("claims", "results"))],
     resources:
         **ASKED,
     benchmark:
         f"{OUT}/benchmarks/report.tsv"
     shell:
-        f"{EXECUTE.format(notebook='report')} {{output.notebook}} profile={PROFILE}"
+        f"{EXECUTE.format(notebook=REPORT)} {{output.notebook}} profile={PROFILE}"
 
 
 # A notebook as one self-contained page.

@@ -11,7 +11,6 @@ from string import Template
 
 import numpy as np
 import torch
-from torch import nn
 from torch.distributions import Normal
 
 import mccvae_core as core
@@ -22,13 +21,6 @@ PARTS = ROOT / "notebooks" / "templates" / "report"
 DEFAULT = {"mean": 1.0, "spread": 1.0, "label": 1, "nats": 2300.0}  # MNIST's losses are about that large
 ROWS = ("unbiased", "hidden", "rest", "official")
 LEFT, RIGHT, BASE, TOP, ENDS = 34, 350, 122, 10, 8  # of the figure, in its pixels; the logit goes from -ENDS to ENDS
-
-
-class Given(nn.Module):
-    """In place of an encoder: q(z|x) is the same given Gaussian for every image."""
-
-    def forward(self, x):
-        return Normal(*(part.expand(len(x), 1) for part in self.at), validate_args=False)
 
 
 class OneLabel(core.MCCVAE):
@@ -42,15 +34,17 @@ class OneLabel(core.MCCVAE):
     def __init__(self):
         with torch.random.fork_rng(devices=[]):
             super().__init__(core.ModelConfig((1, 60, 60), (1,), 0, "bernoulli", 0.5))
-        self.encoder = Given()
         self.double()
         self.log_weight = torch.tensor(quadrature()[1]).log()
 
     def put(self, mean: float, spread: float, nats: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Take these settings. Returns mean and spread as leaves of the graph."""
         at = tuple(torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in (mean, spread))
-        self.encoder.at, self.nats = at, nats
+        self.at, self.nats = at, nats
         return at
+
+    def encode(self, x):
+        return Normal(*(part.expand(len(x), 1) for part in self.at), validate_args=False)
 
     def log_px(self, x, z):
         return -self.nats + 0 * z.sum(-1)
@@ -97,7 +91,7 @@ def values(mean: float, spread: float, label: int, nats: float) -> dict[str, flo
         losses[0] += weight * terms.loss
         losses[1] += weight * core.rao_blackwell_loss(model, x, y, node).loss
     official, unbiased = (_gradient(loss, at) for loss in losses)
-    log_qyx = core.label_terms(model, model.encoder(x), y)[1].sum()
+    log_qyx = core.label_terms(model, model.encode(x), y)[1].sum()
     hidden = h * _gradient(-log_qyx, at)
     now = {"log_qyx": log_qyx.item(), "weight": h.item()}
     for row, gradient in zip(ROWS, (unbiased, hidden, official - unbiased - hidden, official), strict=True):
