@@ -39,7 +39,7 @@ def test_every_command_explains_itself(command):
         (["test", "-k", "x"], "options of pytest stand after --"),
         (["own"], "own: the following arguments are required: IMAGES"),
         (["apply", "outputs"], "apply: the following arguments are required: IMAGES"),
-        (["apply", "a", "b", "c", "d"], "apply: 'd' means nothing here"),
+        (["apply", "a", "b", "c", "csv=excel", "e"], "apply: 'e' means nothing here"),
         (["repeat", "a", "b"], "repeat: 'b' means nothing here"),
         (["check", "--seals"], "check: '--seals' means nothing here"),
         (["draw", "a", "--", "x"], "draw: nothing stands after --"),
