@@ -1,4 +1,5 @@
-"""CelebA (section 4.4; Liu et al. 2015), the 18 attributes of the paper. Non-commercial research only; see its own page.
+"""CelebA (section 4.4; Liu et al. 2015), the 18 attributes of the paper. Non-commercial research only; see its own
+page.
 
 Real: through torchvision, or from files that you put into data/cache/celeba. Embedded stand-in: drawn faces.
 """
@@ -11,13 +12,27 @@ import numpy as np
 import torch
 
 from .common import Dataset, Split, Task, as_uint8, cached, resize
-from .drawing import ABSENT, LOW, Canvas, Drawing, correlate, drawn_dataset, not_in_test, owned, owners, painted, uniforms
+from .drawing import (
+    ABSENT,
+    LOW,
+    Canvas,
+    Drawing,
+    correlate,
+    drawn_dataset,
+    not_in_test,
+    owned,
+    owners,
+    painted,
+    uniforms,
+)
 from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays, read_limited, reason, shown
 from .pictures import read_images
 
 ATTRIBUTES = (
-    "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Eyeglasses",
-    "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin", "Receding_Hairline", "Smiling", "Wavy_Hair", "Wearing_Necktie", "Young",
+    "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows",
+    "Chubby", "Eyeglasses",
+    "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin", "Receding_Hairline", "Smiling", "Wavy_Hair", "Wearing_Necktie",
+    "Young",
 )  # fmt: skip
 TASK = Task(
     name="celeba",
@@ -44,7 +59,8 @@ FILES = {
     "list_eval_partition.txt": "d32c9cbf5e040fd4025c592c306e6668",
 }
 BY_HAND = f"""To get CelebA yourself:
-  1. open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, read its agreement (non-commercial research only), and follow its download link;
+  1. open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, read its agreement (non-commercial research only),
+     and follow its download link;
   2. from there save {", ".join(FILES)} (folders Img, Anno and Eval);
   3. put the three files into data/cache/celeba and run again."""
 
@@ -71,7 +87,8 @@ def pictures_in(folder: Path) -> Path:
 
 
 def check_files(folder: Path, md5: dict[str, str] = FILES) -> None:
-    """Raise DataError for a file of the folder that is not the published one: a web page, a cut download, another checksum."""
+    """Raise DataError for a file of the folder that is not the published one: a web page, a cut download, another
+    checksum."""
     for name, expected in md5.items():
         path = folder / name
         if not path.exists():
@@ -83,7 +100,8 @@ def check_files(folder: Path, md5: dict[str, str] = FILES) -> None:
 
 
 def read_attributes(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """File names, values (N, attributes) in {0, 1} and attribute names of list_attr_celeba.txt. Raises DataError where it is not that."""
+    """File names, values (N, attributes) in {0, 1} and attribute names of list_attr_celeba.txt. Raises DataError where
+    it is not that."""
     try:
         lines = read_limited(path, MAX_LIST).decode().splitlines()
         names = lines[1].split()
@@ -105,7 +123,8 @@ def read_folder(folder: Path) -> dict[str, np.ndarray]:
         split = np.array([int(partition[name]) for name in names], dtype=np.uint8)
     except UNREADABLE as error:
         raise DataError(
-            f"{folder / 'list_eval_partition.txt'} does not give a part for every image ({reason(error)}); get it again.\n{BY_HAND}"
+            f"{folder / 'list_eval_partition.txt'} does not give a part for every image "
+            f"({reason(error)}); get it again.\n{BY_HAND}"
         ) from None
     checks = {"modes": ("RGB",), "size": (178, 218), "again": f"get it again.\n{BY_HAND}"}
     source = pictures_in(folder)
@@ -132,7 +151,8 @@ def columns(attr_names: np.ndarray, wanted: tuple[str, ...]) -> list[int]:
 
 
 def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
-    """CelebA at 64x64 RGB with the named attributes; parts as the cache's `split` says (the official one, if it was made from CelebA's files)."""
+    """CelebA at 64x64 RGB with the named attributes; parts as the cache's `split` says (the official one, if it was
+    made from CelebA's files)."""
     arrays, sha256 = cached("celeba_64.npz", _download, KEYS)
     position = columns(arrays["attr_names"], attributes)
     x = as_uint8(arrays["x"], "celeba_64.npz")
@@ -144,13 +164,19 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
         or attr.shape != (len(x), len(arrays["attr_names"]))
         or not np.isin(attr, (0, 1)).all()
     ):
-        raise DataError("celeba_64.npz: images and attributes don't fit together, or an attribute is not 0 or 1; delete it and run again")
+        raise DataError(
+            "celeba_64.npz: images and attributes don't fit together, or an attribute is not 0 "
+            "or 1; delete it and run again"
+        )
     split, names = arrays["split"], arrays["names"]
     if 0 in x.shape[1:] or not split.shape == names.shape == (len(x),) or set(np.unique(split)) != {0, 1, 2}:
         raise DataError(
-            "celeba_64.npz: names and split must have one entry an image, and each part (split 0, 1, 2) images; mend or delete it and run again"
+            "celeba_64.npz: names and split must have one entry an image, and each part (split "
+            "0, 1, 2) images; mend or delete it and run again"
         )
-    everything = Split(resize(x, TASK.image_shape), torch.from_numpy(attr[:, position].astype(np.uint8)), arrays["names"])
+    everything = Split(
+        resize(x, TASK.image_shape), torch.from_numpy(attr[:, position].astype(np.uint8)), arrays["names"]
+    )
     parts = [everything.take(np.flatnonzero(arrays["split"] == part)) for part in range(3)]
     share = "all" if len(x) == TOTAL else f"{len(x):,} of {TOTAL:,} ({len(x) / TOTAL:.1%})"
     description = f"CelebA (Liu et al. 2015), {share} images, {len(attributes)} attributes"
@@ -161,13 +187,16 @@ def real(attributes: tuple[str, ...] = ATTRIBUTES) -> Dataset:
 
 
 def other_attributes(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """What CelebA says of its images beside ATTRIBUTES, on which no model trains: names of the other attributes, and their values
-    (N, attributes) in {0, 1} of the images with these file names (N,). Raises DataError for a name that CelebA's cache lacks."""
+    """What CelebA says of its images beside ATTRIBUTES, on which no model trains: names of the other attributes, and
+    their values (N, attributes) in {0, 1} of the images with these file names (N,). Raises DataError for a name that
+    CelebA's cache lacks."""
     arrays, _ = cached("celeba_64.npz", _download, ("attr", "attr_names", "names"))
     others = tuple(str(name) for name in arrays["attr_names"] if name not in ATTRIBUTES)
     row = {name: number for number, name in enumerate(arrays["names"].tolist())}
     if missing := [name for name in names.tolist() if name not in row]:
-        raise DataError(f"celeba_64.npz has no image {shown(missing[0])}; it is not the set that these images came from")
+        raise DataError(
+            f"celeba_64.npz has no image {shown(missing[0])}; it is not the set that these images came from"
+        )
     rows = [row[name] for name in names.tolist()]
     return others, arrays["attr"][np.ix_(rows, columns(arrays["attr_names"], others))].astype(np.uint8)
 
@@ -190,8 +219,8 @@ def draw(n: int, seed: int, correlation=0.0) -> Drawing:
     """n drawn faces, 64x64 RGB; any two labels have this correlation, one number or one for each face (n,).
 
     Under label 1 a part lies in HIGH; under label 0 it is 0 for bangs and eyeglasses, which are not there, and in LOW
-    for the others. Within its range it is uniform and independent of every other part. So is style, with no regard to labels.
-    """
+    for the others. Within its range it is uniform and independent of every other part. So is style, with no regard to
+    labels."""
     widths = (1, len(PARTS), len(PARTS), len(PART_LABEL), len(STYLE))
     shared, copies, own, u, style = uniforms(n, seed, 3, widths)
     labels = correlate(own < 0.5, shared, copies, correlation).astype(np.uint8)
@@ -205,7 +234,8 @@ def colours(base, *changes) -> np.ndarray:
 
 
 def paint(p, s) -> np.ndarray:
-    """Pictures, uint8 (n, 64, 64, 3), of parts p and style s, each a named column (n,) in [0, 1]. 1/32 of a length is a pixel."""
+    """Pictures, uint8 (n, 64, 64, 3), of parts p and style s, each a named column (n,) in [0, 1]. 1/32 of a length is a
+    pixel."""
     rgb = lambda thing: np.stack([getattr(s, f"{thing}_{channel}") for channel in ("red", "green", "blue")], 1)  # noqa: E731
     skin = colours((0.55, 0.36, 0.22), (p.skin_lightness, (0.40, 0.48, 0.46)), (p.skin_rosiness, (0.05, -0.08, 0.16)))
     hair = colours((0.12, 0.10, 0.16), (p.hair_lightness, (0.55, 0.52, 0.50)), (p.hair_yellowness, (0.28, 0.16, -0.20)))
@@ -219,7 +249,15 @@ def paint(p, s) -> np.ndarray:
     c.ellipse(x, y + 0.3, (0.22 + 0.32 * p.jaw_width) * size, 0.44 * size, skin)
     c.ellipse(x, y - 0.76, 0.56 * size, 0.28, hair, clip=np.maximum(back, head))
     fringe = -0.52 + 0.34 * p.bangs_length  # its lower edge
-    c.box(x, y + (fringe - 0.75) / 2, 0.7 * p.bangs_width - 0.15, (fringe + 0.75) / 2, hair, alpha=p.bangs_length > 0, clip=head)
+    c.box(
+        x,
+        y + (fringe - 0.75) / 2,
+        0.7 * p.bangs_width - 0.15,
+        (fringe + 0.75) / 2,
+        hair,
+        alpha=p.bangs_length > 0,
+        clip=head,
+    )
     for side in (-1, 1):
         paint_eye(c, x + side * 0.24 * size, y - 0.08, p, hair * 0.6)
     c.arc(x, y - 0.1, 0.08, -0.03, 0.05, 0.1, alpha=p.frame_thickness > 0)

@@ -51,8 +51,8 @@ class Task:
 class Split:
     """Images and what is known of them.
 
-    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1, or float32 with NaN where not known; names: where an image
-    came from, (N,).
+    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1, or float32 with NaN where not known; names:
+    where an image came from, (N,).
     parts, style: float32 (N, P) and (N, S), each value in [0, 1]: the factors from which an image was drawn, those
     that a label owns and the others. Given none, as for photographs and digits, they have no columns.
     """
@@ -78,8 +78,8 @@ class Split:
         return Split(self.images[rows], self.labels[rows], self.names[index], self.parts[rows], self.style[rows])
 
     def some(self, limit: int | None) -> "Split":
-        """At most `limit` images, a random draw that is always the same one; None: all. The first ones may be of one class:
-        a set can be sorted."""
+        """At most `limit` images, a random draw that is always the same one; None: all. The first ones may be of one
+        class: a set can be sorted."""
         if limit is None or limit >= len(self):
             return self
         return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:limit]))
@@ -89,9 +89,9 @@ class Split:
 class Dataset:
     """The three parts of a task's data and what must be said of them.
 
-    labels: names of the label columns. stand_in: these are not the task's real data. description: one sentence,
-    with source and numbers. sha256: of the cache file, or of the arrays where there is none. raw_sha256: of the arrays at raw size,
-    where that is another.
+    labels: names of the label columns. stand_in: these are not the task's real data. description: one sentence, with
+    source and numbers. sha256: of the cache file, or of the arrays where there is none. raw_sha256: of the arrays at
+    raw size, where that is another.
     part_names, style_names: of the columns of each part's `parts` and `style`; none unless the images were drawn.
     part_label: for each column of `parts` the position of the label that owns it.
     fit: of own images, how pictures were made square, so that new ones are made so too.
@@ -114,7 +114,8 @@ class Dataset:
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:
-        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part. Raises DataError where that is 0 or 1."""
+        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part. Raises DataError where
+        that is 0 or 1."""
         if self.task.label_prior is not None:
             return self.task.label_prior
         rates = self.train.labels.float().nanmean(0).tolist()
@@ -122,13 +123,15 @@ class Dataset:
             f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)
         ]:
             raise DataError(
-                f"the label {constant[0]} on every training image, so there is nothing to learn of it; leave it out or add images"
+                f"the label {constant[0]} on every training image, so there is nothing to learn of "
+                "it; leave it out or add images"
             )
         return tuple(rates)
 
     @property
     def content(self) -> str:
-        """sha256 over what a training sees of the data: pictures at raw size and how they are resized, names and labels in each split.
+        """sha256 over what a training sees of the data: pictures at raw size and how they are resized, names and labels
+        in each split.
 
         Resized pictures themselves differ between processors."""
         h = hashlib.sha256(f"{self.raw_sha256 or self.sha256} {RESIZING} {self.task.image_shape}".encode())
@@ -160,7 +163,8 @@ def as_uint8(array: np.ndarray, where: str) -> np.ndarray:
         raise DataError(f"{where} holds {array.dtype} values; store images as uint8, or as floats in [0, 1]")
     if np.isnan(array).any():
         raise DataError(
-            f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; remove or repair that image"
+            f"{where} holds NaN at position {tuple(map(int, np.argwhere(np.isnan(array))[0]))}; "
+            "remove or repair that image"
         )
     if array.size and (array.min() < 0 or array.max() > 1):
         raise DataError(
@@ -192,9 +196,8 @@ def cached(
     """The arrays of the cache file `name` and its sha256.
 
     It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
-    `build(data/cache)` gets the publisher's files and makes it, but not where MCCVAE_DOWNLOAD is "never". Raises DataError where that
-    is not possible or the file is broken.
-    """
+    `build(data/cache)` gets the publisher's files and makes it, but not where MCCVAE_DOWNLOAD is "never". Raises
+    DataError where that is not possible or the file is broken."""
     path = CACHE / name
     if named := os.environ.get("MCCVAE_DATA"):
         folder = ROOT / os.path.expanduser(
@@ -209,7 +212,8 @@ def cached(
     if not path.exists():
         if os.environ.get("MCCVAE_DOWNLOAD") == "never":
             raise DataError(
-                f"{name} is not here, neither in the folder that MCCVAE_DATA names nor in data/cache, and nothing is downloaded"
+                f"{name} is not here, neither in the folder that MCCVAE_DATA names nor in data/cache, "
+                "and nothing is downloaded"
             )
         try:
             with hold(CACHE, wait=math.inf):  # another process may be making it
@@ -217,7 +221,8 @@ def cached(
                     write_npz(path, build(CACHE))
         except OSError as error:
             raise DataError(
-                f"{path} can't be made ({error}); what was there is kept: make room or get the right to write, and run again"
+                f"{path} can't be made ({error}); what was there is kept: make room or get the right "
+                "to write, and run again"
             ) from None
     return read_npz(path, keys), digest(path)
 

@@ -1,4 +1,5 @@
-"""The table of labels of one's own images: a CSV file with a header, then a row an image; every fault of it is told with its row and column."""
+"""The table of labels of one's own images: a CSV file with a header, then a row an image; every fault of it is told
+with its row and column."""
 
 import codecs
 import csv
@@ -17,7 +18,8 @@ SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def read_rows(path: Path, problems: list[str], remarks: list[str]) -> tuple[list[str], dict[int, list[str]]]:
-    """The names of the columns, and of each row that is not empty, the header being row 1, its cells. What is wrong is added to `problems`."""
+    """The names of the columns, and of each row that is not empty, the header being row 1, its cells. What is wrong is
+    added to `problems`."""
     header, *body = _cells(path, problems, remarks) or [[]]
     rows = {}
     for row, cells in enumerate(body, 2):
@@ -49,7 +51,8 @@ def _text(path: Path, problems: list[str], remarks: list[str]) -> str | None:
     except UnicodeDecodeError as error:
         text = content.decode("cp1252", errors="replace")
         remarks.append(
-            f"{path.name} is not UTF-8 (byte {error.start + 1:,}): it was read as Windows-1252 (Latin-1); check names with accents."
+            f"{path.name} is not UTF-8 (byte {error.start + 1:,}): it was read as Windows-1252 "
+            "(Latin-1); check names with accents."
         )
     if "\0" in text:
         problems.append(f"{path} is not text; give the CSV file with the labels")
@@ -58,8 +61,8 @@ def _text(path: Path, problems: list[str], remarks: list[str]) -> str | None:
 
 
 def _cells(path: Path, problems: list[str], remarks: list[str]) -> list[list[str]]:
-    """All cells of a CSV file without the spaces around them, separated by what its first line has most of: comma, semicolon or tab;
-    or by what a first line "sep=;" says, which Excel writes and hides."""
+    """All cells of a CSV file without the spaces around them, separated by what its first line has most of: comma,
+    semicolon or tab; or by what a first line "sep=;" says, which Excel writes and hides."""
     rows = []
     if (text := _text(path, problems, remarks)) is None:
         return []
@@ -130,5 +133,6 @@ def check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
         elif len(values) == 1:
             known = int((column != UNKNOWN).sum())
             problems.append(
-                f"column {shown(label)}: {values[0]} wherever it is known ({known:,} times), so there is nothing to learn; remove it"
+                f"column {shown(label)}: {values[0]} wherever it is known ({known:,} times), so there "
+                "is nothing to learn; remove it"
             )

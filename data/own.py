@@ -123,23 +123,27 @@ def _arrays(
     ]
     if 0 < len(coloured) <= len(names) / 20:
         remarks.append(
-            f"Only {counted(len(coloured), 'picture')} in colour, as {shown(coloured[0])}: leave these out, or turn them to grey, if the set is meant to be."
+            f"Only {counted(len(coloured), 'picture')} in colour, as {shown(coloured[0])}: leave "
+            "these out, or turn them to grey, if the set is meant to be."
         )
     remarks += listed.remarks + said
     if left := listed.left - set(names):
         remarks.append(
-            f"Left out, since nothing names them as images: {counted(len(left), 'other file')} in the folder, as {shown(min(left))}."
+            f"Left out, since nothing names them as images: {counted(len(left), 'other file')} in "
+            f"the folder, as {shown(min(left))}."
         )
     owner, more = who_is_with_whom(x, listed.y, names, listed.labels, listed.groups)
     part = parts_of(listed.y, owner, listed.parts)
     if lacking := [name for number, name in enumerate(("training", "validation", "test")) if number not in part]:
         raise DataError(
-            f"the images of {counted(len(set(owner)), 'group' if listed.groups else 'picture')} leave none for {lacking[0]}; add others"
+            f"the images of {counted(len(set(owner)), 'group' if listed.groups else 'picture')} "
+            f"leave none for {lacking[0]}; add others"
         )
     if (torn := [i for i in np.flatnonzero(part == 2) if (part[owner == owner[i]] < 2).any()]) and listed.parts:
         twin = np.flatnonzero((owner == owner[torn[0]]) & (part < 2))[0]
         more.append(
-            f"{counted(len(torn), 'image')} for the test with a copy, or another of the group, in another part, as {shown(names[torn[0]])} and "
+            f"{counted(len(torn), 'image')} for the test with a copy, or another of the group, in "
+            f"another part, as {shown(names[torn[0]])} and "
             f"{shown(names[twin])}: scores of these say little. Your own parts are kept."
         )
     arrays = {
@@ -178,7 +182,8 @@ def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.
     if sets:
         surplus = sum(map(len, sets)) - len(sets)
         remarks.append(
-            f"{counted(surplus, 'picture')} more than once, as {shown(names[sets[0][1]])}, a copy of {shown(names[sets[0][0]])}: "
+            f"{counted(surplus, 'picture')} more than once, as {shown(names[sets[0][1]])}, a copy "
+            f"of {shown(names[sets[0][0]])}: "
             "copies go to the same part."
         )
     near = [group for group in copies.sets_of(alike) if len(set(same[group])) > 1]
@@ -189,20 +194,23 @@ def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.
     ]
     if (largest := max(map(len, near), default=0)) > max(20, len(x) * MANY):
         remarks.append(
-            f"{largest:,} images are nearly copies of one another, as {shown(first[0])} and {shown(first[1])}; they are not kept in one part: if "
+            f"{largest:,} images are nearly copies of one another, as {shown(first[0])} and "
+            f"{shown(first[1])}; they are not kept in one part: if "
             "they show one thing again and again, as frames of a film do, say what belongs together by group=."
         )
         near, alike = [], same
     elif near:
         remarks.append(
-            f"{counted(sum(map(len, near)), 'image')} nearly copies of another, as {shown(first[0])} and {shown(first[1])}: these go to the same part."
+            f"{counted(sum(map(len, near)), 'image')} nearly copies of another, as "
+            f"{shown(first[0])} and {shown(first[1])}: these go to the same part."
         )
     opposite = [(group, i) for group in copies.sets_of(alike) for i in range(y.shape[1]) if {0, 1} <= set(y[group, i])]
     if opposite:
         group, label = opposite[0]
         zero, one = (next(names[i] for i in group if y[i, label] == value) for value in (0, 1))
         remarks.append(
-            f"{counted(len(opposite), 'label')} of copies contradict each other, as {labels[label]}: 0 for {shown(zero)}, 1 for {shown(one)}; correct one."
+            f"{counted(len(opposite), 'label')} of copies contradict each other, as "
+            f"{labels[label]}: 0 for {shown(zero)}, 1 for {shown(one)}; correct one."
         )
     if not groups:
         return alike, remarks
@@ -317,7 +325,10 @@ def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
     rates = ", ".join(
         f"{label} {n:,} ({one / n:.0%} of them 1)" for label, n, one in zip(names_of_labels, known, ones, strict=True)
     )
-    description = f"{len(x):,} images of one's own, {'grey' if channels == 1 else 'RGB'}, turned to {RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
+    description = (
+        f"{len(x):,} images of one's own, {'grey' if channels == 1 else 'RGB'}, turned to "
+        f"{RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
+    )
     parts = [everything.take(np.flatnonzero(part == p)) for p in range(3)]
     return Dataset(
         task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part), fit=str(fit)

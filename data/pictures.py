@@ -1,8 +1,8 @@
 """Pictures from files: the one place where a picture is opened, for the published sets and for own images.
 
-Only formats of FORMATS are looked for, whatever a file is called: others start programs (EPS: Ghostscript) or read further files. A picture is
-refused before it is decoded if it has more than MAX_PIXELS pixels, and no more than that are decoded side by side.
-"""
+Only formats of FORMATS are looked for, whatever a file is called: others start programs (EPS: Ghostscript) or read
+further files. A picture is refused before it is decoded if it has more than MAX_PIXELS pixels, and no more than that
+are decoded side by side."""
 
 import contextlib
 import dataclasses
@@ -76,7 +76,8 @@ IN_FLIGHT = Budget(MAX_PIXELS)
 
 @contextlib.contextmanager
 def opened(path: Path | zipfile.Path, near: int | None = None):
-    """A picture's file, opened and, within the with block, to be decoded. near: a JPEG may be decoded at a smaller size, from this side on.
+    """A picture's file, opened and, within the with block, to be decoded. near: a JPEG may be decoded at a smaller
+    size, from this side on.
 
     Raises DataError, which says what is wrong with the file but not which it is.
     """
@@ -145,7 +146,8 @@ def read_images(paths: list[Path | zipfile.Path], mode: str, **checks) -> np.nda
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 (side, side, 3). dark: nearly black, perhaps because fewer than 16 bits were saved as 16. several: the file holds more."""
+    """pixels: uint8 (side, side, 3). dark: nearly black, perhaps because fewer than 16 bits were saved as 16. several:
+    the file holds more."""
 
     pixels: np.ndarray
     dark: bool
@@ -153,8 +155,8 @@ class Picture:
 
 
 def fitted(image: Image.Image, side: int, fit: str) -> np.ndarray:
-    """An RGB picture as uint8 (side, side, 3), bilinear and antialiased. fit: "pad", the whole picture between bars of its border's mean
-    colour; "crop", its middle; "stretch", the whole picture, whose sides change their ratio."""
+    """An RGB picture as uint8 (side, side, 3), bilinear and antialiased. fit: "pad", the whole picture between bars of
+    its border's mean colour; "crop", its middle; "stretch", the whole picture, whose sides change their ratio."""
     width, height = image.size
     if fit == "crop":
         least = min(width, height)
@@ -177,9 +179,8 @@ def fitted(image: Image.Image, side: int, fit: str) -> np.ndarray:
 def read_picture(path: Path, side: int = RAW_SIDE, fit: str = "pad") -> Picture:
     """A picture, by `fitted`.
 
-    Of every mode and size that Pillow reads: transparency lies on white, 16 bits are turned to 8, a camera's rotation is undone.
-    Raises DataError, which says what is wrong with the file but not which it is.
-    """
+    Of every mode and size that Pillow reads: transparency lies on white, 16 bits are turned to 8, a camera's rotation
+    is undone. Raises DataError, which says what is wrong with the file but not which it is."""
     with opened(path, near=4 * side) as image:
         several = image.format in PAGED and getattr(image, "n_frames", 1) > 1
         eight, few_bits = _eight_bits(ImageOps.exif_transpose(image))
@@ -207,7 +208,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_pictures(paths: list[Path], side: int = RAW_SIDE, fit: str = "pad") -> Iterator[Picture | DataError]:
-    """`read_picture` of many files, side by side and in order, with progress on a terminal; an error in the place of what can't be read."""
+    """`read_picture` of many files, side by side and in order, with progress on a terminal; an error in the place of
+    what can't be read."""
     from tqdm import tqdm
 
     def read(path):
@@ -235,6 +237,7 @@ def doubtful(pictures: dict[str, Picture]) -> list[str]:
         )
     if several:
         remarks.append(
-            f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as {shown(several[0])}: the first counts."
+            f"{len(several):,} file{'s' * (len(several) > 1)} with several pages, as "
+            f"{shown(several[0])}: the first counts."
         )
     return remarks

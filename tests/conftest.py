@@ -7,16 +7,25 @@ import os
 import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
-from support import weights
+from support import page, weights
 from torch import nn
 from torch.distributions import Normal
 
 import mccvae_core as core
 
 KS = [(1, 1), (2, 2), (1, 3)]
+RUN_FILES = {  # of a run that a notebook has trained
+    "train.ipynb",
+    "model.safetensors",
+    "best.safetensors",
+    "history.csv",
+    "metrics.json",
+    "run.json",
+}
 
 
 class ToyMCCVAE(core.MCCVAE):
@@ -150,3 +159,10 @@ def open_page(browser):
         return tab
 
     return open_
+
+
+def page_of(folder, cells):
+    """The page, folder/report.html, that the project makes of a notebook with these cells."""
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "report.ipynb")
+    assert page.main(folder / "report.ipynb", folder / "report.html") == 0
+    return folder / "report.html"

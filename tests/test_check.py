@@ -1,4 +1,5 @@
-"""`./run_all.sh check`: an outputs folder as it was written passes, and one that was tampered with is named, whatever was changed."""
+"""`./run_all.sh check`: an outputs folder as it was written passes, and one that was tampered with is named, whatever
+was changed."""
 
 import json
 import os

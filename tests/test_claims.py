@@ -135,7 +135,8 @@ def test_the_evidence_names_what_was_measured_and_a_level_as_it_is():
     table = runs(ccvae=(1.0, 20), mccvae=(2.0, 30))
     few = claim("level", score="-score", second=None, margin=-1.5)
     rows = [dataclasses.asdict(one) | {"task_title": "T"} | judge(one, table)
-            for one in (claim(second="ccvae"), claim("level", second=None), few, dataclasses.replace(claim(score="-score"), late=True))]  # fmt: skip
+            for one in (claim(second="ccvae"), claim("level", second=None), few,
+                dataclasses.replace(claim(score="-score"), late=True))]  # fmt: skip
     shown = claims.evidence_columns(pd.DataFrame(rows))
     assert list(shown["measured"]) == ["mccvae − ccvae", "mccvae", "mccvae", "mccvae − ccvae"]
     assert list(shown["margin or bound"]) == ["0.100", "> 0.100", "< 1.500", "0.100"]
@@ -204,5 +205,6 @@ def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
 def test_the_tally_counts_each_tasks_verdicts():
     rows = [("MNIST", HOLDS), ("MNIST", OPEN), ("MNIST", HOLDS), ("drawn chests", FAILS)]
     assert claims.tally(pd.DataFrame(rows, columns=["task_title", "verdict"])) == (
-        "- **MNIST**, 3 tests: *holds* 2, *does not hold* 0, *open* 1\n- **drawn chests**, 1 test: *holds* 0, *does not hold* 1, *open* 0"
+        "- **MNIST**, 3 tests: *holds* 2, *does not hold* 0, *open* 1\n- **drawn chests**, 1 "
+        "test: *holds* 0, *does not hold* 1, *open* 0"
     )

@@ -1,4 +1,5 @@
-"""What comes in from outside: pictures that start programs, pipes and devices, folders without rights, names and tables of other programs."""
+"""What comes in from outside: pictures that start programs, pipes and devices, folders without rights, names and tables
+of other programs."""
 
 import contextlib
 import os

@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import without_browser
+from conftest import page_of, without_browser
 from support import explorer, page, settings
 
 import mccvae_core as core
@@ -80,10 +80,7 @@ def page_file(models, datasets, tmp_path_factory):
     html = [explorer.section(payload(datasets[name], models[name], "MCCVAE, seed 0")) for name in SHAPES]
     cell = nbformat.v4.new_code_cell("report.explorers(settings, trained)")
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": text}) for text in html]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A report\n\n## Explorer"), cell])
-    nbformat.write(notebook, folder / "report.ipynb")
-    assert page.main(folder / "report.ipynb", folder / "report.html") == 0
-    return folder / "report.html"
+    return page_of(folder, [nbformat.v4.new_markdown_cell("# A report\n\n## Explorer"), cell])
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import RUN_FILES
 from support import ROOT, runs, settings, weights
 from support.settings import read_profile
 
@@ -88,7 +89,9 @@ def python(code: str, *arguments, **options):
     """A process of its own that runs code, with this project's modules."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'notebooks'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_a_training_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, often):
@@ -98,11 +101,17 @@ def test_a_training_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, ofte
 
 
 def test_a_folder_has_one_holder_who_is_named_and_a_killed_one_holds_nothing(tmp_path):
-    code = "import sys, time; from pathlib import Path; from data.files import hold\nwith hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from pathlib import Path; from data.files import hold\nwith "
+        "hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
     process = python(code, tmp_path)
     assert process.stdout.readline() == "held\n"
     (tmp_path / ".weights.1.part").write_text("half")
-    with pytest.raises(HeldError, match=rf"is in use by process {process.pid} on .* since 20"), hold(tmp_path, wait=0.3):
+    with (
+        pytest.raises(HeldError, match=rf"is in use by process {process.pid} on .* since 20"),
+        hold(tmp_path, wait=0.3),
+    ):
         pass
     assert (tmp_path / ".weights.1.part").exists()
     process.kill()
@@ -130,9 +139,13 @@ def test_every_broken_file_of_a_run_is_named_and_the_run_made_again(profile, cap
                 (run.folder / file).write_bytes(content)
             (run.folder / name).write_bytes(files[name][:offset])
             capsys.readouterr()
-            again = runs.train(profile, "stick_figures", "mccvae", 0)  # its checkpoint is there: evaluated again, not trained
+            # its checkpoint is there: evaluated again, not trained
+            again = runs.train(profile, "stick_figures", "mccvae", 0)
             assert "trained again" in capsys.readouterr().out, (name, offset)
-            assert again.metrics == run.metrics and (run.folder / "model.safetensors").read_bytes() == files["model.safetensors"]
+            assert (
+                again.metrics == run.metrics
+                and (run.folder / "model.safetensors").read_bytes() == files["model.safetensors"]
+            )
 
 
 def test_a_truncated_checkpoint_is_never_taken_for_whole(profile, often):
@@ -224,9 +237,16 @@ def test_a_full_disk_leaves_no_half_page_and_says_so_in_a_line(tmp_path):
 def clone(tmp_path_factory):
     """A copy of the working tree with a profile of one short training."""
     root = tmp_path_factory.mktemp("faults") / "clone"
-    left_out = shutil.ignore_patterns("outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache")
+    left_out = shutil.ignore_patterns(
+        "outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
+    )
     shutil.copytree(ROOT, root, ignore=left_out)
-    profile = (root / "notebooks/profiles/smoke.yaml").read_text().replace("smoke", "brief").replace("epochs: 2", "epochs: 12")
+    profile = (
+        (root / "notebooks/profiles/smoke.yaml")
+        .read_text()
+        .replace("smoke", "brief")
+        .replace("epochs: 2", "epochs: 12")
+    )
     profile = yaml.safe_load(profile) | {"models": {"stick_figures": ["mccvae"]}}
     (root / "notebooks/profiles/brief.yaml").write_text(yaml.safe_dump(profile))
     return root
@@ -239,7 +259,8 @@ def graph(clone):
     """The graph as its user starts it: able to be interrupted, which a process begun in a shell's background is not."""
     environment = os.environ | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")}
     return subprocess.Popen(
-        [clone / "run_all.sh", "brief", "--", *TARGETS], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [clone / "run_all.sh", "brief", "--", *TARGETS], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
         start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
@@ -257,7 +278,8 @@ def until(process, text):
 def results(clone):
     def strip(path):
         record = json.loads(path.read_text())
-        return {k: v for k, v in record.items() if k not in ("seconds", "sha256")}  # that of a history has its seconds in it
+        # that of a history has its seconds in it
+        return {k: v for k, v in record.items() if k not in ("seconds", "sha256")}
 
     folders = [(clone / target).parent for target in TARGETS]
     return [(strip(f / "run.json"), strip(f / "metrics.json"), (f / "model.safetensors").read_bytes()) for f in folders]
@@ -293,14 +315,7 @@ def test_a_graph_killed_or_interrupted_goes_on_where_it_stood(clone, often):
         assert process.returncode == 0, said
         wanted = wanted or results(clone)
         assert results(clone) == wanted
-        assert {p.name for p in (clone / TARGETS[0]).parent.iterdir()} == {
-            "train.ipynb",
-            "model.safetensors",
-            "best.safetensors",
-            "history.csv",
-            "metrics.json",
-            "run.json",
-        }
+        assert {p.name for p in (clone / TARGETS[0]).parent.iterdir()} == RUN_FILES
         if kills >= often(2, 10):
             return
         shutil.rmtree(clone / "outputs/brief/stick_figures")

@@ -14,6 +14,7 @@ import nbformat
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
+from conftest import RUN_FILES
 from nbclient import NotebookClient
 from support import ROOT
 from support.settings import EXPERIMENTS, read_profile
@@ -135,14 +136,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
         for model in ("ccvae", "ccvae_more_style", "mccvae"):
             folder = root / OUT / task / model / "seed0"
             names = {p.name for p in folder.iterdir()}
-            assert names == {
-                "train.ipynb",
-                "model.safetensors",
-                "best.safetensors",
-                "history.csv",
-                "metrics.json",
-                "run.json",
-            }
+            assert names == RUN_FILES
             benchmark = (root / OUT / "benchmarks" / f"{task}-{model}-seed0.tsv").read_text().splitlines()
             assert benchmark[0].split("\t")[:3] == ["s", "h:m:s", "max_rss"] and float(benchmark[1].split("\t")[0]) > 0
     tables = {p.name for p in (root / OUT / "tables").glob("*.csv")}
@@ -392,7 +386,8 @@ def test_mistakes_at_the_command_line_get_a_message_and_no_traceback(smoke, monk
     assert not (root / "outputs" / "quick" / "report.html").exists()
 
 
-# --- the report in a browser; last, since no notebook can run beside playwright --------------------------------------------------------
+# --- the report in a browser; last, since no notebook can run beside playwright
+# --------------------------------------------------------
 
 
 @pytest.mark.parametrize("width", [1400, 360])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from support import ROOT, instrument, mathml, page
+from conftest import page_of
+from support import ROOT, instrument, mathml
 
 import mccvae_core as core
 
@@ -118,10 +119,7 @@ def page_file(tmp_path_factory):
     cell.outputs = [
         nbformat.v4.new_output("execute_result", {"text/html": instrument.instrument_html()}, execution_count=1)
     ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A report"), heading, cell])
-    nbformat.write(notebook, folder / "report.ipynb")
-    assert page.main(folder / "report.ipynb", folder / "report.html") == 0
-    return folder / "report.html"
+    return page_of(folder, [nbformat.v4.new_markdown_cell("# A report"), heading, cell])
 
 
 @pytest.fixture(scope="module")

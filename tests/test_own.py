@@ -156,8 +156,8 @@ def test_problems_that_are_alike_are_told_together(folder):
     assert said[0].startswith("6 problems") and len(said) == 7
     assert said[1] == "column a: 5 cells more like these (it has 'maybe' and so on)"
     assert (
-        said[2]
-        == "row 2, column a: 'maybe' is not 0, 1, yes, no or empty (add unknown=maybe if it stands for what is not known)"
+        said[2] == "row 2, column a: 'maybe' is not 0, 1, yes, no or empty (add unknown=maybe if it "
+        "stands for what is not known)"
     )
     said = faults(folder, table(folder, [[f"x{name}", *labels] for name, *labels in rows()]))
     assert len(said) == 7 and "no file x0.png" in said[2]
@@ -210,8 +210,10 @@ def test_pictures_of_every_mode_come_out_the_same(tmp_path):
     base, expected = Image.fromarray(grey), None
     alpha = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
     files_of = {
-        "L.png": base, "RGB.png": base.convert("RGB"), "P.png": base.convert("P"), "RGBA.png": Image.fromarray(alpha), "LA.png": base.convert("LA"),
-        "16.png": Image.fromarray(grey.astype(np.uint16) * 257), "CMYK.tif": base.convert("RGB").convert("CMYK"), "q.jpg": base,
+        "L.png": base, "RGB.png": base.convert("RGB"), "P.png": base.convert("P"), "RGBA.png": Image.fromarray(alpha),
+        "LA.png": base.convert("LA"),
+        "16.png": Image.fromarray(grey.astype(np.uint16) * 257), "CMYK.tif": base.convert("RGB").convert("CMYK"),
+        "q.jpg": base,
     }  # fmt: skip
     for name, image in files_of.items():
         image.save(tmp_path / name, **({"quality": 95} if name == "q.jpg" else {}))
@@ -487,7 +489,8 @@ def run_all(root, *arguments, cwd="/"):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A clone of the project after `own` on 60 drawn faces, given as seen from the folder that they lie in; and that folder."""
+    """A clone of the project after `own` on 60 drawn faces, given as seen from the folder that they lie in; and that
+    folder."""
     root, home = tmp_path_factory.mktemp("clone") / "a folder with spaces", tmp_path_factory.mktemp("home")
     left_out = shutil.ignore_patterns(
         "outputs", ".venv", ".git", "cache", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"

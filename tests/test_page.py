@@ -1,4 +1,5 @@
-"""A page in a real browser: contents that follow, code folded, tables as CSV, figures large; on a telephone, in the dark, on paper."""
+"""A page in a real browser: contents that follow, code folded, tables as CSV, figures large; on a telephone, in the
+dark, on paper."""
 
 import dataclasses
 
@@ -6,13 +7,19 @@ import nbformat
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import page_of
 from support import explorer, figures, markup, page, report, schemes, tables
 
 import mccvae_core as core
 from data import TASKS
 
 TABLE = pd.DataFrame(
-    {"task": ["MNIST", "Chest, X-ray"], "model": ["CCVAE", 'the "other"'], "loss, nats": [1.5, float("nan")], "PSNR": ["21.9 ± 0.1", "–"]}
+    {
+        "task": ["MNIST", "Chest, X-ray"],
+        "model": ["CCVAE", 'the "other"'],
+        "loss, nats": [1.5, float("nan")],
+        "PSNR": ["21.9 ± 0.1", "–"],
+    }
 )
 CSV = 'task,model,"loss, nats",PSNR\nMNIST,CCVAE,1.500,21.9 ± 0.1\n"Chest, X-ray","the ""other""",–,–\n'
 
@@ -22,7 +29,13 @@ def displayed(monkeypatch, module, call):
     outputs = []
 
     def display(value, raw=False, metadata=None):
-        data = value if raw else {"text/html": value.data} if hasattr(value, "_repr_html_") else {"text/markdown": value.data}
+        data = (
+            value
+            if raw
+            else {"text/html": value.data}
+            if hasattr(value, "_repr_html_")
+            else {"text/markdown": value.data}
+        )
         outputs.append(nbformat.v4.new_output("display_data", data, metadata=metadata or {}))
 
     monkeypatch.setattr(module, "display", display)
@@ -37,17 +50,29 @@ def page_file(tmp_path_factory):
     long = "\n\n".join(["A paragraph that takes its place. " * 12] * 12)
     note = lambda task, model: '<sup><a href="#source-1" aria-label="source 1">1</a></sup>'  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        table = displayed(patch, tables, lambda: tables.display_table(TABLE, "Table 1", stand_in=True, note=note, csv="tables/t.csv"))
+        table = displayed(
+            patch, tables, lambda: tables.display_table(TABLE, "Table 1", stand_in=True, note=note, csv="tables/t.csv")
+        )
         fig = figures.plt.figure(figsize=(12, 3))
         fig.add_subplot().plot([1, 2], [3, 4])
-        picture = displayed(patch, figures, lambda: figures.show(fig, "Figure 9", "A line that rises from three to four"))
+        picture = displayed(
+            patch, figures, lambda: figures.show(fig, "Figure 9", "A line that rises from three to four")
+        )
         scheme = displayed(patch, schemes, lambda: schemes.display_scheme(5))
-    sources = nbformat.v4.new_output("display_data", {"text/html": '<ol class="sources"><li id="source-1">MNIST, data</li></ol>'})
-    for title, outputs in (("## Tables", table), ("# Results", picture), ("## Schemes", scheme), ("## Sources", [sources])):
-        cells += [nbformat.v4.new_markdown_cell(f"{title}\n\n{long}"), nbformat.v4.new_code_cell("print(1)", outputs=outputs)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "page.ipynb")
-    assert page.main(folder / "page.ipynb", folder / "page.html") == 0
-    return folder / "page.html"
+    sources = nbformat.v4.new_output(
+        "display_data", {"text/html": '<ol class="sources"><li id="source-1">MNIST, data</li></ol>'}
+    )
+    for title, outputs in (
+        ("## Tables", table),
+        ("# Results", picture),
+        ("## Schemes", scheme),
+        ("## Sources", [sources]),
+    ):
+        cells += [
+            nbformat.v4.new_markdown_cell(f"{title}\n\n{long}"),
+            nbformat.v4.new_code_cell("print(1)", outputs=outputs),
+        ]
+    return page_of(folder, cells)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +86,9 @@ def test_contents_mark_the_section_that_is_read(tab):
     assert tab.locator("nav a").all_inner_texts() == ["Tables", "Results", "Schemes", "Sources"]
     for title in ("Results", "Schemes", "Tables"):
         tab.get_by_role("link", name=title, exact=True).click()
-        tab.wait_for_function("(title) => document.querySelector('nav [aria-current]')?.textContent === title", arg=title)
+        tab.wait_for_function(
+            "(title) => document.querySelector('nav [aria-current]')?.textContent === title", arg=title
+        )
         assert tab.locator("nav [aria-current]").count() == 1
 
 
@@ -69,7 +96,10 @@ def test_code_is_folded_away_until_asked_for(tab):
     button = tab.get_by_role("button", name="Show code")
     assert not tab.locator("details.code").first.is_visible()
     button.click()
-    assert tab.locator("details.code pre").first.is_visible() and tab.locator("#code-button").get_attribute("aria-expanded") == "true"
+    assert (
+        tab.locator("details.code pre").first.is_visible()
+        and tab.locator("#code-button").get_attribute("aria-expanded") == "true"
+    )
     tab.get_by_role("button", name="Hide code").click()
     assert not tab.locator("details.code").first.is_visible()
 
@@ -104,8 +134,14 @@ def test_axe_finds_no_violation(tab, scheme):
     tab.emulate_media(color_scheme=scheme)
     results = Axe().run(tab)
     assert results.violations_count == 0, results.generate_report()
-    background, text = tab.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
-    assert (max(map(int, background[4:-1].split(","))) < 64) == (scheme == "dark") == (min(map(int, text[4:-1].split(","))) > 200)
+    background, text = tab.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert (
+        (max(map(int, background[4:-1].split(","))) < 64)
+        == (scheme == "dark")
+        == (min(map(int, text[4:-1].split(","))) > 200)
+    )
     tab.emulate_media(color_scheme="light")
 
 
@@ -126,7 +162,11 @@ def test_on_paper_there_is_the_text_alone(tab):
 
 def test_without_scripts_all_of_it_is_there_to_read(open_page, page_file):
     tab = open_page(page_file, java_script_enabled=False)
-    assert tab.locator("table").is_visible() and tab.locator("main img").count() == 2 and tab.locator("nav li").count() == 4
+    assert (
+        tab.locator("table").is_visible()
+        and tab.locator("main img").count() == 2
+        and tab.locator("nav li").count() == 4
+    )
     assert tab.locator("details.code").first.is_visible()
 
 
@@ -141,10 +181,13 @@ def test_a_section_with_nothing_to_show_is_not_on_the_page(tmp_path, monkeypatch
     cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("settings()")]
     for title, outputs in (("## Kept", here), ("## Left out", gone), ("## Kept too", here)):
         cells += [nbformat.v4.new_markdown_cell(title), nbformat.v4.new_code_cell("show()", outputs=outputs)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
-    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
-    text = (tmp_path / "page.html").read_text()
-    assert "Left out" not in text and "no experiment" not in text and text.count("Kept too") == 2 and text.count("a result") == 2
+    text = page_of(tmp_path, cells).read_text()
+    assert (
+        "Left out" not in text
+        and "no experiment" not in text
+        and text.count("Kept too") == 2
+        and text.count("a result") == 2
+    )
 
 
 def test_a_fold_with_nothing_to_show_takes_its_text_along_and_no_other_heading(tmp_path, monkeypatch):
@@ -152,12 +195,16 @@ def test_a_fold_with_nothing_to_show_takes_its_text_along_and_no_other_heading(t
     fold = {"fold": "A fold"}
     cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("first()")]
     cells += [nbformat.v4.new_markdown_cell("## Gone"), nbformat.v4.new_code_cell("claims()", outputs=gone)]
-    cells += [nbformat.v4.new_code_cell("kept()", outputs=[], metadata=fold), nbformat.v4.new_markdown_cell("## Gone too")]
-    cells += [nbformat.v4.new_code_cell("finding()", outputs=gone), nbformat.v4.new_markdown_cell("lost", metadata=fold)]
+    cells += [
+        nbformat.v4.new_code_cell("kept()", outputs=[], metadata=fold),
+        nbformat.v4.new_markdown_cell("## Gone too"),
+    ]
+    cells += [
+        nbformat.v4.new_code_cell("finding()", outputs=gone),
+        nbformat.v4.new_markdown_cell("lost", metadata=fold),
+    ]
     cells += [nbformat.v4.new_code_cell("tables()", outputs=gone, metadata=fold)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
-    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
-    text = (tmp_path / "page.html").read_text()
+    text = page_of(tmp_path, cells).read_text()
     assert not any(word in text for word in ("Gone", "lost", "experiment"))
     assert "A page" in text and text.count('<details class="fold">') == 1 and "kept" in text
 
@@ -183,20 +230,30 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A page on which hostile labels, class names, findings and records stand wherever such text can stand; the texts raw on a second page."""
+    """A page on which hostile labels, class names, findings and records stand wherever such text can stand; the texts
+    raw on a second page."""
     folder, outputs = tmp_path_factory.mktemp("hostile"), []
     for text in HOSTILE:
         frame = pd.DataFrame({text: [text], "task": [text], "model": [1.0]}, index=[text])
         with pytest.MonkeyPatch.context() as patch:
-            outputs += displayed(patch, tables, lambda t=text, f=frame: tables.display_table(f, t, stand_in=True, index=True))
+            outputs += displayed(
+                patch, tables, lambda t=text, f=frame: tables.display_table(f, t, stand_in=True, index=True)
+            )
             outputs += displayed(patch, figures, lambda t=text: figures.display_png(PNG, t, t))
             outputs += displayed(patch, report, lambda t=text: _findings(t))
             outputs += displayed(patch, report, lambda t=text: report.display(report.HTML(markup.link("a.csv", t))))
         outputs.append(nbformat.v4.new_output("stream", text=text))
     outputs.append(nbformat.v4.new_output("display_data", {"text/html": explorer.section(_payload())}))
-    raw = [nbformat.v4.new_output("display_data", {kind: text}) for text in HOSTILE for kind in ("text/markdown", "text/html")]
+    raw = [
+        nbformat.v4.new_output("display_data", {kind: text})
+        for text in HOSTILE
+        for kind in ("text/markdown", "text/html")
+    ]
     for name, shown in (("page", outputs), ("raw", raw)):
-        cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell(f"profile = {HOSTILE[2]!r}", outputs=shown)]
+        cells = [
+            nbformat.v4.new_markdown_cell("# A page"),
+            nbformat.v4.new_code_cell(f"profile = {HOSTILE[2]!r}", outputs=shown),
+        ]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
         assert page.main(folder / f"{name}.ipynb", folder / f"{name}.html") == 0
     return folder
@@ -211,7 +268,10 @@ def _payload():
     return explorer.payload(task, about, starts, core.build_model("MCCVAE", config, 0).eval(), HOSTILE[2])
 
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\2\0\1H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
+    b"\0\0\0\nIDATx\x9cc`\0\0\0\2\0\1H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+)
 
 
 def _findings(text):
@@ -226,10 +286,17 @@ def test_text_of_others_stands_as_it_is_and_does_nothing(open_page, hostile):
     tab = open_page(hostile / "page.html")
     tab.locator("section.explorer").scroll_into_view_if_needed()
     tab.locator("section.explorer canvas").first.wait_for()
-    assert tab.title() == "A page" and not tab.errors and all(url.startswith(("file:", "data:")) for url in tab.requests)
-    assert tab.locator("main a:not(.anchor-link)").evaluate_all("(links) => links.every((a) => a.getAttribute('href') === 'a.csv')")
     assert (
-        tab.locator("main img:not([src^='data:image/png']), main svg:not(.explorer-pad), main .output_html b, main h1 ~ h1, iframe").count()
+        tab.title() == "A page" and not tab.errors and all(url.startswith(("file:", "data:")) for url in tab.requests)
+    )
+    assert tab.locator("main a:not(.anchor-link)").evaluate_all(
+        "(links) => links.every((a) => a.getAttribute('href') === 'a.csv')"
+    )
+    assert (
+        tab.locator(
+            "main img:not([src^='data:image/png']), main svg:not(.explorer-pad), main "
+            ".output_html b, main h1 ~ h1, iframe"
+        ).count()
         == 0
     )
     said = tab.locator("main").inner_text()
@@ -258,7 +325,16 @@ def _blocked(tab, url):
 
 
 @pytest.mark.parametrize(
-    "target", ["javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:x", "data:text/html,x", "http://a/", "//a/b", "file:///etc"]
+    "target",
+    [
+        "javascript:alert(1)",
+        " JavaScript:alert(1)",
+        "java\nscript:x",
+        "data:text/html,x",
+        "http://a/",
+        "//a/b",
+        "file:///etc",
+    ],
 )
 def test_links_that_may_run_code_or_lead_elsewhere_are_refused(target):
     with pytest.raises(ValueError, match="a page links to files beside it or to https"):
@@ -266,7 +342,8 @@ def test_links_that_may_run_code_or_lead_elsewhere_are_refused(target):
     assert markup.link("runs/a b.json", "<x>") == '<a href="runs/a b.json">&lt;x&gt;</a>'
 
 
-# --- what is folded -----------------------------------------------------------------------------------------------------
+# --- what is folded
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -276,11 +353,13 @@ def folded(tmp_path):
     shown = [nbformat.v4.new_output("display_data", {"text/html": '<p id="source-7">two words</p>'})]
     for text, outputs in (("one **two** three", []), (None, shown)):
         make = nbformat.v4.new_markdown_cell if text else nbformat.v4.new_code_cell
-        cells.append(make(text, metadata={"fold": "More <b>"}) if text else make("1 + 1", outputs=outputs, metadata={"fold": "More <b>"}))
+        cells.append(
+            make(text, metadata={"fold": "More <b>"})
+            if text
+            else make("1 + 1", outputs=outputs, metadata={"fold": "More <b>"})
+        )
     cells += [nbformat.v4.new_markdown_cell("## After"), nbformat.v4.new_code_cell("print(2)")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
-    assert page.main(tmp_path / "page.ipynb", tmp_path / "page.html") == 0
-    return tmp_path / "page.html"
+    return page_of(tmp_path, cells)
 
 
 def test_cells_of_one_fold_stand_in_one_details_and_no_details_in_another(folded):

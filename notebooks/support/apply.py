@@ -1,8 +1,8 @@
 """What a trained model says of images: each label's probability, and the mean and spread of its latents.
 
 `python -m support.apply table PROFILE`: of the images of a profile of own ones, outputs/PROFILE/characteristics.csv.
-`python -m support.apply new HERE RUN IMAGES [OUT] [csv=excel]`: of new images, with the model of a run; HERE is where the command was given.
-"""
+`python -m support.apply new HERE RUN IMAGES [OUT] [csv=excel]`: of new images, with the model of a run; HERE is where
+the command was given."""
 
 import sys
 from pathlib import Path
@@ -32,8 +32,9 @@ class ApplyError(Exception):
 def characteristics(
     model: core.MCCVAE, labels: tuple[str, ...], images: torch.Tensor, given: torch.Tensor | None = None
 ) -> pd.DataFrame:
-    """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty), `<label> probability` at the
-    mean of q(z|x), and of each latent of its block `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean` and `sd`."""
+    """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty),
+    `<label> probability` at the mean of q(z|x), and of each latent of its block `<label> latent <j> mean` and `sd`,
+    those of q(z|x); then `style <j> mean` and `sd`."""
     q = core.posterior(model, images, batch_size=BATCH)
     probability = model.label_logits(model.split(q.loc)[0]).sigmoid().detach().cpu()
     mean, sd = q.loc.cpu(), q.scale.cpu()
@@ -52,8 +53,9 @@ def characteristics(
 
 
 def write(path: Path, table: pd.DataFrame, form: str = "plain") -> list[str]:
-    """Six digits of every number; whole, or not at all. form: "plain", or "excel" as Excel in Europe opens it: semicolons, decimal commas, a
-    mark of UTF-8, and an apostrophe before names that it would run as formulas. Returns remarks."""
+    """Six digits of every number; whole, or not at all. form: "plain", or "excel" as Excel in Europe opens it:
+    semicolons, decimal commas, a mark of UTF-8, and an apostrophe before names that it would run as formulas. Returns
+    remarks."""
     runs_as_formula = table["file"].str.startswith(FORMULA)
     if form == "excel":
         safe = lambda name: f"'{name}" if name.startswith(FORMULA) else name  # noqa: E731
@@ -65,12 +67,14 @@ def write(path: Path, table: pd.DataFrame, form: str = "plain") -> list[str]:
     if not risky:
         return []
     return [
-        f"{len(risky):,} names begin with =, +, - or @, as {shown(risky[0])}: a spreadsheet would run them; csv=excel makes them harmless."
+        f"{len(risky):,} names begin with =, +, - or @, as {shown(risky[0])}: a spreadsheet "
+        "would run them; csv=excel makes them harmless."
     ]
 
 
 def write_own(name: str) -> list[str]:
-    """characteristics.csv of a profile of own images, by its first model and seed, in the order of their names; remarks."""
+    """characteristics.csv of a profile of own images, by its first model and seed, in the order of their names;
+    remarks."""
     profile = read_profile(name)
     data, run, frames = load_data(profile, own.TASK.name), read_runs(profile)[0], []
     model = run.model()

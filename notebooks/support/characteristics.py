@@ -50,7 +50,8 @@ SCORES = {  # of a run: name for people, and which way is better: 1 more, -1 les
 }
 NATS = ("test_bound", "test_reconstruction")
 COMPARED = (
-    "part_own", "effective_latents", "label_own", "label_style", "label_diagonal", "swap_taken", "sample_accuracy", "sample_kid",
+    "part_own", "effective_latents", "label_own", "label_style", "label_diagonal", "swap_taken", "sample_accuracy",
+    "sample_kid",
     "test_accuracy", "test_bound",
 )  # fmt: skip
 
@@ -78,7 +79,8 @@ def train_judge(data: Dataset, seed: int = 0) -> judging.Judge:
 
 
 class Judges(dict):
-    """task -> its judge, trained when first asked for; that of published runs is kept, so that all of them have the same."""
+    """task -> its judge, trained when first asked for; that of published runs is kept, so that all of them have the
+    same."""
 
     def __init__(self, data: runs.Datasets):
         super().__init__()
@@ -99,15 +101,18 @@ class Judges(dict):
 def judge_tables(tasks: Iterable[str], data: runs.Datasets, judges: Judges) -> pd.DataFrame:
     """`judge_table` of each task; of the published runs it is kept."""
     tables = [
-        runs.kept(runs.runs_below(data.profile.folder) / task / "judge.csv", lambda task=task: judge_table(data[task], judges[task]))
+        runs.kept(
+            runs.runs_below(data.profile.folder) / task / "judge.csv",
+            lambda task=task: judge_table(data[task], judges[task]),
+        )
         for task in tasks
     ]
     return pd.concat(tables, ignore_index=True)
 
 
 def judge_table(data: Dataset, judge: judging.Judge) -> pd.DataFrame:
-    """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²; of a part also
-    among the images that have its label)."""
+    """The judge's own test scores: a row a label (accuracy, majority's beside it), part or style factor (R²; of a part
+    also among the images that have its label)."""
     accuracy, r2 = judging.judge_scores(judge, data.test.images, data.test.labels, factors(data.test))
     within = {latents.STYLE: np.full(len(r2), math.nan)}
     for label in set(data.part_label):
@@ -127,8 +132,8 @@ def judge_table(data: Dataset, judge: judging.Judge) -> pd.DataFrame:
 
 
 def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """`judge_table` for showing: a row a task and kind, mean and lowest score, and the labels that it can't judge: read less than READ better
-    than by the majority's answer."""
+    """`judge_table` for showing: a row a task and kind, mean and lowest score, and the labels that it can't judge: read
+    less than READ better than by the majority's answer."""
     rows = []
     for (task, kind), part in table.groupby(["task_title", "kind"], sort=False):
         value, score = ("accuracy", "accuracy") if kind == "label" else ("r2", "R²")
@@ -167,10 +172,15 @@ def _targets(data: Dataset, run: Run) -> Iterator[tuple[dict, tuple, tuple]]:
     model, parts = run.model(), {"train": data.train.some(PROBED), "test": data.test.some(PROBED)}
     z = {name: codes(model, part.images) for name, part in parts.items()}
     targets = [(name, "label", i, None) for i, name in enumerate(data.labels)]
-    targets += [(name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))]
+    targets += [
+        (name, "part", label, p) for p, (name, label) in enumerate(zip(data.part_names, data.part_label, strict=True))
+    ]
     for name, kind, label, p in targets:
         values = {n: (part.labels[:, label] if p is None else part.parts[:, p]).numpy() for n, part in parts.items()}
-        mask = {n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy() for n, part in parts.items()}
+        mask = {
+            n: np.full(len(part), True) if p is None else part.labels[:, label].bool().numpy()
+            for n, part in parts.items()
+        }
         about = {"target": name, "kind": kind, "label": label, "probe": None, "n": int(mask["test"].sum())}
         yield about, *((z[n][mask[n]], values[n][mask[n]]) for n in parts)
 
@@ -203,8 +213,9 @@ def found_in_blocks(data: Dataset, run: Run) -> pd.Series:
 
 
 def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STARTS) -> pd.DataFrame:
-    """A row a label: disentanglement and completeness within its block (`latents.block_dci`, drawn data), and the effective number
-    of latents by the judge's reading of the label and by pixels, when each latent alone goes over its range."""
+    """A row a label: disentanglement and completeness within its block (`latents.block_dci`, drawn data), and the
+    effective number of latents by the judge's reading of the label and by pixels, when each latent alone goes over its
+    range."""
     model = run.model()
     parts = data.train.some(PROBED), data.test.some(PROBED)
     z_train, z_test = (codes(model, part.images) for part in parts)
@@ -218,14 +229,20 @@ def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STA
         if mine:
             with_it = [part.labels[:, label].bool().numpy() for part in parts]
             values = [part.parts.numpy()[mask][:, mine] for part, mask in zip(parts, with_it, strict=True)]
-            train, test = ((z[mask][:, block], v) for z, mask, v in zip((z_train, z_test), with_it, values, strict=True))
+            train, test = (
+                (z[mask][:, block], v) for z, mask, v in zip((z_train, z_test), with_it, values, strict=True)
+            )
             importance = latents.block_importance(train, test)
             dci = latents.block_dci(importance)
         effective = {
             "effective_latents": latents.effective_number(on_labels[block, label]),
             "effective_latents_pixels": latents.effective_number(np.array(pixels)[block]),
         }
-        rows.append(_about(run, data) | {"label": name, "k": len(block), "disentanglement": dci[0], "completeness": dci[1]} | effective)
+        rows.append(
+            _about(run, data)
+            | {"label": name, "k": len(block), "disentanglement": dci[0], "completeness": dci[1]}
+            | effective
+        )
     return pd.DataFrame(rows)
 
 
@@ -264,18 +281,23 @@ def effect_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = ST
 
 
 def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
-    """Of each run's effects on labels, and on parts, the share that falls on what the moved latent owns; beside it that of chance."""
+    """Of each run's effects on labels, and on parts, the share that falls on what the moved latent owns; beside it that
+    of chance."""
     rows = []
-    for keys, part in effects[effects["kind"] != "style"].groupby(["task_title", "model_title", "seed", "kind"], sort=False):
+    for keys, part in effects[effects["kind"] != "style"].groupby(
+        ["task_title", "model_title", "seed", "kind"], sort=False
+    ):
         own = part["label"] == part["on_label"]
         about = dict(zip(("task_title", "model_title", "seed", "kind"), keys, strict=True))
-        rows.append(about | {"diagonal_share": part.loc[own, "effect"].sum() / part["effect"].sum(), "chance": own.mean()})
+        rows.append(
+            about | {"diagonal_share": part.loc[own, "effect"].sum() / part["effect"].sum(), "chance": own.mean()}
+        )
     return pd.DataFrame(rows)
 
 
 def exchange_table(data: Dataset, run: Run, judge: judging.Judge, pairs: int = 200) -> pd.DataFrame:
-    """Swaps of one label's characteristics between test images that differ in it, samples for the test part's label vectors, and
-    reconstructions; beside them what the model costs, its test accuracy and loss."""
+    """Swaps of one label's characteristics between test images that differ in it, samples for the test part's label
+    vectors, and reconstructions; beside them what the model costs, its test accuracy and loss."""
     model = run.model()
     z = torch.from_numpy(codes(model, data.test.images))
     taken, kept, count = [], [], 0
@@ -289,13 +311,16 @@ def exchange_table(data: Dataset, run: Run, judge: judging.Judge, pairs: int = 2
             count += scores["pairs"]
     some = data.test.some(1_000)
     drawn = judging.generation_scores(model, some.images, some.labels, judge)
-    mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}  # over labels with a pair
+    # over labels with a pair
+    mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}
     swap = {"pairs": count} | mean | _test_scores(run)
     swap |= {"reconstruction_kid": judging.reconstruction_distance(model, some.images, some.labels, judge)}
     return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
 
 
-def score_all(trained: list[Run], data: dict[str, Dataset], judges: dict[str, judging.Judge]) -> dict[str, pd.DataFrame]:
+def score_all(
+    trained: list[Run], data: dict[str, Dataset], judges: dict[str, judging.Judge]
+) -> dict[str, pd.DataFrame]:
     """The four tables of all runs, joined in their order; data and judges by task. Those of published runs are kept."""
     tables = [run_tables(run, data, judges) for run in trained]
     return {name: pd.concat([table[name] for table in tables], ignore_index=True) for name in tables[0]}
@@ -326,16 +351,33 @@ def _test_scores(run: Run) -> dict[str, float]:
 # --- summaries and comparison -----------------------------------------------------------------------------------
 
 
-def summary_table(found: pd.DataFrame, blocks: pd.DataFrame, effects: pd.DataFrame, exchange: pd.DataFrame) -> pd.DataFrame:
-    """A row a run: labels and parts found (boosted probe), what leaks, effective latents, diagonal shares, swaps and samples."""
+def summary_table(
+    found: pd.DataFrame, blocks: pd.DataFrame, effects: pd.DataFrame, exchange: pd.DataFrame
+) -> pd.DataFrame:
+    """A row a run: labels and parts found (boosted probe), what leaks, effective latents, diagonal shares, swaps and
+    samples."""
     keys = ["task_title", "model", "model_title", "seed", "latents", "stand_in"]
     boosted = found[found["probe"] == "boosted"]
-    table = boosted[boosted["kind"] == "label"].groupby(keys, sort=False)[["own", "others", "style"]].mean().add_prefix("label_")
-    parts = boosted[boosted["kind"] == "part"].groupby(keys, sort=False)[["own", "others", "style"]].mean().add_prefix("part_")
+    table = (
+        boosted[boosted["kind"] == "label"]
+        .groupby(keys, sort=False)[["own", "others", "style"]]
+        .mean()
+        .add_prefix("label_")
+    )
+    parts = (
+        boosted[boosted["kind"] == "part"]
+        .groupby(keys, sort=False)[["own", "others", "style"]]
+        .mean()
+        .add_prefix("part_")
+    )
     table = table.join(parts)
     several = blocks[blocks["k"] > 1].groupby(keys, sort=False)
-    table = table.join(several[["disentanglement", "completeness", "effective_latents", "effective_latents_pixels"]].mean())
-    shares = diagonal_shares(effects).pivot_table(index=["task_title", "model_title", "seed"], columns="kind", values="diagonal_share")
+    table = table.join(
+        several[["disentanglement", "completeness", "effective_latents", "effective_latents_pixels"]].mean()
+    )
+    shares = diagonal_shares(effects).pivot_table(
+        index=["task_title", "model_title", "seed"], columns="kind", values="diagonal_share"
+    )
     table = table.reset_index().merge(shares.add_suffix("_diagonal").reset_index(), how="left")
     return table.merge(exchange.drop(columns=["task", "sample_n"]), how="left")
 
@@ -345,7 +387,9 @@ def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
     keys = {"task_title": "task", "model_title": "model", "latents": "latents"}
     grouped = table.groupby(list(keys), sort=False)
     shown = grouped.size().rename("seeds").reset_index().rename(columns=keys)
-    return _scores_shown(shown, grouped, [column for column in SCORES if column in table and table[column].notna().any()])
+    return _scores_shown(
+        shown, grouped, [column for column in SCORES if column in table and table[column].notna().any()]
+    )
 
 
 def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFrame:
@@ -357,8 +401,8 @@ def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFr
 
 
 def paired(table: pd.DataFrame, value: str, first: str, second: str) -> dict | None:
-    """Difference first − second of a value over the seeds that both models have: both means, their difference, its 95 % interval
-    (Student), n; None without a pair."""
+    """Difference first − second of a value over the seeds that both models have: both means, their difference, its 95 %
+    interval (Student), n; None without a pair."""
     from scipy import stats
 
     pivot = table.pivot_table(index="seed", columns="model", values=value)
@@ -384,15 +428,34 @@ def verdict(test: dict, better: int = 0) -> str:
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`paired` of each pair of `as_many_latents` and `variants`, and of each of COMPARED, on each task, with its verdict."""
+    """`paired` of each pair of `as_many_latents` and `variants`, and of each of COMPARED, on each task, with its
+    verdict."""
     rows = []
     for task, part in table.groupby("task_title", sort=False):
         for first, second in as_many_latents(part) + variants(part):
             for value in COMPARED:
                 if value in part and (test := paired(part, value, first, second)):
                     titles = {"first": ModelSpec.parse(first).title, "second": ModelSpec.parse(second).title}
-                    rows.append({"task_title": task} | titles | {"value": value} | test | {"verdict": verdict(test, SCORES[value][1])})
-    columns = ["task_title", "first", "second", "value", "first_mean", "second_mean", "difference", "low", "high", "n", "verdict"]
+                    rows.append(
+                        {"task_title": task}
+                        | titles
+                        | {"value": value}
+                        | test
+                        | {"verdict": verdict(test, SCORES[value][1])}
+                    )
+    columns = [
+        "task_title",
+        "first",
+        "second",
+        "value",
+        "first_mean",
+        "second_mean",
+        "difference",
+        "low",
+        "high",
+        "n",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -402,17 +465,22 @@ def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.assign(
         value=[SCORES[value][0] for value in table["value"]],
         interval=[_interval(r.low, r.high, d) for r, d in zip(table.itertuples(), digits, strict=True)],
-        **{name: [_number(v, d) for v, d in zip(table[name], digits, strict=True)] for name in ("first_mean", "second_mean", "difference")},
+        **{
+            name: [_number(v, d) for v, d in zip(table[name], digits, strict=True)]
+            for name in ("first_mean", "second_mean", "difference")
+        },
     )
     names = {
-        "task_title": "task", "first": "model", "second": "against", "value": "score", "first_mean": "the model's", "second_mean": "the other's",
+        "task_title": "task", "first": "model", "second": "against", "value": "score", "first_mean": "the model's",
+        "second_mean": "the other's",
         "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict",
     }  # fmt: skip
     return _columns(shown, names)
 
 
 def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (MCCVAE, CCVAE) that differ in where they have their latents and not in how many, on every task that has both."""
+    """Pairs (MCCVAE, CCVAE) that differ in where they have their latents and not in how many, on every task that has
+    both."""
     totals = table.groupby("model")["latents"].agg(lambda v: tuple(sorted(set(v))))
     specs = {name: ModelSpec.parse(name) for name in table["model"].unique()}
     return [
@@ -427,8 +495,9 @@ def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block, or other style, against the same model
-    without it, and one without such an option but of the estimator rao-blackwell against the official one."""
+    """Pairs (variant, plain): each MCCVAE with an option of `settings.OPTIONS` for its block, or other style, against
+    the same model without it, and one without such an option but of the estimator rao-blackwell against the official
+    one."""
     pairs = []
     for name in table["model"].unique():
         spec = ModelSpec.parse(name)
@@ -441,21 +510,33 @@ def variants(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def label_to_show(data: Dataset) -> int:
-    """The label that the paper walks along, Eyeglasses of CelebA; elsewhere the first that is moved, or the first of all."""
-    moved = [label for _, towards in data.task.walks.values() for label, value in towards.items() if value and label in data.labels]
+    """The label that the paper walks along, Eyeglasses of CelebA; elsewhere the first that is moved, or the first of
+    all."""
+    moved = [
+        label
+        for _, towards in data.task.walks.values()
+        for label, value in towards.items()
+        if value and label in data.labels
+    ]
     return data.labels.index(moved[-1]) if moved else 0
 
 
 def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best variant adds."""
+    """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best
+    variant adds."""
     read = summary.groupby("task_title", sort=False)[["label_own", "label_others", "label_style"]].mean()
     sentence = "Labels are read from their own block with an area under the curve of " + _list(
-        f"{row.label_own:.2f} on {task} (from the other blocks {row.label_others:.2f}, from style {row.label_style:.2f})"
+        f"{row.label_own:.2f} on {task} (from the other blocks {row.label_others:.2f}, from "
+        f"style {row.label_style:.2f})"
         for task, row in read.iterrows()
     )
     effective = summary.dropna(subset="effective_latents").groupby("task_title", sort=False)["effective_latents"].mean()
     if len(effective):
-        sentence += "; of a block's latents (two in MCCVAE), " + _list(f"{v:.2f} on {t}" for t, v in effective.items()) + " do the work"
+        sentence += (
+            "; of a block's latents (two in MCCVAE), "
+            + _list(f"{v:.2f} on {t}" for t, v in effective.items())
+            + " do the work"
+        )
     parts = comparison[comparison["value"] == "part_own"]
     against = parts[parts["second"].str.startswith("CCVAE")]
     if len(against):
@@ -464,15 +545,20 @@ def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> 
     for task, mine in options.groupby("task_title", sort=False):
         best = mine.loc[mine["first_mean"].idxmax()]
         sentence += f"; of the options for a block the most parts on {task} are found by {_change(best)}"
-        at_work = comparison[(comparison[["task_title", "first", "value"]] == [task, best["first"], "effective_latents"]).all(axis=1)]
-        sentence += "".join(f", at {r.first_mean:.2f} against {r.second_mean:.2f} effective latents" for r in at_work.itertuples())
+        at_work = comparison[
+            (comparison[["task_title", "first", "value"]] == [task, best["first"], "effective_latents"]).all(axis=1)
+        ]
+        sentence += "".join(
+            f", at {r.first_mean:.2f} against {r.second_mean:.2f} effective latents" for r in at_work.itertuples()
+        )
     return sentence + "."
 
 
 def _change(row) -> str:
     """A row of `comparison_table` in words."""
     return (
-        f"{row.first} {row.first_mean:.3f} against {row.second_mean:.3f} of {row.second} on {row.task_title} (n = {row.n}, {row.verdict})"
+        f"{row.first} {row.first_mean:.3f} against {row.second_mean:.3f} of {row.second} on "
+        f"{row.task_title} (n = {row.n}, {row.verdict})"
     )
 
 
@@ -480,7 +566,8 @@ def _change(row) -> str:
 
 
 def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profile, name: str) -> None:
-    """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what changes."""
+    """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what
+    changes."""
     about = _about(run, data)
     table = effects[(effects[["task", "model", "seed"]] == [about["task"], about["model"], about["seed"]]).all(axis=1)]
     table = table.assign(row=table["label"] + ", latent " + table["latent"].astype(str), column=table["on"])
@@ -502,7 +589,9 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
     ax.set(xlabel=f"what the judge reads: {', '.join(kinds)}", ylabel="latent that is moved")
     ax.tick_params(axis="y", rotation=0)
     text = caption(
-        f"{data.task.title}, {title}: what moving one latent over its range changes, mean over {table['n'].iloc[0]} test images", data
+        f"{data.task.title}, {title}: what moving one latent over its range changes, mean "
+        f"over {table['n'].iloc[0]} test images",
+        data,
     )
     own = table["label"] == table["on_label"]
     alt = f"{text}. White frames: the latent's own. Share of effects on labels that falls on the own label: "
@@ -512,9 +601,11 @@ def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profi
 
 
 @torch.no_grad()
-def latent_walks_figure(data: Dataset, run: Run, judge: judging.Judge, label: int, profile: Profile, name: str, steps: int = 7) -> None:
-    """A walk a row, one for each latent of a label's block; under each what the judge reads, the label and its parts, mean over STARTS test
-    images without the label, of which the first is shown."""
+def latent_walks_figure(
+    data: Dataset, run: Run, judge: judging.Judge, label: int, profile: Profile, name: str, steps: int = 7
+) -> None:
+    """A walk a row, one for each latent of a label's block; under each what the judge reads, the label and its parts,
+    mean over STARTS test images without the label, of which the first is shown."""
     model = run.model()
     z = torch.from_numpy(codes(model, data.test.images[data.test.labels[:, label] == 0][:STARTS]))
     block, mine = core.block_of(model, label), [p for p, owner in enumerate(data.part_label) if owner == label]
@@ -538,7 +629,9 @@ def latent_walks_figure(data: Dataset, run: Run, judge: judging.Judge, label: in
         ax.set(ylim=(-0.1, 1.1), xlabel=f"value of latent {r + 1}", ylabel="judge's reading, mean")
         ax.legend(fontsize=7, ncol=4)
         words.append(f"latent {r + 1}: {data.labels[label]} from {p[0, label]:.2f} to {p[-1, label]:.2f}")
-    text = caption(f"{data.task.title}, {run.spec.title}: each latent of “{data.labels[label]}” alone over its range", data)
+    text = caption(
+        f"{data.task.title}, {run.spec.title}: each latent of “{data.labels[label]}” alone over its range", data
+    )
     fig.suptitle(text)
     below = f"{text}. Curves: mean over {len(z)} test images without the label; pictures: the first of them."
     show(fig, below, f"{text}. Judge's probability at the ends: {'; '.join(words)}.", profile=profile, name=name)
@@ -550,7 +643,9 @@ def part_scatter(data: Dataset, run: Run, label: int, profile: Profile, name: st
     mine = data.test.take(np.flatnonzero(data.test.labels[:, label]))
     z, block = codes(model, mine.images), core.block_of(model, label)
     parts = [p for p, owner in enumerate(data.part_label) if owner == label]
-    fig, axes = plt.subplots(len(parts), len(block), figsize=(2.6 * len(block) + 1, 2.2 * len(parts)), squeeze=False, sharex="col")
+    fig, axes = plt.subplots(
+        len(parts), len(block), figsize=(2.6 * len(block) + 1, 2.2 * len(parts)), squeeze=False, sharex="col"
+    )
     words = []
     for row, p in zip(axes, parts, strict=True):
         for ax, j in zip(row, block, strict=True):
@@ -561,7 +656,9 @@ def part_scatter(data: Dataset, run: Run, label: int, profile: Profile, name: st
     for ax, j in zip(axes[-1], block, strict=True):
         ax.set_xlabel(f"latent {1 + block.index(j)} of “{data.labels[label]}”")
     text = caption(
-        f"{data.task.title}, {run.spec.title}: the parts of “{data.labels[label]}” against its latents, {len(mine)} test images", data
+        f"{data.task.title}, {run.spec.title}: the parts of “{data.labels[label]}” against "
+        f"its latents, {len(mine)} test images",
+        data,
     )
     fig.suptitle(text)
     show(fig, text, f"{text}. Correlations: {'; '.join(words)}.", profile=profile, name=name)
@@ -585,7 +682,8 @@ def random_allocation(labels: int, seed: int) -> tuple[int, ...]:
 
 
 def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict[str, Run]:
-    """k = 1, k = 2, the same total in style, the total where it is needed, and the total at random: all trained, by what they are.
+    """k = 1, k = 2, the same total in style, the total where it is needed, and the total at random: all trained, by
+    what they are.
 
     base: options that all share, such as "-rb300"; "" for the official estimator.
     """
@@ -603,14 +701,17 @@ def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict
     return {
         "k = 1": one,
         "k = 2": train("mccvae"),
-        "all in style": train("ccvae_more_style") if style == data.task.more_style_dim else train("ccvae", style_dim=style),
+        "all in style": train("ccvae_more_style")
+        if style == data.task.more_style_dim
+        else train("ccvae", style_dim=style),
         "where needed": several(allocation(data, one)),
         "at random": several(random_allocation(len(data.labels), seed)),
     }
 
 
 def allocation_table(data: Dataset, trained: dict[str, Run]) -> pd.DataFrame:
-    """A row a way to spend the latents: test accuracy, test loss by rao-blackwell and labels and parts found in their own block."""
+    """A row a way to spend the latents: test accuracy, test loss by rao-blackwell and labels and parts found in their
+    own block."""
     rows = []
     for way, run in trained.items():
         found = found_in_blocks(data, run)
@@ -623,7 +724,9 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`allocation_table` for showing: mean ± sd over seeds, and the k of the first seed."""
     grouped = table.groupby(["task_title", "way"], sort=False)
     shown = grouped.agg(latents=("latents", "first"), k=("k", "first"), seeds=("seed", "size")).reset_index()
-    shown = _scores_shown(shown, grouped, ["test_accuracy", "test_bound", "test_reconstruction", "label_own", "part_own"])
+    shown = _scores_shown(
+        shown, grouped, ["test_accuracy", "test_bound", "test_reconstruction", "label_own", "part_own"]
+    )
     return shown.rename(columns={"task_title": "task", "way": "way to spend them", "k": "k by label (first seed)"})
 
 
@@ -647,15 +750,22 @@ def allocation_finding(comparison: pd.DataFrame) -> str:
     if comparison["n"].max() < 2:
         rows = comparison[(comparison["value"] == "test_accuracy") & (comparison["second"] == "k = 2")].itertuples()
         seen = _list(f"{r.first_mean:.3f} against {r.second_mean:.3f} of k = 2 on {r.task_title}" for r in rows)
-        return f"From one seed it can't be told whether latents help where a model with one each fails; test accuracy with them is {seen}."
+        return (
+            "From one seed it can't be told whether latents help where a model with one each "
+            f"fails; test accuracy with them is {seen}."
+        )
     told = comparison[comparison["verdict"].isin(["better", "worse"])]
     named = [
-        f"{r.verdict} than “{r.second}” on {r.task_title} in {SCORES[r.value][0]} ({_mean(r.value, r.first_mean)} against {_mean(r.value, r.second_mean)})"
+        f"{r.verdict} than “{r.second}” on {r.task_title} in {SCORES[r.value][0]} "
+        f"({_mean(r.value, r.first_mean)} against {_mean(r.value, r.second_mean)})"
         for r in told.itertuples()
     ]
     what = _list(named) if named else "neither better nor worse than any other way"
     seeds = _list(f"{n}" for n in sorted(set(comparison["n"])))
-    return f"Latents put where a model with one each fails are {what}; {len(told)} of {len(comparison)} differences can be told, over {seeds} paired seeds."
+    return (
+        f"Latents put where a model with one each fails are {what}; {len(told)} of "
+        f"{len(comparison)} differences can be told, over {seeds} paired seeds."
+    )
 
 
 def _mean(value: str, mean: float) -> str:

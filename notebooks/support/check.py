@@ -1,11 +1,13 @@
-"""`python -m support.check HERE [FOLDER]`: prove an outputs folder, the published one where none is named; HERE is where the command was given.
+"""`python -m support.check HERE [FOLDER]`: prove an outputs folder, the published one where none is named; HERE is
+where the command was given.
 
-Every file is held against its checksum, in its run's record and in checksums.txt; tables, findings and verdicts are computed again from
-the records; of one run a task the scores are computed again from its weights, where the data are at hand. Nothing in the folder changes.
-The exit status is 0 if all is as it was written, 1 if something differs, with a line for each, 2 if the folder can't be checked.
+Every file is held against its checksum, in its run's record and in checksums.txt; tables, findings and verdicts are
+computed again from the records; of one run a task the scores are computed again from its weights, where the data are at
+hand. Nothing in the folder changes. The exit status is 0 if all is as it was written, 1 if something differs, with a
+line for each, 2 if the folder can't be checked.
 
-`python -m support.check HERE FOLDER --seal` writes FOLDER/checksums.txt anew, after runs, scores or weights were published on purpose.
-"""
+`python -m support.check HERE FOLDER --seal` writes FOLDER/checksums.txt anew, after runs, scores or weights were
+published on purpose."""
 
 import contextlib
 import dataclasses
@@ -114,7 +116,8 @@ def _files(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _vouched(names: list[str]) -> list[str]:
-    """The files that checksums.txt lists: what is published and not made from the rest. Weights beside a record stand in that."""
+    """The files that checksums.txt lists: what is published and not made from the rest. Weights beside a record stand
+    in that."""
     kinds = (".json", ".csv", ".txt", ".safetensors", "")
     beside = (runs.WEIGHTS, runs.BEST_WEIGHTS, "data.json")
     paths = {name: Path(name) for name in names if not Path(name).name.startswith((".", "checkpoint"))}
@@ -150,7 +153,8 @@ def _sums(folder: Path, names: list[str]) -> tuple[str, list[str]]:
 
 
 def _records(profile: Profile, vouched: bool) -> tuple[str, list[str]]:
-    """Every run's record and what it says of its files. vouched: a checksum elsewhere stands for records of before they held any."""
+    """Every run's record and what it says of its files. vouched: a checksum elsewhere stands for records of before they
+    held any."""
     below, faults, old = runs.runs_below(profile.folder), [], 0
     asked = {runs.run_folder(profile, *run) for run in runs._asked(profile, None)}
     found = sorted(path.parent for path in profile.folder.rglob("run.json"))
@@ -232,7 +236,8 @@ def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
 
 
 def _makers(profile: Profile) -> dict[str, Callable]:
-    """Experiment -> what computes its tables from records; what needs data or weights only where its scores are kept."""
+    """Experiment -> what computes its tables from records; what needs data or weights only where its scores are
+    kept."""
     kept = (
         {"intervention": _intervention, "characteristics": _characteristics}
         if runs.is_published(profile.folder)
@@ -243,7 +248,8 @@ def _makers(profile: Profile) -> dict[str, Callable]:
 
 
 def _tables(profile: Profile, theirs: Path) -> tuple[str, list[str]]:
-    """The tables of the folder `theirs` against those computed again, which take their place below the profile's folder."""
+    """The tables of the folder `theirs` against those computed again, which take their place below the profile's
+    folder."""
     faults, done = [], set()
     for experiment, make in _makers(profile).items():
         try:

@@ -33,7 +33,8 @@ def caption(text: str, data: Dataset) -> str:
 
 
 def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, name: str | None = None) -> None:
-    """Display a figure with its caption and alt text; with a profile and a name also save figures/<name>.png and .json."""
+    """Display a figure with its caption and alt text; with a profile and a name also save figures/<name>.png and
+    .json."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(fig)
@@ -47,7 +48,9 @@ def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, na
 
 def display_png(png: bytes, text: str, alt: str) -> None:
     """A picture with its alt text, its caption under it."""
-    display({"image/png": base64.b64encode(png).decode(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    display(
+        {"image/png": base64.b64encode(png).decode(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
+    )
     display(Markdown(f"*{markdown(text)}*"))
 
 
@@ -106,8 +109,9 @@ def examples(data: Dataset, count: int = 8) -> list[int]:
 
 
 def colours(tasks: Iterable[str], titles: Iterable[str]) -> dict[str, str]:
-    """Model's title -> its colour, the same in every figure: the paper's models have the cycle's first, others follow in their order. Of two tasks'
-    models that differ only in the label weight, the n-th of each have the same colour, since it is scaled to the task's pixels."""
+    """Model's title -> its colour, the same in every figure: the paper's models have the cycle's first, others follow
+    in their order. Of two tasks' models that differ only in the label weight, the n-th of each have the same colour,
+    since it is scaled to the task's pixels."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     slots = {title: title for title in ("CCVAE", "CCVAE more style", "MCCVAE", "VAE", "conditional VAE")}
     counted = {}
@@ -129,10 +133,13 @@ def data_sheet(data: Dataset, profile: Profile) -> None:
     show(
         _sheet({"": images}, title, titles),
         title,
-        f"{len(index)} test images of {data.task.title}, one in a column" + (f": {', '.join(titles)}" if data.task.exclusive else "") + ".",
+        f"{len(index)} test images of {data.task.title}, one in a column"
+        + (f": {', '.join(titles)}" if data.task.exclusive else "")
+        + ".",
     )
     rates = pd.DataFrame(
-        {part: getattr(data, part).labels.float().nanmean(0).numpy() for part in ("train", "test")}, index=list(data.labels)
+        {part: getattr(data, part).labels.float().nanmean(0).numpy() for part in ("train", "test")},
+        index=list(data.labels),
     )
     fig, ax = plt.subplots(figsize=(6.5, 0.25 * len(rates) + 1.2))
     long = rates.rename_axis("label").reset_index().melt("label", var_name="part", value_name="rate")
@@ -148,7 +155,13 @@ def training_curves(run: Run, data: Dataset) -> None:
     history = run.history
     panels = {
         "loss and reconstruction": ["labelled_loss", "labelled_reconstruction", "unlabelled_loss"],
-        "other terms": ["labelled_kl_style", "labelled_characteristics", "labelled_log_qyx", "labelled_log_qyz", "labelled_weighting"],
+        "other terms": [
+            "labelled_kl_style",
+            "labelled_characteristics",
+            "labelled_log_qyx",
+            "labelled_log_qyz",
+            "labelled_weighting",
+        ],
         "weight w": ["labelled_mean_weight"],
     }
     fig, axes = plt.subplots(1, 3, figsize=(11, 3))
@@ -156,12 +169,17 @@ def training_curves(run: Run, data: Dataset) -> None:
         columns = [c for c in columns if c in history]
         long = history.melt("epoch", columns, var_name="term", value_name="value")
         long["term"] = long["term"].str.replace("labelled_", "labelled ").str.replace("_", " ")
-        sns.lineplot(long, x="epoch", y="value", hue="term", style="term", markers=len(history) < 60, dashes=False, ax=ax)
+        sns.lineplot(
+            long, x="epoch", y="value", hue="term", style="term", markers=len(history) < 60, dashes=False, ax=ax
+        )
         ax.set(title=title, ylabel="nats per image" if ax is not axes[2] else "mean of w (expectation 1)")
         ax.legend(fontsize=7, title=None)
     first, last = history.iloc[0], history.iloc[-1]
     text = caption(f"{data.task.title}: training of {run.spec.title}, seed {run.record['seed']}", data)
-    alt = f"{text}. The labelled loss goes from {first.labelled_loss:.0f} to {last.labelled_loss:.0f} nats per image in {len(history)} epochs."
+    alt = (
+        f"{text}. The labelled loss goes from {first.labelled_loss:.0f} to "
+        f"{last.labelled_loss:.0f} nats per image in {len(history)} epochs."
+    )
     show(fig, text, alt)
 
 
@@ -171,7 +189,8 @@ def _must_stay_private(data: Dataset, profile: Profile) -> bool:
 
 
 def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile, *, name: str | None = None) -> None:
-    """The paper's Figures 6 to 8: originals, then one row per model. Photographs that may not be published stay out of what is."""
+    """The paper's Figures 6 to 8: originals, then one row per model. Photographs that may not be published stay out of
+    what is."""
     index = examples(data)
     images, labels = data.test.images[index], data.test.labels[index]
     originals = {} if _must_stay_private(data, profile) else {"original": core.to_images(images)}
@@ -179,7 +198,11 @@ def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile
     number = f"Figure {data.task.reconstruction_figure}. " if name and data.task.reconstruction_figure else ""
     text = caption(f"{number}Reconstructed test images, {data.task.title}", data)
     columns = [label_text(data, y) for y in labels] if data.task.exclusive else None
-    first = f"{len(index)} originals in the first row, below them" if originals else f"of {len(index)} photographs, not shown,"
+    first = (
+        f"{len(index)} originals in the first row, below them"
+        if originals
+        else f"of {len(index)} photographs, not shown,"
+    )
     alt = f"{text}: {first} the reconstructions by {', '.join(models)}."
     if not originals:
         text += " (the photographs may not be published)"
@@ -187,7 +210,8 @@ def reconstructions(data: Dataset, models: dict[str, core.VAE], profile: Profile
 
 
 def faces(data: Dataset, models: dict[str, core.VAE], profile: Profile, count: int = 8) -> None:
-    """The paper's Figure 3: pictures generated by each model, a row each, where it can for the labels of the same test images."""
+    """The paper's Figure 3: pictures generated by each model, a row each, where it can for the labels of the same test
+    images."""
     y = data.test.take(examples(data, count)).labels.float()
     rows = {}
     for title, model in models.items():
@@ -195,7 +219,8 @@ def faces(data: Dataset, models: dict[str, core.VAE], profile: Profile, count: i
         rows[title] = core.generate(model, y.to(device), generator=torch.Generator(device).manual_seed(0))
     text = caption(f"Figure 3. Pictures generated by different VAEs, {data.task.title}", data)
     knows = "; a VAE does not know them" if any(type(model) is core.VAE for model in models.values()) else ""
-    below = f"{text}. Each column has the labels of one test image{knows}: {'; '.join(f'{i}. {label_text(data, one)}' for i, one in enumerate(y, 1))}."
+    listed = "; ".join(f"{i}. {label_text(data, one)}" for i, one in enumerate(y, 1))
+    below = f"{text}. Each column has the labels of one test image{knows}: {listed}."
     alt = f"{text}: {len(y)} pictures in each of the rows {', '.join(rows)}."
     show(_sheet(rows, text, [str(i) for i in range(1, len(y) + 1)]), below, alt, profile=profile, name="figure_3")
 
@@ -206,7 +231,8 @@ def reconstruction_name(task: str) -> str:
 
 
 def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
-    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks along (of every label, where it walks none)."""
+    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks
+    along (of every label, where it walks none)."""
     eye = torch.eye(len(data.labels))
     if data.task.exclusive:
         wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
@@ -226,20 +252,23 @@ def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> No
 
 
 def walk_starts(data: Dataset, towards: dict[str, int]) -> list[int]:
-    """Positions of the test images whose labels are all at the other value than the walk goes to; of own images, where none is, of all."""
+    """Positions of the test images whose labels are all at the other value than the walk goes to; of own images, where
+    none is, of all."""
     y = data.test.labels
     fits = torch.stack([y[:, data.labels.index(label)] == 1 - value for label, value in towards.items()]).all(0)
     if data.source == "own" and not fits.any():
         fits[:] = True
     if not fits.any():
         raise ValueError(
-            f"no test image of {data.task.title} has the labels from which this walk starts ({', '.join(towards)}); use more images"
+            f"no test image of {data.task.title} has the labels from which this walk starts ({', '.join(towards)}); "
+            "use more images"
         )
     return torch.nonzero(fits).flatten().tolist()
 
 
 def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str, tuple[core.MCCVAE, int | None]]:
-    """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have, and once for all together."""
+    """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have,
+    and once for all together."""
     rows = {}
     for title, model in models.items():
         k = min(model.config.characteristics[label] for label in moved)
@@ -252,8 +281,11 @@ def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str,
 
 
 @torch.no_grad()
-def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7, *, save: bool = True) -> None:
-    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row; under each picture every label's probability after encoding it again; a map of change."""
+def walk_figure(
+    number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7, *, save: bool = True
+) -> None:
+    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row; under each picture every label's
+    probability after encoding it again; a map of change."""
     what, towards = data.task.walks[number]
     start = walk_starts(data, towards)[0]
     goal = {data.labels.index(label): value for label, value in towards.items()}
@@ -288,22 +320,30 @@ def walk_figure(number: int, data: Dataset, models: dict[str, core.MCCVAE], prof
         _picture(ax, change, cmap="cividis", vmax=largest)
         ax.set_title("change" if r == 0 else "")
         fig.add_subplot(grid[2 * r + 1, steps + 1]).axis("off")
-        ends = ", ".join(f"{data.labels[i]} from {walk.reencoded[0][i]:.2f} to {walk.reencoded[-1][i]:.2f}" for i in goal)
+        ends = ", ".join(
+            f"{data.labels[i]} from {walk.reencoded[0][i]:.2f} to {walk.reencoded[-1][i]:.2f}" for i in goal
+        )
         words.append(f"{name.replace(chr(10), ', ')}: {ends}")
     text = caption(f"Figure {number}. Latent walk, {data.task.title}: {what}", data)
     fig.suptitle(text)
     below = (
-        f"{text}. Bars: probability, from 0 to 1, of {', '.join(data.labels)} after the picture was encoded again; orange, with "
+        f"{text}. Bars: probability, from 0 to 1, of {', '.join(data.labels)} after the "
+        "picture was encoded again; orange, with "
         f"its number, is what is moved. Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
     )
-    alt = f"{text}. Probability after encoding the walked picture again, first to last of {steps} steps. {'; '.join(words)}."
+    alt = (
+        f"{text}. Probability after encoding the walked picture again, first to last of "
+        f"{steps} steps. {'; '.join(words)}."
+    )
     show(fig, below, alt, profile=profile, name=f"figure_{number}" if save else None)
 
 
 def _probability_bars(ax, values, labels, moved, last_row):
     """A bar a label, that of a moved one in another colour with its number under it."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    ax.bar(range(len(values)), values, color=[cycle[1] if i in moved else cycle[3] for i in range(len(values))], width=0.85)
+    ax.bar(
+        range(len(values)), values, color=[cycle[1] if i in moved else cycle[3] for i in range(len(values))], width=0.85
+    )
     ax.set(ylim=(0, 1), yticks=[], xlim=(-0.6, len(labels) - 0.4))
     ax.set_xticks(moved, [f"{values[i]:.2f}" for i in moved], fontsize=7)
     ax.tick_params(axis="x", length=0, pad=1)
@@ -319,11 +359,28 @@ def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> No
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 2.8), squeeze=False)
     for ax, task in zip(axes[0], tasks, strict=True):
         part = frame[(frame["task"] == task) & (frame["part"] == "test")]
-        sns.stripplot(part, x="accuracy", y="model_title", hue="model_title", palette=palette, ax=ax, size=7, jitter=False, legend=False)
+        sns.stripplot(
+            part,
+            x="accuracy",
+            y="model_title",
+            hue="model_title",
+            palette=palette,
+            ax=ax,
+            size=7,
+            jitter=False,
+            legend=False,
+        )
         ax.axvline(part["majority_accuracy"].mean(), color="0.3", linestyle="--", linewidth=1)
         low = min(part["accuracy"].min(), part["majority_accuracy"].min())
-        ax.set(title=part["task_title"].iloc[0], xlabel="test accuracy per label", ylabel="", xlim=(max(0, low - 0.05), 1.005))
-    text = "Test accuracy per label of each run; dashed: always answering the majority" + (f" ({STAND_IN})" if stand_in else "")
+        ax.set(
+            title=part["task_title"].iloc[0],
+            xlabel="test accuracy per label",
+            ylabel="",
+            xlim=(max(0, low - 0.05), 1.005),
+        )
+    text = "Test accuracy per label of each run; dashed: always answering the majority" + (
+        f" ({STAND_IN})" if stand_in else ""
+    )
     best = frame[frame["part"] == "test"].groupby("task_title")[["accuracy", "majority_accuracy"]].mean()
     alt = (
         f"{text}. Means over models: "
@@ -334,8 +391,14 @@ def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> No
 
 
 def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
-    """The training loss's terms of each model, a panel a task, reconstruction left out (it is too large to draw beside the others)."""
-    names = {"kl_style": "KL style", "characteristics": "terms of z_c", "log_qyz": "log q(y|z_c)", "weighting": "weighting"}
+    """The training loss's terms of each model, a panel a task, reconstruction left out (it is too large to draw beside
+    the others)."""
+    names = {
+        "kl_style": "KL style",
+        "characteristics": "terms of z_c",
+        "log_qyz": "log q(y|z_c)",
+        "weighting": "weighting",
+    }
     minus = {"log_qyx": "−log q(y|x)", "log_py": "−log p(y)"}
     tasks = list(table["task"].unique())
     palette = colours(table["task_title"], table["model_title"])
@@ -346,7 +409,8 @@ def loss_terms_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> 
         long = part.melt(["model_title"], [*names.values(), *minus.values()], var_name="term", value_name="nats")
         sns.barplot(long, x="nats", y="term", hue="model_title", palette=palette, ax=ax)
         ax.set(title=part["task_title"].iloc[0], xlabel="nats per image", ylabel="")
-        ax.legend(title=None, fontsize=7, loc="upper center", bbox_to_anchor=(0.4, -0.2), ncol=2)  # below: bars reach everywhere
+        # below: bars reach everywhere
+        ax.legend(title=None, fontsize=7, loc="upper center", bbox_to_anchor=(0.4, -0.2), ncol=2)
     text = "The training loss's terms beside reconstruction" + (f" ({STAND_IN})" if stand_in else "")
     largest = [f"{task} {part['weighting'].abs().max():.0f}" for task, part in table.groupby("task_title", sort=False)]
     alt = f"{text}. Largest absolute weighting term: {', '.join(largest)} nats; all numbers are in the table of terms."
@@ -363,7 +427,10 @@ def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> No
         ax.legend(title=None, fontsize=7)
     text = "Spread of the labelled loss's gradient, mean over models" + (f" ({STAND_IN})" if stand_in else "")
     mean = table.groupby(["estimator", "part"], sort=False)["sd"].mean()
-    alt = f"{text}. On the encoder: official {mean['official', 'encoder']:,.1f}, rao-blackwell {mean['rao-blackwell', 'encoder']:,.1f}, means over tasks."
+    alt = (
+        f"{text}. On the encoder: official {mean['official', 'encoder']:,.1f}, rao-blackwell "
+        f"{mean['rao-blackwell', 'encoder']:,.1f}, means over tasks."
+    )
     show(fig, text, alt, profile=profile, name="gradients")
 
 
@@ -385,22 +452,37 @@ def terms_over_training(runs: list[Run], profile: Profile, stand_in: bool) -> No
     frame = pd.concat(frames).rename(columns={f"labelled_{term}": title for term, title in terms.items()})
     tasks = list(frame["task"].unique())
     palette = colours(frame["task"], frame["model"])
-    fig, axes = plt.subplots(len(terms), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(terms)), squeeze=False, sharex="col")
+    fig, axes = plt.subplots(
+        len(terms), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(terms)), squeeze=False, sharex="col"
+    )
     for column, task in zip(axes.T, tasks, strict=True):
         for ax, title in zip(column, terms.values(), strict=True):
             sns.lineplot(
-                frame[frame["task"] == task], x="epoch", y=title, hue="model", palette=palette, errorbar=None, ax=ax, legend=title == "loss"
+                frame[frame["task"] == task],
+                x="epoch",
+                y=title,
+                hue="model",
+                palette=palette,
+                errorbar=None,
+                ax=ax,
+                legend=title == "loss",
             )
             ax.set(ylabel=f"{title}, nats")
         column[0].set_title(TASKS[task].title)
         column[0].legend(title=None, fontsize=6)
-    text = "The labelled loss at label weight 0 and its terms over training, mean over seeds" + (f" ({STAND_IN})" if stand_in else "")
+    text = "The labelled loss at label weight 0 and its terms over training, mean over seeds" + (
+        f" ({STAND_IN})" if stand_in else ""
+    )
     last = (
         frame[frame["epoch"] == frame.groupby(["task", "model"])["epoch"].transform("max")]
         .groupby(["task", "model"], sort=False)["loss"]
         .mean()
     )
-    alt = f"{text}. Loss after the last epoch: " + "; ".join(f"{TASKS[t].title}, {m}, {v:,.0f}" for (t, m), v in last.items()) + " nats."
+    alt = (
+        f"{text}. Loss after the last epoch: "
+        + "; ".join(f"{TASKS[t].title}, {m}, {v:,.0f}" for (t, m), v in last.items())
+        + " nats."
+    )
     show(fig, text, alt, profile=profile, name="terms_over_training")
 
 
@@ -431,7 +513,9 @@ def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> Non
             ax.xaxis.set_major_formatter("{x:g}")
         column[0].set_title(task)
         column[0].legend(title=None, fontsize=6)
-    text = "Who moves the encoder: shares of its gradient's norms over training, mean over seeds" + (f" ({STAND_IN})" if stand_in else "")
+    text = "Who moves the encoder: shares of its gradient's norms over training, mean over seeds" + (
+        f" ({STAND_IN})" if stand_in else ""
+    )
     last = table[table["epoch"] == table.groupby(["task", "model"])["epoch"].transform("max")].groupby(
         ["task_title", "model_title"], sort=False
     )
@@ -451,18 +535,24 @@ def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> N
     for ax, task in zip(axes[0], tasks, strict=True):
         part = table[table["task_title"] == task]
         named = part.assign(model=part["model_title"])
-        sns.scatterplot(named, x="test_bound", y="test_accuracy", hue="model", palette=palette, style="estimator", s=60, ax=ax)
+        sns.scatterplot(
+            named, x="test_bound", y="test_accuracy", hue="model", palette=palette, style="estimator", s=60, ax=ax
+        )
         mean = part.groupby("model_title", sort=False)[["test_bound", "test_accuracy"]].mean()
         ax.plot(mean["test_bound"], mean["test_accuracy"], "+", color="0.2", markersize=9)
         ax.set(title=task, xlabel="test loss by rao-blackwell, nats per image", ylabel="test accuracy per label")
         ax.legend(title=None, fontsize=6)
-    text = "What the label weight buys and costs: accuracy against loss, a point a run, + the mean over seeds; better is up and left" + (
-        f" ({STAND_IN})" if stand_in else ""
+    text = (
+        "What the label weight buys and costs: accuracy against loss, a point a run, + the "
+        "mean over seeds; better is up and left" + (f" ({STAND_IN})" if stand_in else "")
     )
     best = table.loc[table.groupby("task_title", sort=False)["test_accuracy"].idxmax()]
     alt = (
         f"{text}. Most accurate: "
-        + "; ".join(f"{r.task_title}, {r.model_title}, {r.test_accuracy:.3f} at {r.test_bound:,.0f} nats" for r in best.itertuples())
+        + "; ".join(
+            f"{r.task_title}, {r.model_title}, {r.test_accuracy:.3f} at {r.test_bound:,.0f} nats"
+            for r in best.itertuples()
+        )
         + "."
     )
     show(fig, text, alt, profile=profile, name="trade_off")

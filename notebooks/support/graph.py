@@ -1,10 +1,12 @@
-"""`python notebooks/support/graph.py PROFILE [snakemake options]`: become Snakemake on a profile's graph, alone on its outputs.
+"""`python notebooks/support/graph.py PROFILE [snakemake options]`: become Snakemake on a profile's graph, alone on its
+outputs.
 
-`report` for the profile makes everything but the runs of the published profile anew, from their records; nothing is trained or downloaded.
+`report` for the profile makes everything but the runs of the published profile anew, from their records; nothing is
+trained or downloaded.
 
-The lock of outputs/<profile> goes with this process: killed in whatever way, it is free again, and what was half-written is
-swept when the next one takes it. Exits with 3, saying why, where the profile or its outputs can't be used.
-"""
+The lock of outputs/<profile> goes with this process: killed in whatever way, it is free again, and what was
+half-written is swept when the next one takes it. Exits with 3, saying why, where the profile or its outputs can't be
+used."""
 
 import os
 import signal
@@ -91,7 +93,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _from_the_future(folder: Path) -> str | None:
-    """What to say where a file from which something is made is newer than this machine's clock; Snakemake would delete what is made of it."""
+    """What to say where a file from which something is made is newer than this machine's clock; Snakemake would delete
+    what is made of it."""
     files = [*(path for pattern in SOURCES for path in ROOT.glob(pattern)), *folder.rglob("*.*")]
     late = sorted(path for path in files if path.is_file() and path.stat().st_mtime > time.time() + 1)
     if not late:
@@ -99,7 +102,8 @@ def _from_the_future(folder: Path) -> str | None:
     names = [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in late]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"{', '.join(names[:3])}{more}: changed later than now ({time.strftime('%Y-%m-%d %H:%M')}), as by another machine's clock, so that what is "
+        f"{', '.join(names[:3])}{more}: changed later than now ({time.strftime('%Y-%m-%d %H:%M')}), "
+        "as by another machine's clock, so that what is "
         f"made of it would count as old and be deleted. Set the clock right, or: touch {' '.join(names)}"
     )
 

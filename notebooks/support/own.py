@@ -1,8 +1,9 @@
-"""`python -m support.own HERE IMAGES [LABELS] [word=value ...]`: check a folder of one's own images and their labels, and make their profile.
+"""`python -m support.own HERE IMAGES [LABELS] [word=value ...]`: check a folder of one's own images and their labels,
+and make their profile.
 
-HERE: where the command was given. In outputs/own_<name> it leaves images.npz and profile.yaml, from which the graph goes on; the
-last line that it prints is the profile's name. A mistake is one message on standard error and exit status 1, and leaves nothing.
-"""
+HERE: where the command was given. In outputs/own_<name> it leaves images.npz and profile.yaml, from which the graph
+goes on; the last line that it prints is the profile's name. A mistake is one message on standard error and exit status
+1, and leaves nothing."""
 
 import dataclasses
 import math
@@ -25,19 +26,22 @@ WORDS = {
     "name": "of the profile: small letters, digits and _ (default: the folder's name)",
     "labels": "the table's columns that are labels, with commas between them (default: all but those below)",
     "file": "the column of the pictures' names (default: the first)",
-    "group": "the column that says what belongs together, as a patient: its images stay in one part; without a table group=folder",
+    "group": "the column that says what belongs together, as a patient: its images stay in one "
+    "part; without a table group=folder",
     "split": "the column that says train, validation or test (default: folders called so, else parts are drawn)",
     "classes": "columns whose numbers or texts are names of classes",
     "threshold": "of a column of numbers the least that is 1: age:50, or age:50,weight:80",
     "unknown": "entries that stand for what is not known, beside NA and nothing: -1,?",
     "fit": "how pictures become square: pad (default), crop or stretch",
-    "models": "one or more of mccvae and ccvae, with options behind them as notebooks/README.md lists them (default: mccvae)",
+    "models": "one or more of mccvae and ccvae, with options behind them as notebooks/README.md "
+    "lists them (default: mccvae)",
     "k": "latents of each label: 2, or 2.1.3, or smiling:3,glasses:1 and 2 for the others (default: 2)",
     "style_dim": f"style latents (default: {own.TASK.style_dim})",
     "epochs": "default: so many that there are enough steps",
     "batch_size": "default: 32, of more than 4,000 images 128",
     "seeds": "one or more whole numbers (default: 0)",
-    "csv": "excel: characteristics.csv with semicolons and decimal commas, names that would run as formulas made harmless",
+    "csv": "excel: characteristics.csv with semicolons and decimal commas, names that would run "
+    "as formulas made harmless",
 }
 SMALL, STEPS, EPOCHS = (
     4_000,
@@ -87,7 +91,8 @@ def one(words: dict[str, str], word: str, least: int) -> int | None:
 
 
 def latents(text: str, labels: tuple[str, ...]) -> tuple[int, ...]:
-    """k of an option: one number for all, one for each label, or by the labels' names, where those not named have 2. Raises SettingsError."""
+    """k of an option: one number for all, one for each label, or by the labels' names, where those not named have 2.
+    Raises SettingsError."""
     if re.fullmatch(r"[1-9]\d*(\.[1-9]\d*)*", text):
         return tuple(map(int, text.split(".")))
     k = dict.fromkeys(labels, 2)
@@ -102,8 +107,8 @@ def latents(text: str, labels: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def model_names(words: dict[str, str], labels: tuple[str, ...], channels: int) -> list[str]:
-    """The models by their full names. Without -rb they get a label weight of a quarter of the number of pixel values, and three times
-    the paper's learning rate, with which a third of the epochs were enough on the drawn faces."""
+    """The models by their full names. Without -rb they get a label weight of a quarter of the number of pixel values,
+    and three times the paper's learning rate, with which a third of the epochs were enough on the drawn faces."""
     names = []
     for name in words.get("models", "mccvae").split(","):
         spec = ModelSpec.parse(name)
@@ -156,7 +161,8 @@ def profile_name(words: dict[str, str], folder: Path) -> str:
 def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None:
     """Write images and profile, where they are not there already; a remark if they take the place of others.
 
-    Raises SettingsError where the profile is of images of which less than half is here: it would take another project's place."""
+    Raises SettingsError where the profile is of images of which less than half is here: it would take another project's
+    place."""
     path, remark = OUTPUTS / name / IMAGES, None
     with hold(path.parent, wait=1):
         old = _old(path)
@@ -223,8 +229,8 @@ def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -
 def gather(
     folder: Path, table: Path | None, arguments: list[str]
 ) -> tuple[str, dict[str, str], dict[str, np.ndarray], list[str]]:
-    """The profile's name, the options, and what `data.own.gather` gives. Raises SettingsError with everything that is wrong with options,
-    labels and names of files."""
+    """The profile's name, the options, and what `data.own.gather` gives. Raises SettingsError with everything that is
+    wrong with options, labels and names of files."""
     problems = []
     words = read_words(arguments, problems)
     name = told(problems, profile_name, words, folder)
@@ -255,12 +261,14 @@ def main(arguments: list[str]) -> None:
         f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test."
     )
     remarks.append(
-        f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs in batches of {settings['batch_size']}."
+        f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs "
+        f"in batches of {settings['batch_size']}."
     )
     steps = settings["epochs"] * math.ceil(n["train"] / settings["batch_size"])
     if steps < STEPS:
         remarks.append(
-            f"That is {steps:,} steps, and {STEPS:,} or more are usual: leave epochs= out, or expect a model that has learnt little."
+            f"That is {steps:,} steps, and {STEPS:,} or more are usual: leave epochs= out, or "
+            "expect a model that has learnt little."
         )
     print(*filter(None, remarks), name, sep="\n")
 

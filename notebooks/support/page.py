@@ -1,8 +1,8 @@
-"""`python notebooks/support/page.py NOTEBOOK PAGE`: an executed notebook as one self-contained HTML page, whole or not at all.
+"""`python notebooks/support/page.py NOTEBOOK PAGE`: an executed notebook as one self-contained HTML page, whole or not
+at all.
 
-The page's own scripts are those of SCRIPTS, and those of INLINE, which stand in a cell's output so that they run in Jupyter
-too. Its Content-Security-Policy lets no other run.
-"""
+The page's own scripts are those of SCRIPTS, and those of INLINE, which stand in a cell's output so that they run in
+Jupyter too. Its Content-Security-Policy lets no other run."""
 
 import os
 import sys

@@ -1,4 +1,5 @@
-"""The report, section by section: what was asked, verdicts, results, methods, provenance, and where every number came from."""
+"""The report, section by section: what was asked, verdicts, results, methods, provenance, and where every number came
+from."""
 
 import dataclasses
 import functools
@@ -45,7 +46,9 @@ def _latents(run: Run) -> str:
 
 def _epochs(run: Run) -> str:
     """Beside the paper's, where it has the task."""
-    return str(run.record["epochs"]) + (f" (paper {TASKS[run.record['task']].epochs})" if run.record["task"] in PAPER_TASKS else "")
+    return str(run.record["epochs"]) + (
+        f" (paper {TASKS[run.record['task']].epochs})" if run.record["task"] in PAPER_TASKS else ""
+    )
 
 
 def settings_table(runs: list[Run]) -> pd.DataFrame:
@@ -55,13 +58,18 @@ def settings_table(runs: list[Run]) -> pd.DataFrame:
         r = run.record
         row = rows.setdefault((r["task"], r["model"]), {
             "task": TASKS[r["task"]].title, "model": run.spec.title, "latents": _latents(run),
-            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"], "epochs": _epochs(run), "seeds": [], "seconds": [],
+            "estimator": r["estimator"] if run.spec.kind == "MCCVAE" else "ELBO", "batch": r["batch_size"],
+            "epochs": _epochs(run), "seeds": [], "seconds": [],
         })  # fmt: skip
         row["seeds"].append(r["seed"])
         row["seconds"].append(r["seconds"])
     return pd.DataFrame(
         [
-            row | {"seeds": ", ".join(map(str, row["seeds"])), "seconds": f"{sum(row['seconds']) / len(row['seconds']):,.0f}"}
+            row
+            | {
+                "seeds": ", ".join(map(str, row["seeds"])),
+                "seconds": f"{sum(row['seconds']) / len(row['seconds']):,.0f}",
+            }
             for row in rows.values()
         ]
     )
@@ -75,10 +83,12 @@ def provenance_table(runs: list[Run]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "what": ["code (sha256 of core and data modules)", "git commit of this report", "versions", "device", "threads a run", "seconds of training in all"],
+            "what": ["code (sha256 of core and data modules)", "git commit of this report", "versions", "device",
+            "threads a run", "seconds of training in all"],
             "value": [
                 values(lambda r: r["code"][:16] + "…"), commit() or "not in a git repository",
-                values(lambda r: ", ".join(f"{k} {v}" for k, v in r["versions"].items())), values(lambda r: r["device"]), values(lambda r: r["threads"]),
+                values(lambda r: ", ".join(f"{k} {v}" for k, v in r["versions"].items())),
+                values(lambda r: r["device"]), values(lambda r: r["threads"]),
                 f"{sum(run.record['seconds'] for run in runs):,.0f}",
             ],
         }
@@ -92,13 +102,18 @@ def missing_text(absent_runs: list[tuple[str, str, int]], there: int) -> str:
         seeds.setdefault((task, model), []).append(str(seed))
     named = {}
     for (task, model), mine in seeds.items():
-        named.setdefault(task, []).append(f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}")
+        named.setdefault(task, []).append(
+            f"{ModelSpec.parse(model).title} {'seed' if len(mine) == 1 else 'seeds'} {', '.join(mine)}"
+        )
     listed = "; ".join(f"{TASKS[task].title}: {'; '.join(models)}" for task, models in named.items())
-    return f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {escaped(listed)}."
+    return (
+        f"<strong>Incomplete:</strong> {there} of {there + len(absent_runs)} runs are here. Missing: {escaped(listed)}."
+    )
 
 
 class Sources:
-    """Where numbers came from, as numbered notes: one for each task and model, its runs' records, and one for each task, its data.
+    """Where numbers came from, as numbered notes: one for each task and model, its runs' records, and one for each
+    task, its data.
 
     numbers: task title -> its note's number, (task title, model's title or name) -> its note's."""
 
@@ -128,7 +143,9 @@ class Sources:
             else:
                 what = f"{title}, {mine[0].spec.title}"
                 links = [self._files(profile, run) for run in mine]
-            items.append(f'<li id="source-{number}">{escaped(what)}: {"; ".join(links) or "in the run.json of each run"}</li>')
+            items.append(
+                f'<li id="source-{number}">{escaped(what)}: {"; ".join(links) or "in the run.json of each run"}</li>'
+            )
         return f'<ol class="sources">{"".join(items)}</ol>'
 
     def _files(self, profile: Profile, run: Run) -> str:
@@ -160,9 +177,13 @@ def absent(why: str) -> None:
     display({"text/markdown": f"*{markdown(why)}*", "text/plain": why}, raw=True, metadata={"absent": True})
 
 
-ABOUT_VERDICTS = """Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals.
-*n* is the number of seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no run for it yet. *Not meant*: the claim is not about
-these data, or can't be tried on them: nobody knows the parts of what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
+ABOUT_VERDICTS = """\
+Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the
+results of some of them were known; differences are paired over seeds, with 95 % intervals. *n* is the number of
+seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a
+difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no
+run for it yet. *Not meant*: the claim is not about these data, or can't be tried on them: nobody knows the parts of
+what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
 
 
 DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
@@ -196,7 +217,8 @@ class Report:
 
     @functools.cached_property
     def deciding(self) -> "tuple[Profile | Beside, str] | None":
-        """The runs that decide the claims, and their folder's address from the page; None for a report of other runs."""
+        """The runs that decide the claims, and their folder's address from the page; None for a report of other
+        runs."""
         if is_published(self.profile.folder):
             return Beside(DECIDING_PROFILE, self.profile.folder / DECIDING_PROFILE, ()), f"{DECIDING_PROFILE}/"
         return (self.profile, "") if self.profile.profile == DECIDING_PROFILE else None
@@ -211,11 +233,16 @@ class Report:
     def table(self, table: pd.DataFrame, text: str, csv: str | None = None, **options) -> None:
         """A table with notes and, where it shows tables/<csv>.csv, a link to that."""
         show = options.pop("show", tables.display_table)
-        options = {"stand_in": self.stand_in, "note": self.sources.note, "csv": csv and f"{self.below}tables/{csv}.csv"} | options
+        options = {
+            "stand_in": self.stand_in,
+            "note": self.sources.note,
+            "csv": csv and f"{self.below}tables/{csv}.csv",
+        } | options
         show(table, text, **options)
 
     def read(self, name: str) -> pd.DataFrame:
-        """A table; of the published drawn data under their own names, not under those of the sets that they stand in for."""
+        """A table; of the published drawn data under their own names, not under those of the sets that they stand in
+        for."""
         table = tables.read_table(self.profile, name, None if self.below else self.runs)
         if self.below == f"{DRAWN_PROFILE}/" and "task_title" in table:
             table["task_title"] = table["task_title"].replace(claims.DRAWN)
@@ -225,17 +252,22 @@ class Report:
         figures.display_saved(self.profile, name)
 
     def has(self, experiment: str) -> bool:
-        """Whether the profile has the experiment; where not, the notebook says so, and the page leaves the section out."""
+        """Whether the profile has the experiment; where not, the notebook says so, and the page leaves the section
+        out."""
         if experiment not in self.profile.experiments:
             absent(f"The profile {self.profile.profile} has no experiment {experiment}.")
         return experiment in self.profile.experiments
 
     def beside(self, name: str, *experiments: str) -> "Report | None":
-        """Of the published report, where that has not these experiments: the report of the profile `name`, whose tables and figures of them
-        are published beside its runs, in a folder of that name."""
+        """Of the published report, where that has not these experiments: the report of the profile `name`, whose tables
+        and figures of them are published beside its runs, in a folder of that name."""
         if not is_published(self.profile.folder) or set(experiments) & set(self.profile.experiments):
             return None
-        display(Markdown(f"By the profile {markdown(name)}, whose records lie beside this report in the folder of that name."))
+        display(
+            Markdown(
+                f"By the profile {markdown(name)}, whose records lie beside this report in the folder of that name."
+            )
+        )
         return Report(Beside(name, self.profile.folder / name, experiments), [], f"{name}/")
 
     # --- the first screen ---
@@ -243,12 +275,21 @@ class Report:
     def asked(self) -> None:
         """What must be known first: over stand-ins that this is no reproduction, and which runs are missing."""
         if self.stand_in:
-            text = f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on stand-in data, not on the paper's: it shows that the whole way works, not what the paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
+            text = (
+                f"<strong>{STAND_IN.capitalize()}.</strong> Every result below was computed on "
+                "stand-in data, not on the paper's: it shows that the whole way works, not what the "
+                "paper's numbers are. <code>./run_all.sh paper</code> is the reproduction."
+            )
             display(HTML(f'<p class="notice">{text}</p>'))
         if absent_runs := missing(self.profile):
             display(HTML(f'<p class="notice">{missing_text(absent_runs, len(self.runs))}</p>'))
         if self.profile.source == "own":
-            display(Markdown("What the first model says of each image, and its latents: [characteristics.csv](characteristics.csv)."))
+            display(
+                Markdown(
+                    "What the first model says of each image, and its latents: "
+                    "[characteristics.csv](characteristics.csv)."
+                )
+            )
 
     def claims(self) -> None:
         """The paper's claims and our answers, from the runs that decide them."""
@@ -266,7 +307,8 @@ class Report:
             if len(drawn := claims.verdict_columns(self.verdicts, drawn=True)):
                 self.table(
                     drawn,
-                    "… and on drawn data, by the profile characteristics, whose results were known when these tests were written",
+                    "… and on drawn data, by the profile characteristics, whose results were known when "
+                    "these tests were written",
                     "claims",
                 )
             display(Markdown(ABOUT_VERDICTS))
@@ -298,7 +340,9 @@ class Report:
         tables.save_table(tables.results_table(self.runs), self.profile, "results")
         table = self.read("results")  # so that a number rounds here as in the READMEs
         self.table(
-            tables.results_columns(table), "All models: mean over seeds ± half the 95 % interval; losses in nats per image", "results"
+            tables.results_columns(table),
+            "All models: mean over seeds ± half the 95 % interval; losses in nats per image",
+            "results",
         )
 
     def classification(self) -> None:
@@ -307,7 +351,11 @@ class Report:
             for name, part in (("table_1", "train"), ("table_2", "test")):
                 table, text = self.read(name), f"Table {name[-1]}: {part} classification accuracy per label"
                 self.table(table, text, name, show=tables.display_accuracy)
-            self.table(tables.score_columns(table), f"Test scores beside accuracy per label ({tables.seeds_note(table)})", "table_2")
+            self.table(
+                tables.score_columns(table),
+                f"Test scores beside accuracy per label ({tables.seeds_note(table)})",
+                "table_2",
+            )
             self.figure("accuracy")
 
     def reconstruction(self) -> None:
@@ -315,7 +363,11 @@ class Report:
         if self.has("reconstruction"):
             table = self.read("table_3")
             self.table(table, "Table 3: train loss, nats per image", "table_3", show=tables.display_losses)
-            self.table(tables.term_columns(table), f"Terms of the train loss, nats per image ({tables.seeds_note(table)})", "table_3")
+            self.table(
+                tables.term_columns(table),
+                f"Terms of the train loss, nats per image ({tables.seeds_note(table)})",
+                "table_3",
+            )
             for name in (
                 "loss_terms",
                 *["figure_3"] * ("celeba" in set(table["task"])),
@@ -329,24 +381,47 @@ class Report:
             table = self.read("interventions")
             for number in table["figure"].unique():
                 self.figure(f"figure_{number}")
-            self.table(tables.intervention_columns(table), "Effects of the walks, means over test images", "interventions")
+            self.table(
+                tables.intervention_columns(table), "Effects of the walks, means over test images", "interventions"
+            )
 
     def objective(self) -> None:
-        """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's likelihoods."""
+        """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's
+        likelihoods."""
         if there := self.beside("objective", "objective"):
             there.objective()
         elif self.has("objective"):
             self.figure("gradients")
-            self.table(tables.hidden_columns(self.read("objective")), "The label weight that official hides on the encoder", "objective")
+            self.table(
+                tables.hidden_columns(self.read("objective")),
+                "The label weight that official hides on the encoder",
+                "objective",
+            )
             self.figure("terms_over_training")
             self.figure("encoder")
-            self.table(tables.encoder_columns(self.read("encoder")), "Shares of the encoder's gradient after the last epoch", "encoder")
+            self.table(
+                tables.encoder_columns(self.read("encoder")),
+                "Shares of the encoder's gradient after the last epoch",
+                "encoder",
+            )
             self.figure("trade_off")
-            self.table(tables.trade_off_columns(self.read("label_weight")), "Accuracy against loss, mean ± sd over seeds", "label_weight")
-            self.table(tables.floor_columns(self.read("floors")), "Likelihoods beside the paper's Table 3, nats per image", "floors")
+            self.table(
+                tables.trade_off_columns(self.read("label_weight")),
+                "Accuracy against loss, mean ± sd over seeds",
+                "label_weight",
+            )
+            self.table(
+                tables.floor_columns(self.read("floors")),
+                "Likelihoods beside the paper's Table 3, nats per image",
+                "floors",
+            )
             variants = tables.variant_columns(self.read("floor_variants"))
             self.table(variants, "Floors on other treatments of the images, nats per image", "floor_variants")
-            self.table(tables.weight_columns(self.read("weights")), "The official loss under other noise, training images", "weights")
+            self.table(
+                tables.weight_columns(self.read("weights")),
+                "The official loss under other noise, training images",
+                "weights",
+            )
 
     def latents(self) -> None:
         """What the latents hold: the judge, the scores, differences, and two pictures a task."""
@@ -354,13 +429,21 @@ class Report:
             self.table(characteristics.judge_columns(self.read("judge")), "The judge's own test", "judge")
             summary = characteristics.summary_columns(self.read("characteristics"))
             self.table(summary, "What the latents hold, means over labels ± sd over seeds", "characteristics")
-            self.table(characteristics.comparison_columns(self.read("comparison")), "Differences, paired over seeds", "comparison")
+            self.table(
+                characteristics.comparison_columns(self.read("comparison")),
+                "Differences, paired over seeds",
+                "comparison",
+            )
             self.table(
                 conditional.conditional_columns(self.read("conditional")),
                 "Beside a conditional VAE, means over labels and seeds",
                 "conditional",
             )
-            self.table(lungs.lung_columns(self.read("lungs")), "Change by lung field on walks from normal to a disease", "lungs")
+            self.table(
+                lungs.lung_columns(self.read("lungs")),
+                "Change by lung field on walks from normal to a disease",
+                "lungs",
+            )
             for name in ["lungs"] * (self.profile.folder / "figures" / "lungs.json").exists():
                 self.figure(name)
             for task in TASKS:
@@ -381,7 +464,12 @@ class Report:
             "characteristics",
             **options,
         )
-        there.table(characteristics.comparison_columns(there.read("comparison")), "Differences, paired over seeds", "comparison", **options)
+        there.table(
+            characteristics.comparison_columns(there.read("comparison")),
+            "Differences, paired over seeds",
+            "comparison",
+            **options,
+        )
         for task in ("stick_figures", "celeba"):
             there.figure(f"parts_{task}")
 
@@ -393,18 +481,28 @@ class Report:
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
             options = {"stand_in": bool(table["stand_in"].any())}
             self.table(
-                characteristics.allocation_columns(table), "Ways to spend as many latents, mean ± sd over seeds", "allocation", **options
+                characteristics.allocation_columns(table),
+                "Ways to spend as many latents, mean ± sd over seeds",
+                "allocation",
+                **options,
             )
             shown = characteristics.comparison_columns(comparison)
-            self.table(shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options)
+            self.table(
+                shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options
+            )
 
     def evidence(self) -> None:
         """What the verdicts rest on."""
         if len(self.verdicts):
             shown = claims.evidence_columns(self.verdicts)
             pairs = zip(self.verdicts["task_title"], self.verdicts["measured"], strict=True)
-            marks = ["".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − "))) for task, measured in pairs]
-            shown["measured"] = [Markup(escaped(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)]
+            marks = [
+                "".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − ")))
+                for task, measured in pairs
+            ]
+            shown["measured"] = [
+                Markup(escaped(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)
+            ]
             self.table(shown, "Evidence", "claims", note=None)
         else:
             absent("There are no verdicts.")
@@ -428,9 +526,11 @@ class Report:
     def provenance(self) -> None:
         """On what, from which code; the experiments' notebooks; the notes that stand behind numbers."""
         self.table(provenance_table(self.runs), "How this report came about", note=None)
-        kinds = {"notebook": "ipynb"} | ({} if is_published(self.profile.folder) else {"page": "html"})  # of that one pages are not tracked
+        # of that one pages are not tracked
+        kinds = {"notebook": "ipynb"} | ({} if is_published(self.profile.folder) else {"page": "html"})
         links = {
-            name: ", ".join(link(f"notebooks/{name}.{kind}", what) for what, kind in kinds.items()) for name in self.profile.experiments
+            name: ", ".join(link(f"notebooks/{name}.{kind}", what) for what, kind in kinds.items())
+            for name in self.profile.experiments
         }
         pages = [f"<li>{escaped(name)} ({there})</li>" for name, there in links.items()]
         display(HTML(f"<p>The experiments, with their code:</p><ul>{''.join(pages)}</ul>"))

@@ -1,4 +1,5 @@
-"""An independent judge of pictures: a network that shares nothing with the models, and what it says of their pictures."""
+"""An independent judge of pictures: a network that shares nothing with the models, and what it says of their
+pictures."""
 
 import itertools
 import math
@@ -18,9 +19,8 @@ from ..weights import CheckpointError, read_safetensors, write_safetensors
 class Judge(nn.Module):
     """A small convolutional network that reads labels, and for drawn data the continuous factors, from a picture.
 
-    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer. Each pixel's place
-    is given beside its colour, for it must read places.
-    """
+    It shares nothing with the models that it judges. `features` (B, 128) are those of its last hidden layer. Each
+    pixel's place is given beside its colour, for it must read places."""
 
     def __init__(self, image_shape, labels: int, factors: int):
         super().__init__()
@@ -40,7 +40,9 @@ class Judge(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Images (B, *image_shape) in [0, 1] -> (B, 128)."""
-        return self.layers(torch.cat([x, self.place.expand(len(x), -1, -1, -1)], 1).contiguous(memory_format=torch.channels_last))
+        return self.layers(
+            torch.cat([x, self.place.expand(len(x), -1, -1, -1)], 1).contiguous(memory_format=torch.channels_last)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, *image_shape) in [0, 1] -> label logits (B, L) and factors (B, F)."""
@@ -60,9 +62,11 @@ def judge_epochs(images: int, steps: int = 1_000, most: int = 30) -> int:
     return min(most, max(3, round(steps * 64 / images)))
 
 
-def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64) -> Judge:
-    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F): Adam, its rate going up and
-    down over the `epochs`; labels by cross-entropy, factors, of unit variance, by squares."""
+def fit_judge(
+    images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, seed: int = 0, batch_size: int = 64
+) -> Judge:
+    """A judge trained on uint8 images (N, *image_shape), labels (N, L) of 0 and 1 and factors (N, F): Adam, its rate
+    going up and down over the `epochs`; labels by cross-entropy, factors, of unit variance, by squares."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge(tuple(images.shape[1:]), labels.shape[1], factors.shape[1]).to(memory_format=torch.channels_last)
@@ -78,7 +82,9 @@ def fit_judge(images: Tensor, labels: Tensor, factors: Tensor, *, epochs: int, s
         for index in np.array_split(rng.permutation(len(images)), math.ceil(len(images) / batch_size)):
             logits, read = judge(core.to_images(images[index]))
             squares = ((read - factors[index]) / judge.sd) ** 2
-            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 3 * squares.sum() / max(1, squares.numel())
+            loss = F.binary_cross_entropy_with_logits(logits, labels[index].float()) + 3 * squares.sum() / max(
+                1, squares.numel()
+            )
             adam.zero_grad(set_to_none=True)
             loss.backward()
             adam.step()
@@ -93,7 +99,8 @@ def save_judge(path: Path, judge: Judge) -> None:
 
 
 def load_judge(path: Path) -> Judge:
-    """The judge that `save_judge` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds none."""
+    """The judge that `save_judge` wrote, on the CPU, in evaluation mode. Raises CheckpointError for a file that holds
+    none."""
     tensors, metadata = read_safetensors(Path(path))
     try:
         sizes, channels = metadata["judge"], tensors["layers.0.weight"].shape[1] - 2
@@ -117,8 +124,9 @@ def judge_scores(judge: Judge, images: Tensor, labels: Tensor, factors: Tensor) 
 
 @torch.no_grad()
 def effect_matrix(model: core.MCCVAE, z: Tensor, moves: list[list[int]], judge: Judge) -> tuple[np.ndarray, np.ndarray]:
-    """What each move changes, by the judge: means over the starts z (N, Z) of the absolute change of its label probabilities
-    (R, L) and of its factors (R, F), when the latents of a move go together from one end of `characteristic_range` to the other."""
+    """What each move changes, by the judge: means over the starts z (N, Z) of the absolute change of its label
+    probabilities (R, L) and of its factors (R, F), when the latents of a move go together from one end of
+    `characteristic_range` to the other."""
     rows = []
     for latents in moves:
         ends = []
@@ -147,12 +155,14 @@ def swap_scores(model: core.MCCVAE, z_a: Tensor, z_b: Tensor, label: int, judge:
     return {"pairs": int(differ.sum()), "taken": taken.float().mean().item(), "kept": kept.float().mean().item()}
 
 
-def generation_scores(model: core.VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0) -> dict[str, float]:
+def generation_scores(
+    model: core.VAE, images: Tensor, labels: Tensor, judge: Judge, *, seed: int = 0
+) -> dict[str, float]:
     """Samples for the label vectors of held-out uint8 images, one each, held against those images.
 
-    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: their `kernel_distance`. diversity: variance of
-    the features among pictures of the same label vector, as a share of the real images'; below 1 the samples are too alike.
-    """
+    accuracy: share of labels that the judge reads as asked for. kid, kid_sd: their `kernel_distance`. diversity:
+    variance of the features among pictures of the same label vector, as a share of the real images'; below 1 the
+    samples are too alike."""
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     drawn = core.generate(model, labels.float().to(device), generator=noise).cpu()
@@ -171,8 +181,8 @@ def generation_scores(model: core.VAE, images: Tensor, labels: Tensor, judge: Ju
 
 
 def reconstruction_distance(model: core.VAE, images: Tensor, labels: Tensor, judge: Judge) -> float:
-    """The `kernel_distance` of reconstructions (`reconstruct`) from the uint8 images that they are of; a little below 0 where they are the
-    same pictures, since that is an unbiased estimate for sets drawn apart."""
+    """The `kernel_distance` of reconstructions (`reconstruct`) from the uint8 images that they are of; a little below 0
+    where they are the same pictures, since that is an unbiased estimate for sets drawn apart."""
     real, drawn = (judge_features(judge, x) for x in (core.to_images(images), core.reconstruct(model, images, labels)))
     return kernel_distance(real, drawn)[0]
 
@@ -184,15 +194,17 @@ def judge_features(judge: Judge, images: Tensor, batch_size: int = 512) -> Tenso
 
 
 def kernel_distance(real: Tensor, drawn: Tensor, *, seed: int = 0, subsets: int = 20) -> tuple[float, float]:
-    """Kernel inception distance (Binkowski et al. 2018) of features (N, n), in units of the real ones' spread: mean and sd over
-    `subsets` of half the images (torchmetrics). 0 in expectation for two samples of the same distribution."""
+    """Kernel inception distance (Binkowski et al. 2018) of features (N, n), in units of the real ones' spread: mean and
+    sd over `subsets` of half the images (torchmetrics). 0 in expectation for two samples of the same distribution."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
     scale = real.std()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few
         torch.manual_seed(seed)
-        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(torch.float64)
+        kid = KernelInceptionDistance(feature=nn.Identity(), subsets=subsets, subset_size=len(real) // 2).set_dtype(
+            torch.float64
+        )
         kid.inception.num_features = real.shape[1]
         kid.update(real / scale, real=True)
         kid.update(drawn / scale, real=False)

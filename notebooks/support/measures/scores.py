@@ -19,13 +19,13 @@ def classification_scores(
 
     Labels that are not known (NaN) don't count; `exclusive` ones must all be known.
 
-    accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts.
-    balanced_accuracy  mean over labels of (true positive rate + true negative rate) / 2; labels without both values are left out.
-    exact_match        share of images with every label right, of those with every label known.
-    argmax_accuracy    `exclusive` labels only: share of images whose most probable label is the true one;
-    argmax_balanced_accuracy  the mean of that share over classes.
-    majority_*         the same scores of an answer that ignores the image: each label's, or for exact_match and
-                       argmax the whole vector's, most frequent value in `reference` (the training labels; None: `labels`).
+    accuracy           share of the N*L labels that are right at threshold 1/2: how the paper counts. balanced_accuracy
+    mean over labels of (true positive rate + true negative rate) / 2; labels without both values are left out.
+    exact_match        share of images with every label right, of those with every label known. argmax_accuracy
+    `exclusive` labels only: share of images whose most probable label is the true one; argmax_balanced_accuracy  the
+    mean of that share over classes. majority_*         the same scores of an answer that ignores the image: each
+    label's, or for exact_match and argmax the whole vector's, most frequent value in `reference` (the training labels;
+    None: `labels`).
     by_label           accuracy, balanced_accuracy, majority_accuracy and positives of each label, as lists.
     """
     labels, reference = labels.float(), (labels if reference is None else reference).float()
@@ -80,10 +80,10 @@ def evaluate(
 ) -> dict:
     """Scores of a model on uint8 images (N, *image_shape) with labels (N, L).
 
-    `classification_scores` at the posterior mean; the accuracy at one posterior draw (`sampled_accuracy`); and the terms of
-    `core.evaluate_loss` at alpha = 0 twice: `loss` with the model's own estimator, `bound` with the unbiased one, by which alone
-    models may be compared. A VAE or ConditionalVAE has no classifier and one estimator: n, `loss` and `bound` alone.
-    """
+    `classification_scores` at the posterior mean; the accuracy at one posterior draw (`sampled_accuracy`); and the
+    terms of `core.evaluate_loss` at alpha = 0 twice: `loss` with the model's own estimator, `bound` with the unbiased
+    one, by which alone models may be compared. A VAE or ConditionalVAE has no classifier and one estimator: n, `loss`
+    and `bound` alone."""
     model.eval()
     if not isinstance(model, core.MCCVAE):
         loss = core.evaluate_loss(model, images, labels, seed=seed)
@@ -139,9 +139,11 @@ def image_psnr(drawn: Tensor, real: Tensor) -> Tensor:
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM (Wang et al. 2004) of two batches of images (N, channels, H, W) in [0, 1], as torchmetrics computes it: (N,).
+    """SSIM (Wang et al. 2004) of two batches of images (N, channels, H, W) in [0, 1], as torchmetrics computes it:
+    (N,).
 
-    To import torchmetrics takes two seconds in each notebook that trains, and its convolution is slower than products."""
+    To import torchmetrics takes two seconds in each notebook that trains, and its convolution is slower than
+    products."""
     down, across = (_blur(size) for size in first.shape[2:])
     pairs = torch.stack([first, second, first * first, second * second, first * second])
     a, b, aa, bb, ab = down @ pairs @ across.T
@@ -152,7 +154,8 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blur(size: int) -> Tensor:
-    """The matrix (size, size) that blurs a line of pixels: Gaussian, sd 1.5, 11 pixels, the line reflected at its ends."""
+    """The matrix (size, size) that blurs a line of pixels: Gaussian, sd 1.5, 11 pixels, the line reflected at its
+    ends."""
     window = torch.exp(-((torch.arange(-5, 6) / 1.5) ** 2) / 2)
     lines = F.pad(torch.eye(size)[:, None], (5, 5), mode="reflect")
     return F.conv1d(lines, (window / window.sum())[None, None])[:, 0].T
@@ -161,9 +164,9 @@ def _blur(size: int) -> Tensor:
 def likelihood_floor(images: Tensor, likelihood: str, *, sigmoids: int = 1) -> float:
     """The least -log p(x|z) that any decoder can reach, mean over uint8 images (N, *image_shape), in nats per image.
 
-    Bernoulli with one sigmoid: the pixels' entropy, at m = x. With two (a BCE-with-logits on what went through a sigmoid
-    already) m = sigmoid(sigmoid(.)) stays between 1/2 and 0.731, so at m = x clamped to that. Laplace: log 2 a value.
-    """
+    Bernoulli with one sigmoid: the pixels' entropy, at m = x. With two (a BCE-with-logits on what went through a
+    sigmoid already) m = sigmoid(sigmoid(.)) stays between 1/2 and 0.731, so at m = x clamped to that. Laplace: log 2 a
+    value."""
     if likelihood == "laplace":
         return math.log(2) * images[0].numel()
     counts = torch.bincount(images.flatten().int(), minlength=256).double()
