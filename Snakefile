@@ -54,7 +54,7 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "columns", "labels", "names", "layout", "copies", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
-SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
+SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "measures/block_effects.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
 OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "instrument", "mathml", "settings")
 DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake

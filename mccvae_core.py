@@ -1132,26 +1132,6 @@ def latent_walk(
     return Walk(path, images, probabilities, reencoded)
 
 
-def intervention_effects(
-    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None
-) -> dict[str, float]:
-    """What a whole walk, end to end, changes, as means over the starts z (N, Z); see `latent_walk`.
-
-    moved: rise of the re-encoded probability of the value walked to, mean over the moved labels, in [-1, 1].
-    others: absolute change of the other labels' re-encoded probabilities.
-    pixels: absolute change of the image, in [0, 1].
-    """
-    walk = latent_walk(model, z, towards, within=within, steps=2)
-    change = walk.reencoded[1] - walk.reencoded[0]
-    sign = torch.tensor([1.0 if value else -1.0 for value in towards.values()], device=z.device)
-    others = [label for label in range(model.config.labels) if label not in towards]
-    return {
-        "moved": (change[:, list(towards)] * sign).mean().item(),
-        "others": change[:, others].abs().mean().item(),
-        "pixels": (walk.images[1] - walk.images[0]).abs().mean().item(),
-    }
-
-
 def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:
     """z_a and z_b (..., Z) with the characteristics of the given labels exchanged; style and other labels stay."""
     latents = [j for label in labels for j in block_of(model, label)]

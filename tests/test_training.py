@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import fit
 from support import machine, weights
-from support.measures import scores
+from support.measures import block_effects, scores
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import mccvae_core as core
@@ -560,7 +560,7 @@ def test_one_latent_of_a_block_can_be_walked_alone_and_many_starts_at_once(model
 
 def test_effects_are_means_over_the_ends_of_the_walks(model):
     z = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    effects = core.intervention_effects(model, z, {0: 0, 1: 1})
+    effects = block_effects.intervention_effects(model, z, {0: 0, 1: 1})
     walk = core.latent_walk(model, z, {0: 0, 1: 1}, steps=7)
     change = walk.reencoded[-1] - walk.reencoded[0]
     assert effects["moved"] == pytest.approx(((change[:, 1] - change[:, 0]) / 2).mean().item(), abs=1e-6)

@@ -16,7 +16,7 @@ from data.files import read_limited, reason, write_atomically
 from . import ROOT
 from .figures import STAND_IN, walk_rows, walk_starts
 from .markup import Markup, escaped, link
-from .measures import gradients, scores
+from .measures import block_effects, gradients, scores
 from .runs import NAMES, PAPER_TASKS, PARTS, Run, RunError, only_looked_at
 from .settings import ModelSpec, Profile
 
@@ -187,7 +187,7 @@ def intervention_tables(data: dict[str, Dataset], trained: list[Run]) -> pd.Data
 
 
 def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int = 64) -> pd.DataFrame:
-    """What each walk of the paper changes on average over test images: see `mccvae_core.intervention_effects`.
+    """What each walk of the paper changes on average over test images: see `block_effects.intervention_effects`.
 
     share: a latent's pixel change as a share of the sum over the latents of its block, where one is moved alone.
     """
@@ -196,7 +196,7 @@ def intervention_table(data: Dataset, models: dict[str, core.MCCVAE], count: int
         goal = {data.labels.index(label): value for label, value in towards.items()}
         images = data.test.take(walk_starts(data, towards)).some(count).images
         for name, (model, within) in walk_rows(models, goal).items():
-            effect = core.intervention_effects(model, core.posterior(model, images).loc, goal, within=within)
+            effect = block_effects.intervention_effects(model, core.posterior(model, images).loc, goal, within=within)
             title, _, which = name.partition("\n")
             about = {
                 "task": data.task.name,

@@ -252,6 +252,26 @@ def swap_effects(model: core.MCCVAE, z_a: Tensor, z_b: Tensor, label: int, reade
     return scores
 
 
+def intervention_effects(
+    model: core.MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None
+) -> dict[str, float]:
+    """What a whole walk, end to end, changes, as means over the starts z (N, Z); see `core.latent_walk`.
+
+    moved: rise of the re-encoded probability of the value walked to, mean over the moved labels, in [-1, 1].
+    others: absolute change of the other labels' re-encoded probabilities.
+    pixels: absolute change of the image, in [0, 1].
+    """
+    walk = core.latent_walk(model, z, towards, within=within, steps=2)
+    change = walk.reencoded[1] - walk.reencoded[0]
+    sign = torch.tensor([1.0 if value else -1.0 for value in towards.values()], device=z.device)
+    others = [label for label in range(model.config.labels) if label not in towards]
+    return {
+        "moved": (change[:, list(towards)] * sign).mean().item(),
+        "others": change[:, others].abs().mean().item(),
+        "pixels": (walk.images[1] - walk.images[0]).abs().mean().item(),
+    }
+
+
 @torch.no_grad()
 def _change(model: core.MCCVAE, ends: Tensor, reader: Reader) -> tuple[np.ndarray, float]:
     """Mean absolute change of the reader's probabilities (L,) and of the image, between two ends (2, N, Z)."""
