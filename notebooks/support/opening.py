@@ -75,21 +75,29 @@ def _sentence(task: str, mine: list[Decided]) -> str:
     if len(waits) == len(mine):
         reasons = "; ".join(dict.fromkeys(one.outcome.why for one in waits))
         return f"On {title} nothing is decided yet: none of its {len(mine)} primary tests could be made ({reasons})."
-    said = []
+    made = len(mine) - len(waits)
+    said = [f"On {title}, {made if waits else 'all'} of {len(mine)} primary tests could be made."]
     for word in (REPRODUCED, REVERSED, NO_DIFFERENCE, INCONCLUSIVE):
-        here = [forest.asked(one) for one in mine if one.outcome.word == word]
+        here = [_statement(one) for one in mine if one.outcome.word == word]
         if here:
-            said.append(f"{len(here)} {_verb(word, len(here))} ({'; '.join(here)})")
-    if waits:
-        said.append(f"{len(waits)} could not be made yet")
-    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"On {title}, of {len(mine)} primary tests {listed}."
+            said.append(f"{len(here)} {_verb(word, len(here))}: {'; '.join(here)}.")
+    return " ".join(said)
+
+
+def _statement(one: Decided) -> str:
+    """What the paper says in a test's terms, as words in a sentence."""
+    test, first = one.test, forest.model_title(one.test.first)
+    name = forest.SCORE_NAMES.get(test.score, test.score.replace("_", " "))
+    if test.kind == "level":
+        return f"in {first} {name}"
+    place = "like" if test.kind == "tie" else "above" if one.score.better == "more" else "below"
+    return f"{first}'s {test.split} {name} {place} {forest.model_title(test.second)}'s"
 
 
 def _verb(word: str, count: int) -> str:
     one, several = {
         REPRODUCED: ("reproduces the paper", "reproduce the paper"),
-        REVERSED: ("finds the reverse", "find the reverse"),
+        REVERSED: ("finds the reverse of the paper", "find the reverse of the paper"),
         NO_DIFFERENCE: ("finds no difference that matters", "find no difference that matters"),
         INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
     }[word]
