@@ -161,4 +161,5 @@ def test_the_opening_shows_and_keeps_what_the_deciding_runs_say(folder, monkeypa
     kept = {path.name for path in (folder / "figures").iterdir()}
     assert kept == {"forest.png", "forest.json", "gaps.png", "gaps.json"}
     texts = [value.data for value in shown if hasattr(value, "data")]
-    assert "On Chest X-ray, of 5 primary tests" in texts[0] and 'href="trained_out/tables/verdicts.csv"' in texts[2]
+    assert re.search("On Chest X-ray, (all|[1-4]) of 5 primary tests could be made", texts[0])
+    assert 'href="trained_out/tables/verdicts.csv"' in texts[2]
