@@ -30,7 +30,7 @@ class Options:
     the pictures. group: images with the same entry stay in one part; without a table "folder". split: says the part.
     classes: numbers or
     texts that are names of classes. threshold: {column: the least number that is 1}. unknown: entries that say nothing.
-    fit: one of FITS."""
+    sheet: of a workbook. fit: one of FITS."""
 
     labels: tuple[str, ...] = ()
     file: str | None = None
@@ -39,6 +39,7 @@ class Options:
     classes: tuple[str, ...] = ()
     threshold: dict[str, float] = dataclasses.field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    sheet: str | None = None
     fit: str = FITS[0]
 
 
@@ -95,7 +96,7 @@ def listing(folder: Path, table: Path | None, options: Options, problems: list[s
 
 def _of_table(folder: Path, table: Path, there: list[str], options: Options, problems: list[str]) -> Listing | None:
     remarks = []
-    header, rows = read_rows(table, problems, remarks)
+    header, rows = read_rows(table, problems, remarks, options.sheet)
     columns = _columns(header, rows, there, options, problems, remarks) if header else None
     if columns is None:
         return None
@@ -219,7 +220,7 @@ def _parts_of_folders(files: list[str], remarks: list[str]) -> list[int] | None:
 
 def _of_folders(folder: Path, there: list[str], options: Options, problems: list[str]) -> Listing | None:
     """Images in folders named as their classes, under or over folders of parts."""
-    for word in ("labels", "file", "split", "classes", "threshold", "unknown"):
+    for word in ("labels", "file", "split", "classes", "threshold", "unknown", "sheet"):
         if getattr(options, word):
             problems.append(f"{word}= is about a table, and none was given: ./run_all.sh own IMAGES LABELS")
     if options.group not in (None, "folder"):
@@ -233,7 +234,7 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
     folders = [[part for i, part in enumerate(PurePosixPath(name).parts[:-1]) if i != level] for name in files]
     loose = [name for name, above in zip(files, folders, strict=True) if not above]
     if len({above[0] for above in folders if above}) < 2:
-        tables = [name for name in there if name.lower().endswith((".csv", ".tsv", ".txt"))]
+        tables = [name for name in there if name.lower().endswith((".csv", ".tsv", ".txt", ".xlsx"))]
         near = (
             f"; {shown(tables[0])} may be it: ./run_all.sh own {shown(folder)} {shown(folder / tables[0])}"
             if tables
@@ -283,6 +284,5 @@ def read_options(words: dict[str, str], problems: list[str]) -> Options:
     both = set(listed["classes"]) & set(threshold)
     problems += [f"classes={name} and threshold={name}: leave one out" for name in sorted(both)]
     listed["unknown"] = tuple(value.casefold() for value in listed["unknown"])
-    return Options(
-        **listed, threshold=threshold, fit=fit, **{word: words.get(word) for word in ("file", "group", "split")}
-    )
+    single = {word: words.get(word) for word in ("file", "group", "split", "sheet")}
+    return Options(**listed, threshold=threshold, fit=fit, **single)

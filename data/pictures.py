@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from . import dicom
 from .files import UNREADABLE, DataError, open_regular, reason, shown
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
-NAMED = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000 and AVIF"
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF")
+NAMED = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF, HEIC and DICOM"
 ENDINGS = (
     ".png",
     ".jpg",
@@ -39,8 +41,12 @@ ENDINGS = (
     ".jp2",
     ".j2k",
     ".avif",
+    ".heic",
+    ".heif",
+    ".dcm",
+    ".dicom",
 )
-PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")  # formats of which a file may hold several pictures
+PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF", "HEIF")  # formats of which a file may hold several pictures
 MAX_PIXELS = 50_000_000  # of a picture; a larger one is refused before it is decoded
 MAX_FILE = 64 << 20  # bytes of a picture in an archive, unpacked
 RAW_SIDE = 64  # of chest X-rays and faces in the cache
@@ -49,6 +55,7 @@ FEW_BITS = 1 << 14  # of 65,535: 10, 12 or 14 bits that were saved in 16 stay be
 warnings.filterwarnings(
     "ignore", category=Image.DecompressionBombWarning
 )  # MAX_PIXELS is lower, and its message names the file
+pillow_heif.register_heif_opener()
 
 
 class Budget:
@@ -180,12 +187,33 @@ def read_picture(path: Path, side: int = RAW_SIDE, fit: str = "pad") -> Picture:
     """A picture, by `fitted`.
 
     Of every mode and size that Pillow reads: transparency lies on white, 16 bits are turned to 8, a camera's rotation
-    is undone. Raises DataError, which says what is wrong with the file but not which it is."""
+    is undone. Of DICOM as the file says. Raises DataError, which says what is wrong with the file but not which it is.
+    """
+    if (scan := _dicom(path)) is not None:
+        pixels = fitted(scan[0].convert("RGB"), side, fit)
+        return Picture(pixels, int(pixels.max()) <= DARK, scan[1])
     with opened(path, near=4 * side) as image:
         several = image.format in PAGED and getattr(image, "n_frames", 1) > 1
         eight, few_bits = _eight_bits(ImageOps.exif_transpose(image))
         pixels = fitted(_as_rgb(eight), side, fit)
         return Picture(pixels, few_bits or int(pixels.max()) <= DARK, several)
+
+
+def _dicom(path: Path) -> tuple[Image.Image, bool] | None:
+    """The picture of a DICOM file, and whether it holds more; None for a file of another kind."""
+    try:
+        with open_regular(path) as file:
+            if not dicom.is_dicom(file):
+                return None
+            header = dicom.read_header(file)
+            if (pixels := header.Rows * header.Columns) > MAX_PIXELS:
+                raise DataError(f"has {header.Columns}x{header.Rows} pixels, more than {MAX_PIXELS:,}; make it smaller")
+            with IN_FLIGHT.spend(pixels):
+                return dicom.read_image(file, header), int(header.get("NumberOfFrames") or 1) > 1
+    except DataError:
+        raise
+    except Exception as error:  # a broken tag raises any of a dozen kinds
+        raise DataError(f"can't be read as an image ({shown(reason(error))[:200]})") from None
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -195,7 +195,7 @@ def test_a_table_that_is_no_file_is_named(folder, target, kind):
     path.unlink()
     path.symlink_to(target) if target else os.mkfifo(path)
     with within(20):
-        assert f"labels.csv can't be read (it is {kind}, not a file); give the CSV file" in said_of(folder)
+        assert f"labels.csv can't be read (it is {kind}, not a file); give the table" in said_of(folder)
 
 
 def test_a_table_is_read_up_to_a_size(folder, monkeypatch):

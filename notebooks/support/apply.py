@@ -23,6 +23,7 @@ from .settings import SettingsError, read_profile
 OUT = "characteristics.csv"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet runs
 BATCH = 256
+LISTED = 10  # finished runs at most that a message names
 
 
 class ApplyError(Exception):
@@ -97,7 +98,7 @@ def find_run(folder: Path) -> Run:
         else sorted(path.parent for path in folder.glob("**/seed*/run.json"))
     )
     if len(found) != 1:
-        there = "".join(f"\n  {path}" for path in found)
+        there = "".join(f"\n  {path}" for path in found[:LISTED]) + "\n  ..." * (len(found) > LISTED)
         raise ApplyError(
             f"{folder} holds {len(found) or 'no'} finished runs{'; name one of them:' if found else ''}{there}"
         )

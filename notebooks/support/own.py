@@ -32,6 +32,7 @@ WORDS = {
     "classes": "columns whose numbers or texts are names of classes",
     "threshold": "of a column of numbers the least that is 1: age:50, or age:50,weight:80",
     "unknown": "entries that stand for what is not known, beside NA and nothing: -1,?",
+    "sheet": "of an Excel workbook with several sheets, the one that is the table",
     "fit": "how pictures become square: pad (default), crop or stretch",
     "models": "one or more of mccvae and ccvae, with options behind them as notebooks/README.md "
     "lists them (default: mccvae)",
