@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import block_scores, claim_judges, claim_scores, preregistration, runs, settings, verdicts
+from support import block_scores, claim_images, claim_judges, claim_scores, preregistration, runs, settings, verdicts
 from support.measures import block_readings, blocks, judged, parts
 from support.settings import read_profile
 from test_blocks import LinearPictures, normal
@@ -26,7 +26,8 @@ def class_codes(n, seed, hold):
 
 
 def apart(hold):
-    return block_readings.blocks_apart(class_codes(4_000, 0, hold), class_codes(4_000, 1, hold), OWNERS)
+    codes = class_codes(4_000, 0, hold), class_codes(4_000, 1, hold)
+    return block_readings.blocks_apart(block_readings.read_pairs(*codes, OWNERS))
 
 
 # --- blocks apart -----------------------------------------------------------------------------------------------
@@ -48,7 +49,9 @@ def test_half_as_much_in_other_blocks_counts_half():
 def test_two_classes_have_no_other_blocks():
     owners = np.array([0, 1])
     codes = np.random.default_rng(0).normal(size=(40, 2)), np.eye(2, dtype=int)[np.arange(40) % 2]
-    assert np.isnan(block_readings.blocks_apart(codes, codes, owners))
+    assert np.isnan(block_readings.blocks_apart(block_readings.read_pairs(codes, codes, owners)))
+    three = codes[0], np.eye(3, dtype=int)[np.arange(40) % 2]  # one has no images
+    assert block_readings.read_pairs(three, three, np.array([0, 1, 2])) == []
 
 
 def test_a_label_is_read_from_where_it_is():
@@ -237,6 +240,10 @@ def profile(tmp_path, monkeypatch):
     return read_profile("smoke", images=210, models={"chest_xray": ["ccvae", "mccvae", "vae"]})
 
 
+def folder_of(trained):
+    return trained["mccvae"].folder / runs.SCORES
+
+
 def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
     trained = {model: runs.train(profile, "chest_xray", model, 0) for model in ("ccvae", "mccvae", "vae")}
     table = claim_scores.score_profile(profile)
@@ -256,9 +263,19 @@ def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
         assert np.isfinite(of_run.loc[of_run["score"] == name, "value"]).any(), name
     assert set(of_run["weights"]) == {"last", "best"} and not of_run.duplicated(claim_scores.COLUMNS[:-1]).any()
 
+    tests = {test.column: test for _, test in claims.tests if test.task == "chest_xray" and "mccvae" in test.models}
+    columns = ("train_accuracy", "train_unbiased_loss", "test_psnr", "test_along_share")
+    assert set(tests) == set(columns)
+    for column in columns:  # with every image once it is the score itself
+        values = claim_images.of_column(claim_images.read_values(folder_of(trained), of_run["made_from"][0]), column)
+        once = np.ones((1, len(values["groups"])))
+        score = claim_images.statistic(tests[column].score, values, exclusive=True)(once)
+        assert score.item() == pytest.approx(row[column], rel=1e-5), column
+
     monkeypatch.setattr(claim_scores, "measured", None)
     monkeypatch.setattr(claim_judges.judging, "fit_judge", None)
     again = claim_scores.score_profile(profile, ["chest_xray"])
+    assert not (profile.folder / claim_scores.INTERVALS).exists()  # of one seed, which the tests don't read
     kept = pd.read_csv(profile.folder / claim_scores.SUMMARY)
     pd.testing.assert_frame_equal(again, kept, check_exact=False, rtol=1e-5)
     monkeypatch.setattr(claim_scores, "code", lambda: "newer")

@@ -109,12 +109,14 @@ def test_without_runs_all_is_not_tested_and_says_how_many_seeds_it_takes(tmp_pat
 
 
 def test_the_table_has_what_was_decided(folder):
-    pd.DataFrame({"claim": ["better-reconstructions"], "task": "chest_xray", "low": 0.1, "high": 0.2}).to_csv(
-        folder / decided.INTERVALS, index=False
-    )
+    seeds = " ".join(map(str, SEEDS))
+    row = {"claim": "better-reconstructions", "task": "chest_xray", "low": 0.1, "high": 0.2, "seeds": seeds}
+    other = row | {"claim": "lower-training-loss", "seeds": "10 11"}
+    pd.DataFrame([row, other]).to_csv(folder / decided.INTERVALS, index=False)
     table = decided.verdict_table(decide_all(folder, CLAIMS), CLAIMS).set_index(["claim", "task"])
     row = table.loc["better-reconstructions", "chest_xray"]
     assert (row["images_low"], row["images_high"], row["n"], row["planned"]) == (0.1, 0.2, 10, 10)
+    assert math.isnan(table.loc[("lower-training-loss", "chest_xray"), "images_low"])  # of other seeds
     assert len(row["values"].split()) == 10 and row["low"] < row["mean"] < row["high"]
     assert row["fall_first"] == row["fall_first"] and row["samples_can_be_judged_first"] in (True, False)
 
@@ -132,7 +134,11 @@ def test_the_table_has_what_was_decided(folder):
         (lambda f: (f / decided.SCORES).write_text("task,model\na,b\n"), "has no column seed, precision, weights"),
         (lambda f: (f / decided.SCORES).write_bytes(b"\xff\xfe\x00"), "can't be read as a table"),
         (lambda f: (f / "chest_xray/mccvae/seed12/run.json").unlink(), "mccvae seed 12, but .*no whole record"),
-        (lambda f: (f / decided.INTERVALS).write_text("claim\n"), "has no column task, low, high"),
+        (lambda f: (f / decided.INTERVALS).write_text("claim\n"), "has no column task, low, high, seeds"),
+        (
+            lambda f: (f / decided.INTERVALS).write_text("claim,task,low,high,seeds\na,mnist,0,1,all\n"),
+            "seeds must be whole numbers, not 'all'",
+        ),
     ],
 )
 def test_what_can_not_be_read_is_refused_with_its_place(folder, spoil, says):

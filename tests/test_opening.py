@@ -110,7 +110,7 @@ def test_every_claim_has_a_row_with_the_papers_words_an_answer_and_its_marks(fou
 def test_behind_an_answer_stand_its_numbers(found):
     said = " ".join(opening.numbers(*of("lower-training-loss", found), 15))
     assert "CelebA 8657 (MCCVAE) and 9676 (CCVAE)" in said and "99.7 % interval over 5 seeds" in said
-    assert "each: −30.0, −30.0, −31.0, −29.0, −29.0" in said and "over test images −35.0 to 25.0" in said
+    assert "each: −30.0, −30.0, −31.0, −29.0, −29.0" in said and "over train images −35.0 to 25.0" in said
     assert "P(first better) 0.00" in said and "Holm's p 0.010" in said
     assert "MCCVAE's validation loss fell by 3.2 nats in the last tenth, its priors lie 0.41 sd apart" in said
 

@@ -79,15 +79,18 @@ def lung_sides(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return fields & left, fields & ~left
 
 
-def move_scores(rows: Rows, model: core.MCCVAE, data: Dataset, panel: Panel, z: torch.Tensor) -> None:
-    """Scores of all moves of every label's block from the starts z (N, Z).
+Changes = list[dict[str, list[Change]]]  # of each label: its block's moves by their kind
+
+
+def move_scores(rows: Rows, model: core.MCCVAE, data: Dataset, panel: Panel, z: torch.Tensor) -> Changes:
+    """Scores of all moves of every label's block from the starts z (N, Z). Returns what each move changes.
 
     change: absolute change of a judge's probability of the label; change_share: as a share of the difference between
     real images with and without it. rise, moved_share: the same with its sign. own_label_share: `judged.own_share`.
     pixels. along_share. effective_variables: of those along and across, or of single latents. parts_split and the
     change of each part: `parts`.
     """
-    of_parts = parts_of_task(data, panel)
+    of_parts, of_labels = parts_of_task(data, panel), []
     for label, name in enumerate(data.labels):
         coordinates = blocks.block_coordinates(model, label)
         if coordinates.size > 2:
@@ -101,6 +104,8 @@ def move_scores(rows: Rows, model: core.MCCVAE, data: Dataset, panel: Panel, z: 
             _part_rows(rows, changes, kinds, of_parts, label, name)
         if lungs.HEALTHY in data.labels and coordinates.size == 2:
             _lung_rows(rows, changes, np.logical_or(*lung_sides(data)), name)
+        of_labels.append(changes)
+    return of_labels
 
 
 def _kind_rows(rows: Rows, kind: str, change: Change, label: int, data: Dataset, ceiling: np.ndarray) -> None:

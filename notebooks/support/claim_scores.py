@@ -2,9 +2,10 @@
 
     python -m support.claim_scores PROFILE [TASK ...]
 
-writes <run>/scores/claims.csv, one row per score, and <profile>/claim_scores.csv, one row per run with the columns
-that the primary tests of claims.yaml read. A run whose table is current is skipped: made of the same weights, by the
-same judges and code. A run's table has the columns
+writes <run>/scores/claims.csv, one row per score, <profile>/claim_scores.csv, one row per run with the columns that
+the primary tests of claims.yaml read, and <profile>/claim_intervals.csv, one row per test with the interval over images
+(`claim_images`, which keeps each image's part in a score beside the run's table). A run whose table is current is
+skipped: made of the same weights, by the same judges and code. A run's table has the columns
 
     weights      last, after the last epoch, or best, of least validation loss.
     coordinates  of a block: along, across, whole, single, `single 1` ...; empty: of the model, or of both.
@@ -31,11 +32,14 @@ import mccvae_core as core
 from data import TASKS, Dataset, Split
 from data.files import write_atomically
 
-from . import ROOT, code_identity, preregistration, runs, weights
+from . import ROOT, claim_images, code_identity, preregistration, runs, weights
 from .block_scores import Rows, move_scores, swap_scores
+from .claim_images import Seen
 from .claim_judges import Panel, panel
 from .measures import block_readings, blocks, counterfactual, latents, official
+from .measures.block_readings import Pair
 from .measures.judge import judge_features
+from .preregistration import PrimaryTest
 from .runs import Run, RunError
 from .settings import Profile, SettingsError, read_profile
 
@@ -47,11 +51,11 @@ PICTURES = 256  # test images whose labels are intervened on
 OFFICIAL = 5_000  # images of a split for the official loss
 PICTURE_SCORES = {"f1": "effectiveness_f1", "accuracy": "effectiveness_accuracy", "kept": "effectiveness_kept"}
 PICTURE_SCORES |= {name: f"minimality_{name}" for name in ("cld", "nearer", "further")}
-TABLE, SUMMARY = "claims.csv", "claim_scores.csv"
+TABLE, SUMMARY, INTERVALS = "claims.csv", "claim_scores.csv", "claim_intervals.csv"
 COLUMNS = ["weights", "coordinates", "label", "split", "score", "value"]
 TEXT = {name: str for name in (*COLUMNS[:-1], "made_from")}
 COORDINATES = {"along": "along", "across": "across", "whole block": "whole"}  # of claims.yaml -> of the tables
-SOURCES = ("claim_scores.py", "claim_judges.py", "block_scores.py", "lungs.py", "measures")
+SOURCES = ("claim_scores.py", "claim_judges.py", "claim_images.py", "block_scores.py", "lungs.py", "measures")
 
 
 def read_table(file: Path) -> pd.DataFrame:
@@ -76,19 +80,25 @@ def files_of(run: Run) -> dict[str, Path]:
     return {"last": last} | ({"best": best} if best.exists() and last.parent == run.folder else {})
 
 
-def score_run(run: Run, data: Dataset, judges: Panel, main: str = "last") -> pd.DataFrame:
-    """A run's table but for `made_from`. main: the weights that are scored from all starts. Where the best weights are
-    the last ones, they are scored once. Raises RunError for weights that are not the run's."""
-    files, tables = files_of(run), {}
+def score_run(
+    run: Run, data: Dataset, judges: Panel, main: str = "last", tests: list[PrimaryTest] | None = None
+) -> tuple[pd.DataFrame, claim_images.Values]:
+    """A run's table but for `made_from`, and each image's part in the scores of `tests`. main: the weights that are
+    scored from all starts, and that these parts are of. Where the best weights are the last ones, they are scored once.
+    Raises RunError for weights that are not the run's."""
+    files, tables, values = files_of(run), {}, {}
     same = run.metrics.get("best", {}).get("epoch") == run.record["epochs"]
     for name, file in files.items():
         if same and tables:
             tables[name] = next(iter(tables.values()))
             continue
-        tables[name] = measured(weights.load_model(file), data, judges, 1 if name == main or same else 4)
+        model, whole = weights.load_model(file), name == main or same
+        tables[name], seen = measured(model, data, judges, 1 if whole else 4)
+        if whole:
+            values = claim_images.values_of(tests or [], model, data, judges, seen)
     recorded = {name: recorded_scores(run.metrics if name == "last" else run.metrics["best"]) for name in files}
     joined = [pd.concat([recorded[name], tables[name]], ignore_index=True).assign(weights=name) for name in files]
-    return pd.concat(joined, ignore_index=True)[COLUMNS]
+    return pd.concat(joined, ignore_index=True)[COLUMNS], values
 
 
 def recorded_scores(metrics: dict) -> pd.DataFrame:
@@ -102,18 +112,21 @@ def recorded_scores(metrics: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measured(model: core.MCCVAE, data: Dataset, judges: Panel, part: int = 1) -> pd.DataFrame:
-    """All scores of a model that are not in its metrics; pictures and losses from one `part`-th of the images."""
+def measured(model: core.MCCVAE, data: Dataset, judges: Panel, part: int = 1) -> tuple[pd.DataFrame, Seen]:
+    """All scores of a model that are not in its metrics, and what single images had in them; pictures and losses from
+    one `part`-th of the images."""
     starts = STARTS.get(data.task.name, STARTS_ELSE) // part
     rows, train, test = Rows(), data.train.some(CODES), data.test.some(CODES)
     codes = {name: core.posterior(model, part.images).loc for name, part in (("train", train), ("test", test))}
     rows.add("starts", min(starts, len(test)))
-    move_scores(rows, model, data, judges, codes["test"][:: max(1, len(test) // starts)][:starts])
+    from_these = slice(0, starts * max(1, len(test) // starts), max(1, len(test) // starts))
+    changes = move_scores(rows, model, data, judges, codes["test"][from_these])
     swap_scores(rows, model, data, judges, (codes["test"], test.labels), PAIRS)
-    code_scores(rows, model, data, *((codes[name], part.labels) for name, part in (("train", train), ("test", test))))
+    of_codes = ((codes[name], part.labels) for name, part in (("train", train), ("test", test)))
+    pairs = code_scores(rows, model, data, *of_codes)
     picture_scores(rows, model, data, judges, PICTURES // part)
-    table = rows.table().assign(split="test")
-    return pd.concat([table, official_scores(model, data, OFFICIAL // part)], ignore_index=True)
+    table = pd.concat([rows.table().assign(split="test"), official_scores(model, data, OFFICIAL // part)])
+    return table.reset_index(drop=True), Seen(changes, test.names[from_these], pairs, test.names)
 
 
 def official_scores(model: core.MCCVAE, data: Dataset, most: int) -> pd.DataFrame:
@@ -162,8 +175,9 @@ def _two_parts(split: Split) -> tuple[Split, Split]:
     return split.take(range(0, len(split), 2)), split.take(range(1, len(split), 2))
 
 
-def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, test: tuple) -> None:
-    """What posterior means (N, Z) tell of labels (N, L); train and test are both of these.
+def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, test: tuple) -> list[Pair]:
+    """What posterior means (N, Z) tell of labels (N, L); train and test are both of these. Returns the pairs of classes
+    that blocks_apart is the mean of.
 
     separation, kl, kl_share_across: of p(z|y = 1) from p(z|y = 0). auc_across: `blocks.across_auc`. posteriors_*:
     `two_posteriors`. auc_own, auc_others, auc_style, auc_labels: `block_readings.label_readings`. blocks_apart, of
@@ -186,8 +200,10 @@ def code_scores(rows: Rows, model: core.MCCVAE, data: Dataset, train: tuple, tes
             rows.add(score, value, **about)
         if not data.task.exclusive:
             rows.add("blocks_apart_labels", block_readings.apart(found["auc_others"], found["auc_labels"]), **about)
+    pairs = block_readings.read_pairs(*arrays, owners) if data.task.exclusive else []
     if data.task.exclusive:
-        rows.add("blocks_apart", block_readings.blocks_apart(*arrays, owners))
+        rows.add("blocks_apart", block_readings.blocks_apart(pairs))
+    return pairs
 
 
 def summary_row(run: Run, table: pd.DataFrame, claims: preregistration.Preregistration) -> dict:
@@ -204,45 +220,49 @@ def summary_row(run: Run, table: pd.DataFrame, claims: preregistration.Preregist
     return about
 
 
-def scored(run: Run, data: Dataset, judges: Panel, claims: preregistration.Preregistration) -> pd.DataFrame:
-    """A run's table, read from its folder where it is current, else made and put there."""
-    file = run.folder / runs.SCORES / TABLE
+def scored(
+    run: Run, data: Dataset, judges: Panel, claims: preregistration.Preregistration
+) -> tuple[pd.DataFrame, claim_images.Values]:
+    """A run's table and each image's part in its scores, read from its folder where they are current, else made and
+    put there."""
+    folder = run.folder / runs.SCORES
     h = hashlib.sha256(f"{code()} {judges.sha256} {data.content}".encode())
     for path in files_of(run).values():
         h.update(path.read_bytes())
     made_from = h.hexdigest()[:16]
-    if file.exists() and set((table := read_table(file))["made_from"]) == {made_from}:
-        return table
-    rule = claims.tasks.get(run.record["task"])
-    table = score_run(run, data, judges, rule.epoch if rule else "last").assign(made_from=made_from)
-    write_atomically(file, table.to_csv(index=False, float_format="%.8g").encode())
-    return read_table(file)
+    current = (folder / TABLE).exists() and set((table := read_table(folder / TABLE))["made_from"]) == {made_from}
+    if current and (values := claim_images.read_values(folder, made_from)) is not None:
+        return table, values
+    rule, record = claims.tasks.get(run.record["task"]), run.record
+    tests = [test for _, test in claims.tests if test.task == record["task"] and record["model"] in test.models]
+    table, values = score_run(run, data, judges, rule.epoch if rule else "last", tests)
+    content = table.assign(made_from=made_from).to_csv(index=False, float_format="%.8g")
+    write_atomically(folder / TABLE, content.encode())
+    claim_images.write_values(folder, made_from, values)
+    return read_table(folder / TABLE), values
 
 
 def score_profile(profile: Profile, tasks: list[str] | None = None) -> pd.DataFrame:
     """Score every finished run of a profile that has blocks and whose weights are there; says which are left out.
 
-    Writes each run's table and the profile's summary, and returns the latter. Raises SettingsError for a task that
-    there is none of."""
+    Writes each run's table, the profile's summary and the intervals over images, and returns the summary. Raises
+    SettingsError for a task that there is none of."""
     if unknown := [task for task in tasks or [] if task not in TASKS]:
         raise SettingsError(f"there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
-    claims, data, rows = preregistration.read(), runs.Datasets(profile), []
+    claims, data, rows, found = preregistration.read(), runs.Datasets(profile), [], []
     for task in TASKS.values() if not tasks else map(TASKS.get, tasks):
-        judges = None
+        judges, of_runs = None, {}
         for folder in (runs.run_folder(profile, task.name, *run) for run in profile.runs(task)):
             run = _with_weights(folder)
             if run is None:
                 continue
             judges = judges or panel(profile, data[task.name])
-            rows.append(summary_row(run, scored(run, data[task.name], judges, claims), claims))
+            table, of_runs[run.record["model"], run.record["seed"]] = scored(run, data[task.name], judges, claims)
+            rows.append(summary_row(run, table, claims))
             print(f"{task.name} {run.record['model']} seed {run.record['seed']}: scored", flush=True)
-    summary = pd.DataFrame(rows)
-    file = profile.folder / SUMMARY
-    if rows:
-        others = _rows_of_other_tasks(file, tasks)
-        summary = pd.concat([others, summary], ignore_index=True) if others is not None else summary
-        write_atomically(file, summary.to_csv(index=False, float_format="%.8g").encode())
-    return summary
+        found += claim_images.intervals(claims, task.name, of_runs)
+    _write_beside(profile.folder / INTERVALS, pd.DataFrame(found, columns=claim_images.COLUMNS), tasks)
+    return _write_beside(profile.folder / SUMMARY, pd.DataFrame(rows), tasks)
 
 
 def _with_weights(folder: Path) -> Run | None:
@@ -260,12 +280,16 @@ def _with_weights(folder: Path) -> Run | None:
     return run
 
 
-def _rows_of_other_tasks(file: Path, tasks: list[str] | None) -> pd.DataFrame | None:
-    """The summary's rows of tasks that are not scored now."""
-    if not tasks or not file.exists():
-        return None
-    table = pd.read_csv(file)
-    return table[~table["task"].isin(tasks)]
+def _write_beside(file: Path, table: pd.DataFrame, tasks: list[str] | None) -> pd.DataFrame:
+    """Write the rows of the tasks that are scored now beside those of other tasks that the file has; nothing where
+    there is none to write. Returns what is there then."""
+    if not len(table):
+        return table
+    if tasks and file.exists():
+        there = pd.read_csv(file)
+        table = pd.concat([there[~there["task"].isin(tasks)], table], ignore_index=True)
+    write_atomically(file, table.to_csv(index=False, float_format="%.8g").encode())
+    return table
 
 
 def main(arguments: list[str]) -> int:

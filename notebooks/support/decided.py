@@ -3,7 +3,8 @@
 A folder of deciding runs holds claim_scores.csv, one row per run: task, model, seed, precision, weights ("last" or
 "best") and a column for each `PrimaryTest.column`, mean over the judges. Beside it lie the runs' records, in
 <task>/<model>/seed<n>/, and, where intervals over images were computed, claim_intervals.csv: claim, task, low, high, in
-the score's unit, a difference turned so that more is what the claim says.
+the score's unit, a difference turned so that more is what the claim says, and the seeds whose mean it is of. An
+interval of other seeds than a test's stays out.
 """
 
 import dataclasses
@@ -68,7 +69,7 @@ class Decided:
 
     @property
     def models(self) -> list[str]:
-        return [name for name in (self.test.first, self.test.second) if name]
+        return self.test.models
 
     def in_margins(self, value):
         """A value, or an array of them, in margins; of a level in units of its bound."""
@@ -79,7 +80,7 @@ def decide_all(folder: Path, claims: Preregistration) -> list[Decided]:
     """All primary tests from the folder's runs; without runs they are not tested. Raises DecidedError."""
     scores, found = read_scores(folder, claims), []
     records = read_records(folder, scores)
-    intervals = _read_intervals(folder)
+    intervals = read_intervals(folder)
     for claim, test in claims.tests:
         rule, score = claims.tasks[test.task], claims.scores[test.score]
         mine = _runs_of(test, rule, scores)
@@ -87,8 +88,8 @@ def decide_all(folder: Path, claims: Preregistration) -> list[Decided]:
             outcome = verdicts.judge(test, score, rule, mine, tests=len(claims.tests))
         except ValueError as error:
             raise DecidedError(f"{folder / SCORES}: {error}") from None
-        if (claim.id, test.task) in intervals and outcome.word != verdicts.NOT_TESTED:
-            outcome = outcome.with_images(intervals[claim.id, test.task])
+        if images := intervals.get((claim.id, test.task, outcome.seeds)):
+            outcome = outcome.with_images(images)
         used = mine[mine["seed"].isin(outcome.seeds)]
         trained = {model: _trained(records, part) for model, part in used.groupby("model")}
         found.append(Decided(claim, test, score, rule, outcome, math.nan, _precision(test, used), trained))
@@ -120,12 +121,20 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _read_intervals(folder: Path) -> dict[tuple[str, str], verdicts.Interval]:
+def read_intervals(folder: Path) -> dict[tuple[str, str, tuple[int, ...]], verdicts.Interval]:
+    """claim_intervals.csv by claim, task and seeds, which are in ascending order; nothing without the file. Raises
+    DecidedError where it is not what it must be."""
     path = folder / INTERVALS
     if not path.exists():
         return {}
-    table = _read_csv(path, ("claim", "task", "low", "high"))
-    return {(row.claim, row.task): (float(row.low), float(row.high)) for row in table.itertuples()}
+    table, found = _read_csv(path, ("claim", "task", "low", "high", "seeds")), {}
+    for row in table.itertuples():
+        try:
+            seeds = tuple(sorted(map(int, str(row.seeds).split())))
+        except ValueError:
+            raise DecidedError(f"{path}: seeds must be whole numbers, not {row.seeds!r}; make it again") from None
+        found[row.claim, row.task, seeds] = (float(row.low), float(row.high))
+    return found
 
 
 def _runs_of(test: PrimaryTest, rule: TaskRule, scores: pd.DataFrame) -> pd.DataFrame:

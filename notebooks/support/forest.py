@@ -135,7 +135,7 @@ def _row(ax: Axes, y: float, one: Decided) -> None:
 
 def forest_caption(found: list[Decided]) -> str:
     level = 100 * (1 - verdicts.ALPHA / len(found))
-    dashed = " Dashed: the interval over test images." if any(one.outcome.images for one in found) else ""
+    dashed = " Dashed: the interval over images." if any(one.outcome.images for one in found) else ""
     return (
         f"The {len(found)} primary tests. Ring: a seed; filled mark: the mean; bar: the {level:.1f} % interval over "
         f"seeds. Grey band: differences too small to matter; line: no difference, or the bound.{dashed}"

@@ -249,7 +249,9 @@ def _statistics(one: Decided, tests: int) -> str:
     said += f"{number(outcome.low, digits)} to {number(outcome.high, digits)} ({one.precision}; each: {each})"
     if outcome.images:
         low, high = (number(value, digits) for value in outcome.images)
-        said += f"; over test images {low} to {high}"
+        said += f"; over {one.test.split} images {low} to {high}"
+    else:
+        said += f"; none over {one.test.split} images, which needs the runs' weights"
     better = "share of seeds that reach the bound" if one.test.kind == "level" else "P(first better)"
     return f"{said}; {better} {number(outcome.better, 2)}; Holm's p {_p(one.holm)}."
 

@@ -94,6 +94,10 @@ class PrimaryTest(_Part):
         return self
 
     @property
+    def models(self) -> list[str]:
+        return [name for name in (self.first, self.second) if name]
+
+    @property
     def column(self) -> str:
         """Name of the score's column in a table with one row per run."""
         return f"{self.split}_{self.score}"

@@ -101,13 +101,14 @@ def bootstrap_interval(
     """Percentile interval over images, at level 1 - 0.05 / tests, of a statistic of the mean over seeds.
 
     statistic: weights (draws, images), how often each image was drawn -> values (draws,). groups (images,): what is
-    drawn together, the person on chest, else the image's own number.
+    drawn together, the person on chest, else the image's own name or number.
     """
     group, of_image = np.unique(groups, return_inverse=True)
     generator, values, block = np.random.default_rng(seed), [], 200
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        drawn = generator.multinomial(len(group), np.full(len(group), 1 / len(group)), size=size)
+        picked = generator.integers(len(group), size=(size, len(group)), dtype=np.int32)
+        drawn = np.stack([np.bincount(row, minlength=len(group)) for row in picked])
         values.append(statistic(drawn[:, of_image]))
     tail = ALPHA / (2 * tests)
     low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])

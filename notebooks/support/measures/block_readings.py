@@ -1,11 +1,13 @@
 """Which labels other blocks and style tell: a linear reader on posterior means, tried on held-out images."""
 
+import dataclasses
 import itertools
 import math
 
 import numpy as np
 
-from .latents import STYLE, probe_score
+from .intervals import auc, weighted_auc
+from .latents import STYLE, probe_readings, probe_score
 
 Codes = tuple[np.ndarray, np.ndarray]  # codes (N, Z) and labels (N, L)
 
@@ -16,22 +18,49 @@ def apart(others: float, own: float) -> float:
     return 1 - (others - 0.5) / (own - 0.5) if own > 0.5 else math.nan
 
 
-def blocks_apart(train: Codes, test: Codes, latent_owner: np.ndarray) -> float:
-    """How little other blocks tell two classes apart: mean of `apart` over all pairs of classes that exclude each
-    other.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pair:
+    """Two classes that exclude each other, as they are read on the n test images of either.
 
-    latent_owner (Z,): the label of each latent, or STYLE. A: AUC, on test images, at which logistic regression fitted
-    on training images tells the pair from the blocks of all other labels; B: from the pair's own two. NaN for two
-    classes.
-    """
-    scores = []
+    images (n,): their positions. first (n,): 1 for images of the first class. others, own (n,): the first class's
+    probability as logistic regression, fitted on training images, reads it from the blocks of all other labels, and
+    from the pair's own two."""
+
+    images: np.ndarray
+    first: np.ndarray
+    others: np.ndarray
+    own: np.ndarray
+
+    def apart(self, weights: np.ndarray | None = None):
+        """`apart` of the AUCs of others and own; weights (D, N): how often each test image counts, then (D,)."""
+        if weights is None:
+            return apart(auc(self.others, self.first), auc(self.own, self.first))
+        a, b = (weighted_auc(read, self.first, weights[:, self.images]) for read in (self.others, self.own))
+        return 1 - np.divide(a - 0.5, b - 0.5, out=np.full(len(a), np.nan), where=b > 0.5)
+
+
+def read_pairs(train: Codes, test: Codes, latent_owner: np.ndarray) -> list[Pair]:
+    """All pairs of classes; none at all where there are but two classes, or where one has no images.
+
+    latent_owner (Z,): the label of each latent, or STYLE."""
+    pairs = []
+    if not all(part[1].any(0).all() for part in (train, test)):
+        return pairs
     for pair in itertools.combinations(range(train[1].shape[1]), 2):
         own = np.isin(latent_owner, pair)
         others = ~own & (latent_owner != STYLE)
-        read = lambda mask: probe_score(*(_of_pair(part, pair, mask) for part in (train, test)), "linear")  # noqa: B023,E731
-        a, b = read(others), read(own)
-        scores.append(apart(a, b) if others.any() else math.nan)
-    return float(np.mean(scores)) if scores else math.nan
+        images = np.flatnonzero(test[1][:, list(pair)].any(1))
+        first = test[1][images, pair[0]]
+        if others.any():
+            codes = test[0][images]
+            read = [probe_readings(_of_pair(train, pair, m), codes[:, m], "linear") for m in (others, own)]
+            pairs.append(Pair(images, first, *read))
+    return pairs
+
+
+def blocks_apart(pairs: list[Pair]) -> float:
+    """How little other blocks tell two classes apart: mean of `Pair.apart` over all pairs; NaN without any."""
+    return float(np.mean([pair.apart() for pair in pairs])) if pairs else math.nan
 
 
 def _of_pair(part: Codes, pair: tuple[int, int], latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,18 @@ def auc(probability: np.ndarray, y: np.ndarray) -> float:
     return float((rankdata(probability)[y == 1].sum() - ones * (ones + 1) / 2) / (ones * zeros))
 
 
+def weighted_auc(readings: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`auc` of readings (N,) for y (N,) of 0 and 1 where image n counts weights[:, n] times, (D,) for weights (D, N):
+    draws of a bootstrap. NaN for a draw without one of the values."""
+    order = np.argsort(readings, kind="stable")
+    first = np.flatnonzero(np.diff(readings[order], prepend=-np.inf))  # of each run of equal readings
+    weights, y = weights[:, order], y[order].astype(float)
+    ones, zeros = (np.add.reduceat(weights * of, first, axis=1) for of in (y, 1 - y))
+    above = (ones * (np.cumsum(zeros, axis=1) - zeros / 2)).sum(1)  # pairs in their right order, equal ones half
+    pairs = ones.sum(1) * zeros.sum(1)
+    return np.divide(above, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
 def auc_interval(area: float, ones: float, zeros: float) -> tuple[float, float]:
     """Newcombe's interval of an area under the curve (2006, method 5): where it lies Z standard errors away, of the
     area's own."""

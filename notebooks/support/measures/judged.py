@@ -27,6 +27,7 @@ class Change:
     rise, change (J, T): of the probabilities, with and without its sign. log_odds (J, T): absolute change of the
     log-odds. pixels: absolute change of the image, in [0, 1]. lighter, moved (H, W): change of each pixel, with and
     without its sign. measured (Q,): absolute change of what `measure` takes from an image.
+    rises, odds (J, N, T): change of probabilities and log-odds from each start, with its sign; None for several moves.
     """
 
     rise: np.ndarray
@@ -36,6 +37,8 @@ class Change:
     lighter: np.ndarray
     moved: np.ndarray
     measured: np.ndarray
+    rises: np.ndarray | None = None
+    odds: np.ndarray | None = None
 
 
 @torch.no_grad()
@@ -51,15 +54,18 @@ def change_of(
     low, high = (decode(model, end) for end in block_path(model, coordinates, z, move))
     odds = [[reader(images).detach().cpu().double() for images in (low, high)] for reader in readers]
     differences = [up.sigmoid() - down.sigmoid() for down, up in odds]
+    rises, changed = (np.stack([d.numpy() for d in each]) for each in (differences, [up - down for down, up in odds]))
     pixels = (high - low).mean(1).double().numpy()
     return Change(
-        rise=np.stack([d.mean(0).numpy() for d in differences]),
-        change=np.stack([d.abs().mean(0).numpy() for d in differences]),
-        log_odds=np.stack([(up - down).abs().mean(0).numpy() for down, up in odds]),
+        rise=rises.mean(1),
+        change=np.abs(rises).mean(1),
+        log_odds=np.abs(changed).mean(1),
         pixels=np.float64((high - low).abs().double().mean().item()),
         lighter=pixels.mean(0),
         moved=np.abs(pixels).mean(0),
         measured=np.abs(measure(high) - measure(low)).mean(0) if measure else np.zeros(0),
+        rises=rises,
+        odds=changed,
     )
 
 
@@ -89,7 +95,7 @@ def together(changes: list[Change]) -> Change:
     single move that itself, with its signs."""
     if len(changes) == 1:
         return changes[0]
-    names = [field.name for field in dataclasses.fields(Change)]
+    names = [field.name for field in dataclasses.fields(Change) if field.name not in ("rises", "odds")]
     return Change(**{name: np.sqrt(np.mean([getattr(c, name) ** 2 for c in changes], axis=0)) for name in names})
 
 

@@ -58,6 +58,12 @@ def probe_score(train: tuple, test: tuple, probe: str) -> float:
     return _held_out_score(_fitted_probe(probe, codes, target), test_codes, test_target)
 
 
+def probe_readings(train: tuple, codes: np.ndarray, probe: str) -> np.ndarray:
+    """Probabilities (M,) that a probe, fitted on train = (codes (N, n), target (N,) of two values), reads from other
+    codes (M, n)."""
+    return _fitted_probe(probe, *train).predict_proba(codes)[:, 1]
+
+
 def found(train: tuple, test: tuple, latent_owner: np.ndarray, owner: int, probe: str) -> dict[str, float]:
     """`probe_score` of one target from where it should be and from where it should not; codes are (N, Z).
 
