@@ -17,6 +17,7 @@ from data import TASKS, Dataset, Task
 
 from . import figures, runs
 from .markup import escaped, markdown
+from .measures import block_effects, blocks
 from .settings import Profile
 
 # standard deviations beyond the prior's means that a slider reaches, as `core.characteristic_range` has it
@@ -25,17 +26,19 @@ STARTS = 12  # test images to start from
 
 
 def half_precision(model: core.VAE) -> core.VAE:
-    """A copy on the CPU whose decoder's weights are rounded to half precision: what the page decodes with.
+    """A copy on the CPU whose encoder's and decoder's weights are rounded to half precision: what the page computes
+    with.
 
     Raises ValueError where a weight is beyond half precision's range."""
     rounded = copy.deepcopy(model).cpu().eval()
-    for name, weight in rounded.decoder.state_dict().items():
-        if not (half := weight.half()).isfinite().all():
-            raise ValueError(
-                f"decoder.{name} reaches {weight.abs().max():.3g}, beyond half precision's 65504; "
-                "train with a smaller rate"
-            )
-        weight.copy_(half)
+    for network in ("encoder", "decoder"):
+        for name, weight in getattr(rounded, network).state_dict().items():
+            if not (half := weight.half()).isfinite().all():
+                raise ValueError(
+                    f"{network}.{name} reaches {weight.abs().max():.3g}, beyond half precision's 65504; "
+                    "train with a smaller rate"
+                )
+            weight.copy_(half)
     return rounded
 
 
@@ -72,12 +75,13 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     starts: `starts_table`.
 
     ranges: lower and upper end of each characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of
-    p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. style: for
-    each style latent, the most important first, its position in z and its `style_importance`. layers: the decoder's
-    weights, base64 of little-endian half floats. Raises ValueError for a model whose weights half precision can't hold.
+    p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. blocks:
+    `_block` of each label. style: for each style latent, the most important first, its position in z and its
+    `style_importance`. encoder, decoder: their layers' weights, base64 of little-endian half floats; the encoder's end
+    in the mean of q(z|x). Raises ValueError for a model whose weights half precision can't hold.
     """
     model = half_precision(model)
-    config = model.config
+    config, encoder = model.config, (*model.encoder.features, model.encoder.loc)
     z = torch.tensor(starts.drop(columns="start").to_numpy(), dtype=torch.float32)
     style = list(range(config.characteristic_dim, config.latent_dim))
     importance = style_importance(model, z, style)
@@ -97,9 +101,11 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
         "style_range": [-SPREAD, SPREAD],
         "style": sorted(zip(style, importance, strict=True), key=lambda pair: -pair[1]),
         "prior": [_prior(model, value) for value in (0, 1)],
+        "blocks": [_block(model, label, z) for label in range(config.labels)],
         "classifier": {"weight": model.classifier_weight.tolist(), "bias": model.classifier_bias.tolist()},
         "starts": [{"name": name, "z": row} for name, row in zip(starts["start"], z.tolist(), strict=True)],
-        "layers": [_layer(layer) for layer in model.decoder.layers if hasattr(layer, "weight")],
+        "encoder": [_layer(layer) for layer in encoder if hasattr(layer, "weight")],
+        "decoder": [_layer(layer) for layer in model.decoder.layers if hasattr(layer, "weight")],
     }
 
 
@@ -110,14 +116,24 @@ def _prior(model, value):
     factor = prior.scale.diag()
     if (whitening := model.prior_whitening(value)) is not None:
         factor = factor @ torch.linalg.inv(whitening)
-    blocks = [core.block_of(model, label) for label in range(model.config.labels)]
-    return {"mean": prior.loc.tolist(), "factor": [factor[block][:, block].tolist() for block in blocks]}
+    owned = [core.block_of(model, label) for label in range(model.config.labels)]
+    return {"mean": prior.loc.tolist(), "factor": [factor[block][:, block].tolist() for block in owned]}
+
+
+def _block(model, label, z):
+    """A label's block along its classifier's direction and across it, as `blocks.BlockCoordinates` has it: a block is
+    origin (k,) + axes (k, k) @ h, and h = read (k, k) @ (block - origin). The first of h goes along, the others across,
+    those that change most pixels at the starts z (N, Z) first."""
+    own = block_effects.order_across(model, blocks.block_coordinates(model, label), z)
+    axes = torch.cat([own.along[:, None], own.across], dim=1)
+    return {"origin": own.mean.tolist(), "axes": axes.tolist(), "read": torch.linalg.inv(axes).tolist()}
 
 
 def _layer(layer):
-    """A linear layer (out, in) or a transposed convolution (in, out, 4, 4) of stride 2 and padding 1."""
+    """A linear layer (out, in), a convolution (out, in, 4, 4) or a transposed one (in, out, 4, 4), of stride 2 and
+    padding 1."""
     pack = lambda tensor: base64.b64encode(tensor.detach().numpy().astype("<f2").tobytes()).decode()  # noqa: E731
-    more = {"output_padding": layer.output_padding[0]} if layer.weight.dim() == 4 else {}
+    more = {"output_padding": layer.output_padding[0]} if isinstance(layer, torch.nn.ConvTranspose2d) else {}
     return {"shape": list(layer.weight.shape), "weight": pack(layer.weight), "bias": pack(layer.bias)} | more
 
 
@@ -125,11 +141,13 @@ def section(content: dict) -> str:
     """A payload as the HTML that explorer.js finds in the page; elsewhere it shows a sentence."""
     about = f"{content['title']}, {content['model']}" + (f" ({content['note']})" if content["note"] else "")
     text = json.dumps(content).replace("<", "\\u003c")  # nothing in it ends the script
+    task = escaped(content["task"])
     return (
-        f'<section class="explorer" data-task="{escaped(content["task"])}" '
-        f'aria-label="Explorer: {escaped(about)}"><h3>{escaped(about)}</h3>'
+        f'<section class="explorer" data-task="{task}" aria-label="Explorer: {escaped(about)}">'
+        f'<a class="skip" href="#after-explorer-{task}">Past this explorer</a><h3>{escaped(about)}</h3>'
         '<p class="explorer-closed">The sliders are in the report\'s page, opened in a browser with scripts.</p>'
         f'<script type="application/json">{text}</script></section>'
+        f'<span id="after-explorer-{task}" tabindex="-1"></span>'
     )
 
 

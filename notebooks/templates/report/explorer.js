@@ -1,12 +1,15 @@
-// The explorer: every <section class="explorer"> carries one model as JSON (support/explorer.py); here it gets its sliders.
-// Decoder and classifier run in this page. index.html.j2 includes this file through Jinja, so it holds none of Jinja's opening brackets.
+// The explorer: every <section class="explorer"> carries one model as JSON (support/explorer.py); here it gets its
+// controls. Encoder, decoder and classifier run in this page; a picture of one's own stays in it.
+// index.html.j2 includes this file through Jinja, so it holds none of Jinja's opening brackets.
 (() => {
   "use strict";
   const SVG = "http://www.w3.org/2000/svg";
   const TICKS = 200; // of a slider, from end to end
-  const PAD = 120, MARGIN = 8; // side of a pad in its own units, and the rim around it where a mark at its end is still whole
-  const STYLES_SHOWN = 10;
+  const PAD = 120, MARGIN = 8; // side of a pad in its own units, and the rim where a mark at its end is still whole
   const SETTLE = 500; // ms without a change, after which the change is told
+  const FIELD = 280; // side of the field to draw on, in its pixels
+  const SAVED = 8; // pixels of a saved picture, to each side, for one of the model's
+  const GREY = [0.299, 0.587, 0.114]; // of red, green and blue, as Pillow mixes them
   let elements = 0; // for ids
 
   // --- numbers ------------------------------------------------------------------------------------------------
@@ -14,22 +17,30 @@
   const sigmoid = (u) => 1 / (1 + Math.exp(-u));
   const percent = (p) => `${Math.round(100 * p)} %`;
   const number = (value) => (Math.round(100 * value) / 100 || 0).toFixed(2).replace("-", "\u2212"); // no −0
+  const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
 
   function normal() { // Box and Muller
     return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
   }
 
-  function halfFloats(base64) { // little-endian half floats; none is infinite
-    const bytes = atob(base64), values = new Float32Array(bytes.length / 2);
-    for (let i = 0; i < values.length; i++) {
-      const high = bytes.charCodeAt(2 * i + 1), fraction = ((high & 3) << 8) | bytes.charCodeAt(2 * i), exponent = (high >> 2) & 31;
+  const halves = (() => { // what each of the 65,536 half floats is; made when it is first asked for
+    let table = null;
+    return () => table ??= Float32Array.from({ length: 65536 }, (_, bits) => {
+      const fraction = bits & 1023, exponent = (bits >> 10) & 31;
       const size = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25);
-      values[i] = high & 128 ? -size : size;
+      return bits & 32768 ? -size : size;
+    });
+  })();
+
+  function halfFloats(base64) { // little-endian half floats; none is infinite
+    const bytes = atob(base64), values = new Float32Array(bytes.length / 2), table = halves();
+    for (let i = 0; i < values.length; i++) {
+      values[i] = table[bytes.charCodeAt(2 * i) | (bytes.charCodeAt(2 * i + 1) << 8)];
     }
     return values;
   }
 
-  // --- the decoder --------------------------------------------------------------------------------------------
+  // --- the networks -------------------------------------------------------------------------------------------
   // Feature maps lie channels last. A layer is a function from one Float32Array to another, which it keeps.
 
   function linear(weight, bias, inputs, relu) {
@@ -44,74 +55,98 @@
     };
   }
 
-  // Rows of a linear layer whose outputs are (channels, pixels), sorted to (pixels, channels).
+  // Rows of a matrix that are (channels, pixels), sorted to (pixels, channels); width: what a row holds.
   function channelsLast(values, channels, pixels, width) {
     const sorted = new Float32Array(values.length);
     for (let c = 0; c < channels; c++) {
       for (let p = 0; p < pixels; p++) {
-        sorted.set(values.subarray((c * pixels + p) * width, (c * pixels + p + 1) * width), (p * channels + c) * width);
+        const from = (c * pixels + p) * width;
+        sorted.set(values.subarray(from, from + width), (p * channels + c) * width);
       }
     }
     return sorted;
   }
 
-  // Kernel 4, stride 2, padding 1, weight (inputs, outputs, 4, 4). Gathered: each output pixel sums over the at most 2 x 2 input pixels
-  // that reach it. Four output channels at a time stay in registers, so their weights lie side by side: [ky][kx][group][input][4].
-  function transposedConvolution(weight, bias, [inputs, outputs], side, outputPadding, relu) {
-    const groups = Math.ceil(outputs / 4), large = 2 * side + outputPadding, tap = groups * inputs * 4;
-    const laid = new Float32Array(16 * tap), start = new Float32Array(4 * groups), out = new Float32Array(large * large * outputs);
+  // One output pixel of a kernel of 4 x 4: a sum over the `count` input pixels that reach it, each by one of the 16
+  // taps. Four output channels at a time stay in registers, so their weights lie side by side:
+  // [tap][group of channels][input][4]. first(i, o): where the 16 weights from input i to output o begin.
+  function gathered(weight, bias, inputs, outputs, first, relu) {
+    const groups = Math.ceil(outputs / 4), tap = groups * inputs * 4;
+    const laid = new Float32Array(16 * tap), start = new Float32Array(4 * groups);
     start.set(bias);
     for (let i = 0; i < inputs; i++) {
       for (let o = 0; o < outputs; o++) {
-        for (let k = 0; k < 16; k++) laid[k * tap + ((o >> 2) * inputs + i) * 4 + (o & 3)] = weight[(i * outputs + o) * 16 + k];
+        const at = ((o >> 2) * inputs + i) * 4 + (o & 3), from = first(i, o);
+        for (let k = 0; k < 16; k++) laid[k * tap + at] = weight[from + k];
       }
     }
-    const pixels = new Int32Array(4), taps = new Int32Array(4);
+    return (x, out, at, count, pixels, taps) => {
+      for (let g = 0; g < groups; g++) {
+        let s0 = start[4 * g], s1 = start[4 * g + 1], s2 = start[4 * g + 2], s3 = start[4 * g + 3];
+        for (let t = 0; t < count; t++) {
+          let w = taps[t] * tap + g * inputs * 4;
+          for (let i = pixels[t], end = i + inputs; i < end; i++, w += 4) {
+            const v = x[i];
+            s0 += v * laid[w];
+            s1 += v * laid[w + 1];
+            s2 += v * laid[w + 2];
+            s3 += v * laid[w + 3];
+          }
+        }
+        const o = at + 4 * g, left = outputs - 4 * g;
+        out[o] = relu && s0 < 0 ? 0 : s0;
+        if (left > 1) out[o + 1] = relu && s1 < 0 ? 0 : s1;
+        if (left > 2) out[o + 2] = relu && s2 < 0 ? 0 : s2;
+        if (left > 3) out[o + 3] = relu && s3 < 0 ? 0 : s3;
+      }
+    };
+  }
+
+  // Each pixel of a map of `large` to a side, from those of a map of `side` that reach it; reaching(row, k): the row or
+  // column that tap k of that row or column reads, and nothing inside where it reads none.
+  function mapped(sum, inputs, outputs, side, large, reaching) {
+    const out = new Float32Array(large * large * outputs), pixels = new Int32Array(16), taps = new Int32Array(16);
     return (x) => {
       for (let row = 0, at = 0; row < large; row++) {
         for (let column = 0; column < large; column++, at += outputs) {
           let count = 0;
-          for (let ky = (row + 1) & 1; ky < 4; ky += 2) {
-            const y = (row + 1 - ky) / 2;
+          for (let ky = 0; ky < 4; ky++) {
+            const y = reaching(row, ky);
             if (y < 0 || y >= side) continue;
-            for (let kx = (column + 1) & 1; kx < 4; kx += 2) {
-              const c = (column + 1 - kx) / 2;
+            for (let kx = 0; kx < 4; kx++) {
+              const c = reaching(column, kx);
               if (c < 0 || c >= side) continue;
               pixels[count] = (y * side + c) * inputs;
-              taps[count++] = (ky * 4 + kx) * tap;
+              taps[count++] = ky * 4 + kx;
             }
           }
-          for (let g = 0; g < groups; g++) {
-            let s0 = start[4 * g], s1 = start[4 * g + 1], s2 = start[4 * g + 2], s3 = start[4 * g + 3];
-            for (let t = 0; t < count; t++) {
-              let w = taps[t] + g * inputs * 4;
-              for (let i = pixels[t], end = i + inputs; i < end; i++, w += 4) {
-                const v = x[i];
-                s0 += v * laid[w];
-                s1 += v * laid[w + 1];
-                s2 += v * laid[w + 2];
-                s3 += v * laid[w + 3];
-              }
-            }
-            const o = at + 4 * g, left = outputs - 4 * g;
-            out[o] = relu && s0 < 0 ? 0 : s0;
-            if (left > 1) out[o + 1] = relu && s1 < 0 ? 0 : s1;
-            if (left > 2) out[o + 2] = relu && s2 < 0 ? 0 : s2;
-            if (left > 3) out[o + 3] = relu && s3 < 0 ? 0 : s3;
-          }
+          sum(x, out, at, count, pixels, taps);
         }
       }
       return out;
     };
   }
 
+  // Kernel 4, stride 2, padding 1, weight (outputs, inputs, 4, 4).
+  function convolution(weight, bias, [outputs, inputs], side, relu) {
+    const sum = gathered(weight, bias, inputs, outputs, (i, o) => (o * inputs + i) * 16, relu);
+    return mapped(sum, inputs, outputs, side, side >> 1, (row, k) => 2 * row - 1 + k);
+  }
+
+  // The same the other way, weight (inputs, outputs, 4, 4): at most 2 x 2 input pixels reach an output pixel.
+  function transposedConvolution(weight, bias, [inputs, outputs], side, outputPadding, relu) {
+    const sum = gathered(weight, bias, inputs, outputs, (i, o) => (i * outputs + o) * 16, relu);
+    const reaching = (row, k) => ((row + 1 - k) & 1 ? -1 : (row + 1 - k) / 2);
+    return mapped(sum, inputs, outputs, side, 2 * side + outputPadding, reaching);
+  }
+
   // latents -> the image's mean in [0, 1], (height * width * channels); a new array each time.
   function buildDecoder(model) {
-    const convolutions = model.layers.filter((layer) => layer.shape.length === 4), channels = convolutions[0].shape[0];
-    let side = Math.sqrt(model.layers[1].shape[0] / channels);
-    const layers = model.layers.map((layer, n) => {
+    const channels = model.decoder.find((layer) => layer.shape.length === 4).shape[0];
+    let side = Math.sqrt(model.decoder[1].shape[0] / channels);
+    const layers = model.decoder.map((layer, n) => {
       let weight = halfFloats(layer.weight), bias = halfFloats(layer.bias);
-      const relu = n < model.layers.length - 1;
+      const relu = n < model.decoder.length - 1;
       if (layer.shape.length === 4) {
         const run = transposedConvolution(weight, bias, layer.shape, side, layer.output_padding, relu);
         side = 2 * side + layer.output_padding;
@@ -130,6 +165,85 @@
     };
   }
 
+  // An image in [0, 1], (height * width * channels) -> the mean of q(z|x); a new array each time.
+  function buildEncoder(model) {
+    let [channels, side] = model.image_shape;
+    const layers = model.encoder.map((layer, n) => {
+      let weight = halfFloats(layer.weight);
+      const bias = halfFloats(layer.bias), relu = n < model.encoder.length - 1;
+      if (layer.shape.length === 4) {
+        const run = convolution(weight, bias, layer.shape, side, relu);
+        [channels, side] = [layer.shape[0], side >> 1];
+        return run;
+      }
+      if (model.encoder[n - 1].shape.length === 4) { // each row takes what the convolutions give
+        const inputs = layer.shape[1], rows = weight;
+        weight = new Float32Array(rows.length);
+        for (let at = 0; at < rows.length; at += inputs) {
+          weight.set(channelsLast(rows.subarray(at, at + inputs), channels, side * side, 1), at);
+        }
+      }
+      return linear(weight, bias, layer.shape[1], relu);
+    });
+    return (image) => Float64Array.from(layers.reduce((x, layer) => layer(x), image));
+  }
+
+  // --- pictures of one's own ----------------------------------------------------------------------------------
+
+  // (outer, length, inner) -> (outer, side, inner), whole grey levels: Pillow's bilinear filter, which is antialiased.
+  function resized(values, outer, length, inner, side) {
+    const out = new Uint8ClampedArray(outer * side * inner), scale = length / side, reach = Math.max(scale, 1);
+    for (let s = 0; s < side; s++) {
+      const centre = (s + 0.5) * scale, first = Math.max(0, Math.floor(centre - reach + 0.5));
+      const last = Math.min(length, Math.floor(centre + reach + 0.5));
+      const weights = Array.from({ length: last - first },
+        (_, j) => Math.max(0, 1 - Math.abs((first + j + 0.5 - centre) / reach)));
+      const total = weights.reduce((a, b) => a + b, 0);
+      for (let o = 0; o < outer; o++) {
+        for (let i = 0; i < inner; i++) {
+          let sum = 0;
+          for (let j = first; j < last; j++) sum += weights[j - first] * values[(o * length + j) * inner + i];
+          out[(o * side + s) * inner + i] = sum / total;
+        }
+      }
+    }
+    return out;
+  }
+
+  // A canvas as an image of the model's, in [0, 1]: the whole picture, as the images that it was trained on.
+  function imageOf(canvas, [channels, side]) {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const values = new Uint8ClampedArray(width * height * channels);
+    for (let p = 0; p < width * height; p++) {
+      if (channels === 3) for (let c = 0; c < 3; c++) values[3 * p + c] = data[4 * p + c];
+      else values[p] = dot(GREY, [data[4 * p], data[4 * p + 1], data[4 * p + 2]]);
+    }
+    const across = resized(values, height, width, channels, side);
+    return Float32Array.from(resized(across, 1, height, side * channels, side), (level) => level / 255);
+  }
+
+  // A drawn digit as the training's digits lie: its longer side 20 of 28 parts, its centre of mass in the middle.
+  function centred(canvas) {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const box = [width, height, 0, 0], mass = [0, 0, 0];
+    for (let p = 0; p < width * height; p++) {
+      const level = data[4 * p], x = p % width, y = Math.floor(p / width);
+      if (!level) continue;
+      [box[0], box[1], box[2], box[3]] =
+        [Math.min(box[0], x), Math.min(box[1], y), Math.max(box[2], x + 1), Math.max(box[3], y + 1)];
+      [mass[0], mass[1], mass[2]] = [mass[0] + level, mass[1] + level * (x + 0.5), mass[2] + level * (y + 0.5)];
+    }
+    if (!mass[0]) return canvas;
+    const wide = box[2] - box[0], high = box[3] - box[1], scale = (20 / 28) * width / Math.max(wide, high);
+    const moved = el("canvas", { width, height }), context = moved.getContext("2d");
+    context.fillRect(0, 0, width, height);
+    context.drawImage(canvas, box[0], box[1], wide, high, width / 2 - scale * (mass[1] / mass[0] - box[0]),
+      height / 2 - scale * (mass[2] / mass[0] - box[1]), scale * wide, scale * high);
+    return moved;
+  }
+
   // --- the document -------------------------------------------------------------------------------------------
 
   function set(node, attributes, children) {
@@ -143,14 +257,63 @@
   const el = (tag, attributes = {}, ...children) => set(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) => set(document.createElementNS(SVG, tag), attributes, children);
   const newId = () => `explorer-${++elements}`;
+  const button = (text, onclick, more = {}) => el("button", { type: "button", onclick, ...more }, text);
+
+  function field(text, make) { // a control with its label
+    const id = newId(), control = make(id);
+    return [control, el("div", { class: "explorer-field" }, el("label", { for: id }, text), control)];
+  }
 
   function paint(canvas, pixels, channels) { // pixels from 0 to 255; the canvas stays in main memory
-    const context = canvas.getContext("2d", { willReadFrequently: true }), image = context.createImageData(canvas.width, canvas.height);
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const image = context.createImageData(canvas.width, canvas.height);
     for (let p = 0; p < canvas.width * canvas.height; p++) {
       for (let c = 0; c < 3; c++) image.data[4 * p + c] = pixels[p * channels + (channels === 3 ? c : 0)];
       image.data[4 * p + 3] = 255;
     }
     context.putImageData(image, 0, 0);
+  }
+
+  // --- how a latent, or a block's own coordinate, is moved ------------------------------------------------------
+  // A block's coordinates h are z = origin + axes h, h = read (z - origin): along the direction that the classifier
+  // reads, and across it (support/measures/blocks.py); or simply its single latents.
+
+  const unit = (k) => Array.from({ length: k }, (_, i) => Array.from({ length: k }, (_, j) => Number(i === j)));
+  const single = (k) => ({ origin: Array(k).fill(0), axes: unit(k), read: unit(k) });
+
+  class Handle {
+    constructor(name, latents, way, j, { latent = false, range, marks = [], note = "" }) {
+      Object.assign(this, { name, latents, way, j, latent, range, marks, note, ends: range });
+    }
+
+    get(z) { return dot(this.way.read[this.j], this.latents.map((latent, i) => z[latent] - this.way.origin[i])); }
+
+    set(z, value) {
+      const step = value - this.get(z);
+      this.latents.forEach((latent, i) => { z[latent] += step * this.way.axes[i][this.j]; });
+    }
+
+    // The ends reach as far as they must.
+    reach(...latents) {
+      const held = latents.map((z) => this.get(z)), [low, high] = this.range;
+      const ends = [Math.min(low, ...held), Math.max(high, ...held)];
+      this.ends = ends[0] < ends[1] ? ends : [ends[0] - 1, ends[1] + 1];
+    }
+
+    valueAt(share) { return this.ends[0] + (this.ends[1] - this.ends[0]) * share; }
+    shareOf(value) { return (value - this.ends[0]) / (this.ends[1] - this.ends[0]); }
+  }
+
+  function handlesOfBlock(model, label, latents, turned) {
+    const k = latents.length, way = turned ? model.blocks[label] : single(k), spread = model.style_range[1];
+    return latents.map((latent, j) => {
+      const means = model.prior.map(({ mean }) => dot(way.read[j], latents.map((l, i) => mean[l] - way.origin[i])));
+      const around = [Math.min(...means) - spread, Math.max(...means) + spread];
+      const across = k > 2 ? `across ${j}` : "across", alone = k > 1 ? `latent ${j + 1}` : "latent";
+      const name = turned ? (j ? across : "along") : alone;
+      const about = turned ? { range: around } : { range: model.ranges[latent], latent };
+      return new Handle(name, latents, way, j, { ...about, marks: means });
+    });
   }
 
   // --- one explorer -------------------------------------------------------------------------------------------
@@ -160,184 +323,316 @@
       this.model = model;
       this.section = section;
       this.decoder = buildDecoder(model);
+      this.encoder = buildEncoder(model);
       this.starts = model.starts.map((start) => ({ name: start.name, z: Float64Array.from(start.z) }));
       this.blocks = [];
-      model.characteristics.reduce((first, k) => this.blocks.push(Array.from({ length: k }, (_, j) => first + j)) && first + k, 0);
-      this.ranges = new Map(model.ranges.map((range, latent) => [latent, range]));
-      for (const [latent] of model.style) this.ranges.set(latent, model.style_range);
-      this.sliders = new Map();
-      this.ends = new Map(); // of the sliders as they stand: wider than `ranges` where a start lies outside
+      let first = 0;
+      for (const k of model.characteristics) this.blocks.push(Array.from({ length: k }, () => first++));
+      this.sliders = []; // {handle, input, value, ticks}
       this.views = {};
       this.stepMs = 0;
       this.build();
+      this.choose(0);
       this.begin(0);
       this.draw();
       this.status.textContent = ""; // to come near is nothing to be told of
     }
 
     decode(z) { return this.decoder(z); }
+    encode(image) { return this.encoder(image); }
 
+    // Each label's probability by latents.
     chances(z = this.z) {
       const { weight, bias } = this.model.classifier;
-      return this.blocks.map((block, label) => sigmoid(block.reduce((u, latent) => u + weight[latent] * z[latent], bias[label])));
+      return this.blocks.map((block, label) =>
+        sigmoid(block.reduce((u, latent) => u + weight[latent] * z[latent], bias[label])));
     }
+
+    // The same by a picture, which is encoded again; pixels: from 0 to 255.
+    reading(pixels) { return this.chances(this.encode(pixels.map((level) => level / 255))); }
 
     // Parts of the page, made once.
     build() {
       this.status = el("p", { class: "explorer-status", role: "status" });
-      this.labels = this.model.labels.map((name, label) => this.labelCard(name, label));
-      const cards = el("div", { class: "explorer-labels", role: "group", "aria-label": "Labels" }, ...this.labels.map((card) => card.node));
-      const side = el("div", { class: "explorer-side" }, this.controls(), this.status, cards, this.styleSliders());
-      this.section.querySelector(".explorer-closed").replaceWith(el("div", { class: "explorer-body" }, this.pictures(), side));
+      this.panels = this.model.labels.map((name, label) => this.panel(name, label));
+      const labels = el("div", { class: "explorer-labels" }, this.panelBox(), this.readings());
+      const side = el("div", { class: "explorer-side" },
+        this.controls(), this.ownPicture(), this.status, labels, this.styleSliders());
+      const body = el("div", { class: "explorer-body" }, this.pictures(), side);
+      this.section.querySelector(".explorer-closed").replaceWith(body);
     }
 
     picture(name, text) {
       const [, height, width] = this.model.image_shape;
       const canvas = el("canvas", { width, height, role: "img", "aria-label": text });
-      const caption = el("figcaption", {}, name);
-      this.views[name] = { canvas, caption };
-      return el("figure", { class: `explorer-${name}` }, canvas, caption);
+      const caption = el("figcaption", {}, name), node = el("figure", { class: `explorer-${name}` }, canvas, caption);
+      this.views[name] = { canvas, caption, node };
+      return node;
     }
 
     pictures() {
-      const now = this.picture("now", "The picture that the sliders make");
-      const start = this.picture("start", "The picture of the start");
-      return el("div", { class: "explorer-pictures" }, now, start, this.picture("other", "The picture of the other image"));
+      const said = { now: "The picture that the sliders make", start: "The picture of the start",
+        other: "The picture of the other image", yours: "Your picture, as the model sees it" };
+      const all = Object.entries(said).map(([name, text]) => this.picture(name, text));
+      this.views.yours.node.hidden = true;
+      return el("div", { class: "explorer-pictures" }, ...all);
     }
 
     controls() {
-      const choose = (text, onchange) => {
-        const id = newId(), select = el("select", { id, onchange });
-        return [select, el("div", { class: "explorer-field" }, el("label", { for: id }, text), select)];
-      };
       let startField, otherField;
-      [this.startSelect, startField] = choose("Start from", () => this.begin(this.startSelect.selectedIndex));
-      [this.otherSelect, otherField] = choose("Swap with", () => this.showOther());
+      const chosen = (onchange) => (id) => el("select", { id, onchange });
+      [this.startSelect, startField] = field("Start from", chosen(() => this.begin(this.startSelect.selectedIndex)));
+      [this.otherSelect, otherField] = field("Swap with", chosen(() => this.showOther()));
       this.starts.forEach((start) => this.offer(start));
       this.otherSelect.selectedIndex = Math.min(1, this.starts.length - 1);
-      this.compare = el("button", { type: "button", "aria-pressed": "false", onclick: () => this.toggleDifference() }, "Difference");
-      const buttons = [
-        el("button", { type: "button", onclick: () => { this.move(this.start.z); this.settle(); } }, "Reset all"), this.compare,
-        el("button", { type: "button", onclick: () => this.copy() }, "Copy vector"),
-      ];
-      const id = newId();
-      this.vector = el("textarea", { id, readonly: true, rows: 3 });
-      this.vectorField = el("div", { class: "explorer-field", hidden: true }, el("label", { for: id }, "The vector, to copy"), this.vector);
+      this.compare = button("Difference", () => this.toggleDifference(), { "aria-pressed": "false" });
+      const buttons = [button("Reset all", () => { this.move(this.start.z); this.settle(); }), this.compare,
+        button("Save picture", () => this.save()), button("Copy vector", () => this.copy())];
+      [this.vector, this.vectorField] =
+        field("The vector, to copy", (id) => el("textarea", { id, readonly: true, rows: 3 }));
+      this.vectorField.hidden = true;
       return el("div", { class: "explorer-controls" }, startField, otherField, this.sampleControls(),
         el("div", { class: "explorer-buttons" }, ...buttons), this.vectorField);
     }
 
     // Labels for a sample: one of them where they exclude each other, else any.
     sampleControls() {
-      const { labels, exclusive } = this.model, id = newId();
-      const button = el("button", { type: "button", onclick: () => this.sample() }, "New sample");
+      const { labels, exclusive } = this.model, make = button("New sample", () => this.sample());
       if (exclusive) {
-        const select = el("select", { id }, ...labels.map((name) => el("option", {}, name)));
+        const [select, node] =
+          field("Sample with", (id) => el("select", { id }, ...labels.map((name) => el("option", {}, name))));
+        node.append(make);
         this.wanted = () => labels.map((_, label) => Number(label === select.selectedIndex));
-        return el("div", { class: "explorer-field" }, el("label", { for: id }, "Sample with"), el("div", { class: "explorer-pair" }, select, button));
+        return node;
       }
       const boxes = labels.map((name) => el("input", { type: "checkbox", "aria-label": name }));
       this.wanted = () => boxes.map((box) => Number(box.checked));
       const list = boxes.map((box, label) => el("label", {}, box, ` ${labels[label]}`));
-      return el("div", { class: "explorer-field" }, button,
-        el("details", {}, el("summary", {}, "Labels of the sample"), el("div", { class: "explorer-checks" }, ...list)));
+      return el("div", { class: "explorer-field" }, make, el("details", {},
+        el("summary", {}, "Labels of the sample"), el("div", { class: "explorer-checks" }, ...list)));
     }
 
     offer(start) {
       for (const select of [this.startSelect, this.otherSelect]) select.append(el("option", {}, start.name));
     }
 
-    labelCard(name, label) {
-      const block = this.blocks[label];
-      const meter = el("meter", { min: 0, max: 1, "aria-label": `Probability of ${name}` });
-      const text = el("span", { class: "explorer-chance" }), was = el("span", { class: "explorer-was" });
-      const take = (from) => { const z = this.z.slice(); for (const latent of block) z[latent] = from.z[latent]; this.move(z); this.settle(); };
-      const pad = block.length === 2 ? new Pad(this, label) : null;
-      const node = el("fieldset", { class: "explorer-label" }, el("legend", {}, name),
-        el("div", { class: "explorer-meter" }, meter, text, was),
-        ...(pad ? [pad.node] : []),
-        ...block.map((latent, j) => this.slider(latent, block.length === 1 ? "characteristic" : `characteristic ${j + 1}`, this.means(latent))),
-        el("div", { class: "explorer-buttons" },
-          el("button", { type: "button", onclick: () => take(this.start), "aria-label": `Reset ${name}` }, "Reset"),
-          el("button", { type: "button", onclick: () => take(this.source), "aria-label": `Swap ${name} with the other image` }, "Swap")));
-      return { node, pad, show: (chance, before) => {
-        meter.value = chance;
-        text.textContent = percent(chance);
-        was.textContent = `start ${percent(before)}`;
-      } };
+    // --- labels: what they read, and one that is moved
+
+    // Both readings of every label, a row each; a row's button chooses its label.
+    readings() {
+      const bar = () => el("span", { class: "explorer-bar", "aria-hidden": "true" });
+      this.rows = this.model.labels.map((name, label) => {
+        const cells = ["explorer-chance", "explorer-read"].map((kind) => {
+          const text = el("span", { class: kind }), shown = bar();
+          return { text, shown, node: el("td", {}, text, shown) };
+        });
+        const choose = button(name, () => this.choose(label), { "aria-pressed": "false" });
+        const node = el("tr", {}, el("th", { scope: "row" }, choose), ...cells.map((cell) => cell.node));
+        return { node, choose, cells };
+      });
+      const heads = ["label", "its latents say", "the picture reads"].map((text) => el("th", { scope: "col" }, text));
+      return el("table", { class: "explorer-readings" }, el("caption", {}, "Probabilities; the line is the start's"),
+        el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...this.rows.map((row) => row.node)));
     }
 
-    means(latent) { return this.model.prior.map((prior) => prior.mean[latent]); }
+    panelBox() {
+      const names = this.model.labels.map((name) => el("option", {}, name));
+      const [select, node] = field("Label to move",
+        (id) => el("select", { id, onchange: () => this.choose(this.labelSelect.selectedIndex) }, ...names));
+      this.labelSelect = select;
+      const box = el("input", { type: "checkbox", onchange: () => this.turn(!box.checked) });
+      const panels = this.panels.map((panel) => panel.node);
+      return el("div", { class: "explorer-panel" }, node, ...panels,
+        el("label", { class: "explorer-single" }, box, " single latents"));
+    }
 
-    // A slider of one latent; marks: where the conditional prior has its mean without and with the label.
-    slider(latent, name, marks = [], note = "") {
+    // A label's controls: along and across, and its single latents, which stay hidden until they are asked for.
+    panel(name, label) {
+      const block = this.blocks[label];
+      const take = (from) => {
+        const z = this.z.slice();
+        for (const latent of block) z[latent] = from.z[latent];
+        this.move(z);
+        this.settle();
+      };
+      const ways = [true, false].map((turned) => {
+        const handles = handlesOfBlock(this.model, label, block, turned);
+        const pad = handles.length > 1 ? new Pad(this, label, handles) : null;
+        const sliders = handles.map((handle) => this.slider(handle));
+        return { pad, node: el("div", { hidden: !turned }, ...(pad ? [pad.node] : []), ...sliders) };
+      });
+      const buttons = el("div", { class: "explorer-buttons" },
+        button("Reset", () => take(this.start), { "aria-label": `Reset ${name}` }),
+        button("Swap", () => take(this.source), { "aria-label": `Swap ${name} with the other image` }));
+      const node = el("fieldset", { class: "explorer-label", hidden: true },
+        el("legend", {}, name), ...ways.map((way) => way.node), buttons);
+      return { node, ways, pads: ways.flatMap((way) => (way.pad ? [way.pad] : [])) };
+    }
+
+    choose(label) {
+      this.label = label;
+      this.labelSelect.selectedIndex = label;
+      this.panels.forEach((panel, i) => { panel.node.hidden = i !== label; });
+      this.rows.forEach(({ choose }, i) => choose.setAttribute("aria-pressed", i === label));
+    }
+
+    turn(turned) {
+      for (const { ways } of this.panels) ways.forEach((way, n) => { way.node.hidden = turned !== (n === 0); });
+    }
+
+    // A slider; its marks: where the conditional prior has its mean without and with the label.
+    slider(handle) {
       const id = newId(), value = el("span", { class: "explorer-value", "aria-hidden": "true" });
-      const input = el("input", { id, type: "range", min: 0, max: TICKS, step: 1, "data-latent": latent,
-        oninput: () => { this.z[latent] = this.valueAt(latent, input.valueAsNumber / TICKS); this.schedule(); },
+      const input = el("input", { id, type: "range", min: 0, max: TICKS, step: 1,
+        "data-latent": handle.latent,
+        oninput: () => { handle.set(this.z, handle.valueAt(input.valueAsNumber / TICKS)); this.schedule(); },
         onchange: () => this.settle() });
-      const ticks = marks.map((_, label) => el("span", { class: `explorer-mark explorer-mark-${label}` }));
-      const track = el("div", { class: "explorer-track" }, input, el("div", { class: "explorer-marks", "aria-hidden": "true" }, ...ticks));
-      this.sliders.set(latent, { input, value, ticks, marks });
-      const about = note ? [" ", el("small", {}, note)] : [];
-      return el("div", { class: "explorer-slider" }, el("label", { for: id }, name, ...about), value, track);
+      const ticks = handle.marks.map((_, label) => el("span", { class: `explorer-mark explorer-mark-${label}` }));
+      const marks = el("div", { class: "explorer-marks", "aria-hidden": "true" }, ...ticks);
+      this.sliders.push({ handle, input, value, ticks });
+      const about = handle.note ? [" ", el("small", {}, handle.note)] : [];
+      return el("div", { class: "explorer-slider" }, el("label", { for: id }, handle.name, ...about), value,
+        el("div", { class: "explorer-track" }, input, marks));
     }
 
     styleSliders() {
       const first = this.blocks.flat().length;
-      const rows = this.model.style.map(([latent, change]) => this.slider(latent, `style ${latent - first + 1}`, [], `${change.toFixed(1)} grey levels`));
-      const grid = (some) => el("div", { class: "explorer-styles" }, ...some);
-      const rest = rows.slice(STYLES_SHOWN);
-      const more = rest.length ? [el("details", {}, el("summary", {}, `${rest.length} more`), grid(rest))] : [];
-      return el("details", { class: "explorer-style", hidden: !rows.length }, el("summary", {}, `Style, ${rows.length} latents, those that change most first`),
-        grid(rows.slice(0, STYLES_SHOWN)), ...more);
+      const rows = this.model.style.map(([latent, change]) => this.slider(new Handle(`style ${latent - first + 1}`,
+        [latent], single(1), 0, { latent, range: this.model.style_range, note: `${change.toFixed(1)} grey levels` })));
+      return el("details", { class: "explorer-style", hidden: !rows.length },
+        el("summary", {}, `Style: ${rows.length} latents, those that change most first`),
+        el("div", { class: "explorer-styles" }, ...rows));
+    }
+
+    // --- a picture of one's own: a file, or a drawing
+
+    ownPicture() {
+      const [file, fileField] = field("A picture file",
+        (id) => el("input", { id, type: "file", accept: "image/*", onchange: () => this.readFile(file.files[0]) }));
+      this.paper = el("canvas", { width: FIELD, height: FIELD, role: "img", "aria-label": "The drawing" });
+      const pen = this.paper.getContext("2d", { willReadFrequently: true });
+      const [colour, colourField] = field("Colour", (id) => el("input", { id, type: "color", value: "#ffffff" }));
+      const [width, widthField] =
+        field("Width of the pen", (id) => el("input", { id, type: "range", min: 4, max: 40, value: 22 }));
+      const at = (event) => {
+        const box = this.paper.getBoundingClientRect(), scale = FIELD / box.width;
+        return [scale * (event.clientX - box.left), scale * (event.clientY - box.top)];
+      };
+      const line = (from, to) => {
+        Object.assign(pen, { lineCap: "round", strokeStyle: colour.value, lineWidth: width.valueAsNumber });
+        pen.beginPath();
+        pen.moveTo(...from);
+        pen.lineTo(...to);
+        pen.stroke();
+        this.last = to;
+      };
+      const clear = () => { pen.fillStyle = "#000000"; pen.fillRect(0, 0, FIELD, FIELD); this.over = false; };
+      const copy = () => {
+        pen.imageSmoothingEnabled = false;
+        pen.drawImage(this.views.now.canvas, 0, 0, FIELD, FIELD);
+        this.over = true; // drawn over a picture, which lies where it should
+      };
+      this.paper.addEventListener("pointerdown", (event) => {
+        this.paper.setPointerCapture(event.pointerId);
+        line(at(event), at(event));
+      });
+      this.paper.addEventListener("pointermove", (event) => { if (event.buttons) line(this.last, at(event)); });
+      clear();
+      const buttons = el("div", { class: "explorer-buttons" }, button("Read the drawing", () => this.readDrawing()),
+        button("Draw over the picture", copy), button("Clear", clear));
+      const tools = el("div", {}, fileField, colourField, widthField, buttons);
+      return el("details", { class: "explorer-own" }, el("summary", {}, "Your own picture: a file, or a drawing"),
+        el("p", {}, "It is read in this page and goes nowhere."),
+        el("div", { class: "explorer-drawing" }, this.paper, tools));
+    }
+
+    async readFile(file) {
+      if (!file) return;
+      try {
+        const bitmap = await createImageBitmap(file);
+        const canvas = el("canvas", { width: bitmap.width, height: bitmap.height });
+        canvas.getContext("2d").drawImage(bitmap, 0, 0);
+        this.read(imageOf(canvas, this.model.image_shape), `your picture ${file.name}`);
+      } catch { // no picture, or one that the browser can't read
+        this.status.textContent = `${file.name} can't be read as a picture.`;
+      }
+    }
+
+    readDrawing() {
+      const canvas = this.model.task === "mnist" && !this.over ? centred(this.paper) : this.paper;
+      this.drawings = (this.drawings ?? 0) + 1;
+      this.read(imageOf(canvas, this.model.image_shape), `your drawing ${this.drawings}`);
+    }
+
+    // Encode an image in [0, 1] and start from it.
+    read(image, name) {
+      this.starts.push({ name, z: this.encode(image), given: image });
+      this.offer(this.starts.at(-1));
+      this.begin(this.starts.length - 1);
+      const chances = this.chances(this.start.z);
+      const most = chances.map((_, label) => label).sort((a, b) => chances[b] - chances[a]).slice(0, 3);
+      const said = most.map((label) => `${this.model.labels[label]} ${percent(chances[label])}`).join(", ");
+      this.status.textContent = `Read ${name}: ${said}.`;
     }
 
     // --- what happens
-
-    valueAt(latent, share) { const [low, high] = this.ends.get(latent); return low + (high - low) * share; }
-    shareOf(latent, value) { const [low, high] = this.ends.get(latent); return (value - low) / (high - low); }
 
     begin(position) {
       this.start = this.starts[position];
       this.startSelect.selectedIndex = position;
       this.startPixels = this.pixels(this.start.z);
-      this.before = this.chances(this.start.z);
-      this.told = this.before.map(percent);
+      this.before = [this.chances(this.start.z), this.reading(this.startPixels)];
+      this.told = this.before.map((chances) => chances.map(percent));
+      this.before.forEach((chances, kind) => chances.forEach((chance, label) =>
+        this.rows[label].cells[kind].shown.style.setProperty("--start", chance)));
       clearTimeout(this.timer);
       this.status.textContent = `Starts from ${this.start.name}.`;
+      const { yours } = this.views;
+      yours.node.hidden = !this.start.given;
+      if (this.start.given) paint(yours.canvas, this.start.given.map((v) => 255 * v), this.model.image_shape[0]);
       if (!this.difference) this.showStart();
       this.showOther();
       this.move(this.start.z);
     }
 
-    // All latents at once; the sliders' ends reach as far as they must.
+    // All latents at once.
     move(z) {
       this.z = Float64Array.from(z);
-      for (const [latent, [low, high]] of this.ranges) {
-        const held = [this.z[latent], this.start.z[latent]], ends = [Math.min(low, ...held), Math.max(high, ...held)];
-        this.ends.set(latent, ends[0] < ends[1] ? ends : [ends[0] - 1, ends[1] + 1]);
-        const { ticks, marks } = this.sliders.get(latent);
-        ticks.forEach((tick, n) => tick.style.setProperty("--share", this.shareOf(latent, marks[n])));
+      for (const { handle, ticks } of this.sliders) {
+        handle.reach(this.z, this.start.z);
+        ticks.forEach((tick, n) => tick.style.setProperty("--share", handle.shareOf(handle.marks[n])));
       }
-      for (const { pad } of this.labels) if (pad) pad.redraw();
+      for (const { pads } of this.panels) for (const pad of pads) pad.redraw();
       this.schedule();
     }
 
     // A draw of p(z_c|y) for the labels that are wanted, and of N(0, 1) for style.
     drawSample() {
-      const z = new Float64Array(this.start.z.length).map(normal), { prior, labels } = this.model, wanted = this.wanted();
+      const z = new Float64Array(this.start.z.length).map(normal), { prior, labels } = this.model;
+      const wanted = this.wanted();
       this.blocks.forEach((block, label) => {
         const { mean, factor } = prior[wanted[label]], noise = block.map((latent) => z[latent]);
-        block.forEach((latent, j) => { z[latent] = factor[label][j].reduce((sum, f, i) => sum + f * noise[i], mean[latent]); });
+        block.forEach((latent, j) => { z[latent] = mean[latent] + dot(factor[label][j], noise); });
       });
       return { name: labels.filter((_, label) => wanted[label]).join(", ") || "none", z };
     }
 
     sample() {
       const { name, z } = this.drawSample();
-      this.starts.push({ name: `sample ${this.starts.length - this.model.starts.length + 1}: ${name}`, z });
+      this.samples = (this.samples ?? 0) + 1;
+      this.starts.push({ name: `sample ${this.samples}: ${name}`, z });
       this.offer(this.starts.at(-1));
       this.begin(this.starts.length - 1);
+    }
+
+    save() {
+      const { canvas } = this.views.now;
+      const large = el("canvas", { width: SAVED * canvas.width, height: SAVED * canvas.height });
+      const context = large.getContext("2d");
+      context.imageSmoothingEnabled = false;
+      context.drawImage(canvas, 0, 0, large.width, large.height);
+      el("a", { href: large.toDataURL("image/png"), download: `${this.model.task}.png` }).click();
+      this.status.textContent = `The picture was saved as ${this.model.task}.png.`;
     }
 
     async copy() {
@@ -368,17 +663,22 @@
       if (this.frame) cancelAnimationFrame(this.frame);
       this.frame = null;
       this.nowPixels = this.pixels(this.z);
+      this.now = [this.chances(), this.reading(this.nowPixels)];
       paint(this.views.now.canvas, this.nowPixels, this.model.image_shape[0]);
       if (this.difference) this.showDifference();
-      this.chances().forEach((chance, label) => this.labels[label].show(chance, this.before[label]));
-      for (const [latent, { input, value }] of this.sliders) {
-        const text = number(this.z[latent]);
-        input.value = Math.round(TICKS * this.shareOf(latent, this.z[latent]));
+      this.now.forEach((chances, kind) => chances.forEach((chance, label) => {
+        const { text, shown } = this.rows[label].cells[kind];
+        text.textContent = percent(chance);
+        shown.style.setProperty("--chance", chance);
+      }));
+      for (const { handle, input, value } of this.sliders) {
+        const held = handle.get(this.z), text = number(held);
+        input.value = Math.round(TICKS * handle.shareOf(held));
         if (value.textContent === text) continue;
         value.textContent = text;
         input.setAttribute("aria-valuetext", text);
       }
-      for (const { pad } of this.labels) if (pad) pad.point();
+      for (const { pads } of this.panels) for (const pad of pads) pad.point();
       this.stepMs = performance.now() - started;
     }
 
@@ -395,12 +695,15 @@
 
     // Absolute change of each pixel, mean over channels, the largest drawn white.
     showDifference() {
-      const [channels] = this.model.image_shape, change = new Float32Array(this.nowPixels.length / channels);
-      this.nowPixels.forEach((value, i) => { change[Math.floor(i / channels)] += Math.abs(value - this.startPixels[i]) / channels; });
-      const largest = change.reduce((a, b) => Math.max(a, b), 0);
-      paint(this.views.start.canvas, largest ? change.map((value) => 255 * value / largest) : change, 1);
-      this.views.start.caption.textContent = `difference, white: ${Math.round(largest)}`;
-      this.views.start.canvas.setAttribute("aria-label", `Difference from the start, at most ${Math.round(largest)} grey levels`);
+      const [channels] = this.model.image_shape, { canvas, caption } = this.views.start;
+      const change = new Float32Array(this.nowPixels.length / channels);
+      this.nowPixels.forEach((value, i) => {
+        change[Math.floor(i / channels)] += Math.abs(value - this.startPixels[i]) / channels;
+      });
+      const largest = change.reduce((a, b) => Math.max(a, b), 0), levels = Math.round(largest);
+      paint(canvas, largest ? change.map((value) => 255 * value / largest) : change, 1);
+      caption.textContent = `difference, white: ${levels}`;
+      canvas.setAttribute("aria-label", `Difference from the start, at most ${levels} grey levels`);
     }
 
     toggleDifference() {
@@ -416,56 +719,71 @@
     }
 
     tell() {
-      const now = this.chances().map(percent), { told } = this;
-      const changed = this.model.labels.flatMap((name, label) => now[label] === told[label] ? [] : [`${name} from ${told[label]} to ${now[label]}`]);
-      const levels = this.nowPixels.reduce((sum, value, i) => sum + Math.abs(value - this.startPixels[i]), 0) / this.nowPixels.length;
+      const now = this.now.map((chances) => chances.map(percent)), { told } = this;
+      const kinds = ["by its latents", "in the picture"];
+      const changed = this.model.labels.flatMap((name, label) => {
+        const ways = kinds.flatMap((kind, n) =>
+          (now[n][label] === told[n][label] ? [] : [`${kind} from ${told[n][label]} to ${now[n][label]}`]));
+        return ways.length ? [`${name} ${ways.join(", ")}`] : [];
+      });
+      const change = this.nowPixels.reduce((sum, value, i) => sum + Math.abs(value - this.startPixels[i]), 0);
+      const levels = (change / this.nowPixels.length).toFixed(1);
       this.told = now;
-      this.status.textContent = `${changed.join("; ") || "No probability changed"}. The picture is ${levels.toFixed(1)} grey levels from the start, mean over pixels.`;
-      this.views.now.canvas.setAttribute("aria-label", `The picture that the sliders make: ${this.model.labels.map((name, label) => `${name} ${now[label]}`).join(", ")}`);
+      this.status.textContent = `${changed.join("; ") || "No probability changed"}. ` +
+        `The picture is ${levels} grey levels from the start, mean over pixels.`;
+      const read = this.model.labels.map((name, label) => `${name} ${now[1][label]}`).join(", ");
+      this.views.now.canvas.setAttribute("aria-label", `The picture that the sliders make. It reads: ${read}`);
     }
   }
 
-  // Both characteristics of a label at once, over the label's probability; ellipses: one standard deviation of the conditional prior
-  // without the label (dashed) and with it.
+  // Two coordinates of a label's block at once, over the label's probability; ellipses: one standard deviation of the
+  // conditional prior without the label (dashed) and with it.
   class Pad {
-    constructor(explorer, label) {
-      this.explorer = explorer;
-      this.label = label;
-      this.latents = explorer.blocks[label];
-      const id = newId(), steps = Array.from({ length: 13 }, (_, i) => i - 6);
+    constructor(explorer, label, handles) {
+      Object.assign(this, { explorer, label, handles: handles.slice(0, 2), all: handles });
+      const id = newId(), steps = Array.from({ length: 13 }, (_, i) => i - 6), side = PAD + 2 * MARGIN;
       this.gradient = svg("linearGradient", { id, gradientUnits: "userSpaceOnUse" },
         ...steps.map((u) => svg("stop", { offset: (u + 6) / 12, "stop-opacity": 0.75 * sigmoid(u) })));
-      this.shade = svg("rect", { x: -MARGIN, y: -MARGIN, width: PAD + 2 * MARGIN, height: PAD + 2 * MARGIN, fill: `url(#${id})` });
+      this.shade = svg("rect", { x: -MARGIN, y: -MARGIN, width: side, height: side, fill: `url(#${id})` });
       this.ellipses = [0, 1].map((value) => svg("circle", { r: 1, class: `explorer-prior explorer-prior-${value}` }));
       this.from = svg("path", { d: "M-4 0H4M0 -4V4", class: "explorer-from" });
       this.here = svg("circle", { r: 5, class: "explorer-here" });
-      const name = explorer.model.labels[label];
-      this.node = svg("svg", { viewBox: [-MARGIN, -MARGIN, PAD + 2 * MARGIN, PAD + 2 * MARGIN].join(" "), class: "explorer-pad", tabindex: 0, role: "slider",
-        "aria-roledescription": "two-dimensional slider", "aria-label": `${name}, characteristic 1 across and 2 up`,
+      const name = explorer.model.labels[label], [x, y] = handles;
+      this.node = svg("svg", { viewBox: [-MARGIN, -MARGIN, side, side].join(" "), class: "explorer-pad",
+        tabindex: 0, role: "slider", "aria-roledescription": "two-dimensional slider",
+        "aria-label": `${name}: ${x.name} to the right, ${y.name} up`,
         "aria-valuemin": 0, "aria-valuemax": TICKS, "aria-valuenow": 0,
         onkeydown: (event) => this.key(event), onpointermove: (event) => { if (event.buttons) this.drag(event); },
-        onpointerdown: (event) => { this.node.setPointerCapture(event.pointerId); this.drag(event); }, onpointerup: () => explorer.settle() },
+        onpointerdown: (event) => { this.node.setPointerCapture(event.pointerId); this.drag(event); },
+        onpointerup: () => explorer.settle() },
       svg("defs", {}, this.gradient), this.shade, ...this.ellipses, this.from, this.here);
     }
 
-    place(z) { // latents -> across and up, from 0 to 1
-      return this.latents.map((latent) => this.explorer.shareOf(latent, z[latent]));
+    place(z) { // latents -> to the right and up, from 0 to 1
+      return this.handles.map((handle) => handle.shareOf(handle.get(z)));
     }
 
     // What depends on the sliders' ends and on the start.
     redraw() {
-      const { model, ends, start } = this.explorer, [one, two] = this.latents;
-      const [low, high] = [ends.get(one)[0], ends.get(two)[1]];
-      const across = PAD / (ends.get(one)[1] - low), up = PAD / (high - ends.get(two)[0]); // units a latent's 1
-      const { weight, bias } = model.classifier, a = [weight[one] / across, -weight[two] / up];
-      const offset = bias[this.label] + weight[one] * low + weight[two] * high, square = Math.max(a[0] ** 2 + a[1] ** 2, 1e-12);
+      const { model, start } = this.explorer, { weight, bias } = model.classifier, [one, two] = this.handles;
+      const { origin, axes, read } = one.way, { latents } = one;
+      const low = one.ends[0], high = two.ends[1]; // of the pad's upper left corner
+      const right = PAD / (one.ends[1] - low), up = PAD / (high - two.ends[0]); // units for a coordinate's 1
+      const w = latents.map((latent) => weight[latent]);
+      const slopes = axes[0].map((_, j) => dot(w, axes.map((row) => row[j]))); // of the logit, along each coordinate
+      const rest = this.all.slice(2).reduce((sum, handle, n) => sum + slopes[n + 2] * handle.get(start.z), 0);
+      const offset = bias[this.label] + dot(w, origin) + slopes[0] * low + slopes[1] * high + rest;
+      const a = [slopes[0] / right, -slopes[1] / up], square = Math.max(a[0] ** 2 + a[1] ** 2, 1e-12);
       [-6, 6].forEach((u, end) => { // where the logit is u, going along its slope
-        a.forEach((slope, axis) => this.gradient.setAttribute(`${"xy"[axis]}${end + 1}`, slope * (u - offset) / square));
+        a.forEach((slope, axis) => {
+          this.gradient.setAttribute(`${"xy"[axis]}${end + 1}`, slope * (u - offset) / square);
+        });
       });
       this.ellipses.forEach((circle, value) => {
-        const { mean, factor } = model.prior[value], f = factor[this.label];
-        const at = [across * (mean[one] - low), up * (high - mean[two])];
-        circle.setAttribute("transform", `matrix(${[across * f[0][0], -up * f[1][0], across * f[0][1], -up * f[1][1], ...at].join(" ")})`);
+        const factor = model.prior[value].factor[this.label]; // columns, turned into the pad's coordinates
+        const turned = [0, 1].map((j) => factor[0].map((_, n) => dot(read[j], factor.map((row) => row[n]))));
+        circle.setAttribute("transform", `matrix(${[...ellipse(turned, right, up),
+          right * (one.marks[value] - low), up * (high - two.marks[value])].join(" ")})`);
       });
       const [x, y] = this.place(start.z);
       this.from.setAttribute("transform", `translate(${PAD * x} ${PAD * (1 - y)})`);
@@ -476,18 +794,20 @@
       this.here.setAttribute("cx", PAD * x);
       this.here.setAttribute("cy", PAD * (1 - y));
       this.node.setAttribute("aria-valuenow", Math.round(TICKS * x));
-      this.node.setAttribute("aria-valuetext", this.latents.map((latent) => number(this.explorer.z[latent])).join(" and "));
+      const held = this.handles.map((handle) => number(handle.get(this.explorer.z)));
+      this.node.setAttribute("aria-valuetext", held.join(" and "));
     }
 
     to(shares) {
-      this.latents.forEach((latent, axis) => {
-        this.explorer.z[latent] = this.explorer.valueAt(latent, Math.min(1, Math.max(0, shares[axis])));
+      this.handles.forEach((handle, n) => {
+        handle.set(this.explorer.z, handle.valueAt(Math.min(1, Math.max(0, shares[n]))));
       });
       this.explorer.schedule();
     }
 
     drag(event) {
-      const box = this.node.getBoundingClientRect(), inPad = (pixels, side) => ((PAD + 2 * MARGIN) * pixels / side - MARGIN) / PAD;
+      const box = this.node.getBoundingClientRect();
+      const inPad = (pixels, side) => ((PAD + 2 * MARGIN) * pixels / side - MARGIN) / PAD;
       this.to([inPad(event.clientX - box.left, box.width), 1 - inPad(event.clientY - box.top, box.height)]);
     }
 
@@ -502,6 +822,12 @@
     }
   }
 
+  // What makes of a unit circle the ellipse F F' of two coordinates, F (2, n): its Cholesky factor, as SVG takes it.
+  function ellipse([f, g], right, up) {
+    const across = Math.sqrt(dot(f, f)), slant = dot(f, g) / across;
+    return [right * across, -up * slant, 0, -up * Math.sqrt(Math.max(dot(g, g) - slant ** 2, 0))];
+  }
+
   // --- the page: each explorer is made when it comes near, so that the page opens fast ---------------------------
 
   window.explorers = {}; // by task; `open()` makes it and returns it
@@ -512,14 +838,14 @@
       section.classList.remove("explorer-waiting");
       return made ??= new Explorer(section, JSON.parse(source.textContent));
     };
-    const button = el("button", { type: "button", onclick: () => { open().startSelect.focus(); } }, "Open the explorer");
-    section.querySelector(".explorer-closed").replaceChildren(button);
+    const opener = button("Open the explorer", () => { open().startSelect.focus(); });
+    section.querySelector(".explorer-closed").replaceChildren(opener);
     section.classList.add("explorer-waiting");
     window.explorers[task] = { open };
     new IntersectionObserver((entries, observer) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
-      const focused = document.activeElement === button;
+      const focused = document.activeElement === opener;
       open();
       if (focused) made.startSelect.focus();
     }, { rootMargin: "400px" }).observe(section);
