@@ -10,7 +10,8 @@ import psutil
 import yaml
 
 sys.path.insert(0, "notebooks")
-from support import IMAGES, cluster, profile_file, runs_below
+from support import IMAGES, profile_file, runs_below
+from support.commands import cluster
 
 PROFILE = config.get("profile", "demo")
 FROM_RECORDS = config.get("from_records", False)  # the runs' tracked records are the start: nothing is trained, no weights are asked for
@@ -53,11 +54,11 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 )
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "columns", "labels", "names", "layout", "copies", "own", "stick_figures")]]
-TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
-SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "measures/block_effects.py", "figures.py", "tables.py", "characteristics.py", "conditional.py", "lungs.py", "markup.py", "style.mplstyle", "paper.yaml")]
-OPENING = ("report", "opening", "decided", "forest", "verdicts", "preregistration", "claims", "schemes", "explorer", "instrument", "mathml", "settings")
+TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "commands/execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
+SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "measures/block_effects.py", "show/figures.py", "show/tables.py", "experiments/characteristics.py", "experiments/conditional.py", "experiments/lungs.py", "show/markup.py", "show/style.mplstyle", "paper.yaml")]
+OPENING = ("report/report", "report/opening", "claims/decided", "report/forest", "claims/verdicts", "claims/preregistration", "report/claims", "report/schemes", "report/explorer", "report/instrument", "show/mathml", "settings")
 DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
-EXECUTE = "GRAPH_PID=$PPID python notebooks/support/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
+EXECUTE = "GRAPH_PID=$PPID python notebooks/support/commands/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
 # Terminated, Snakemake would wait for its jobs; it shall stop them, as when it is interrupted.
@@ -139,13 +140,13 @@ if not FROM_RECORDS:
 # Of own images, what the first model says of each of them.
 rule own_characteristics:
     input:
-        "notebooks/support/apply.py",
+        "notebooks/support/commands/apply.py",
         f"{OUT}/{IMAGES}",
         [f"{run}/{name}" for run in RUNS[:1] for name in RECORDS],
     output:
         f"{OUT}/characteristics.csv",
     shell:
-        f"cd notebooks && python -m support.apply table {PROFILE}"
+        f"cd notebooks && python -m support.commands.apply table {PROFILE}"
 
 
 def experiment(name, tables, figures):
@@ -285,10 +286,10 @@ rule report_notebook:
         TRAINED,
         EXPERIMENT_FILES,
         f"notebooks/{REPORT}.ipynb",
-        [f"notebooks/support/{name}.py" for name in (*OPENING, *["own_report", "own", "measures/intervals"] * OWN)],
+        [f"notebooks/support/{name}.py" for name in (*OPENING, *["report/own_report", "commands/own", "measures/intervals"] * OWN)],
         [f"{OUT}/{IMAGES}"] if OWN else [],
         expand("notebooks/templates/report/instrument.{kind}", kind=("html", "css", "js")),
-        "notebooks/support/claims.yaml",
+        "notebooks/support/claims/claims.yaml",
         DECIDING,
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
@@ -304,8 +305,8 @@ rule report_notebook:
 # A notebook as one self-contained page.
 rule page:
     input:
-        "notebooks/support/page.py",
-        "notebooks/support/markup.py",
+        "notebooks/support/commands/page.py",
+        "notebooks/support/show/markup.py",
         notebook=f"{OUT}/notebooks/{{name}}.ipynb",
         template=expand(
             "notebooks/templates/report/{file}",
@@ -314,7 +315,7 @@ rule page:
     output:
         f"{OUT}/notebooks/{{name}}.html",
     shell:
-        "python notebooks/support/page.py {input.notebook} {output}"
+        "python notebooks/support/commands/page.py {input.notebook} {output}"
 
 
 # The report comes last: where it stands, everything that it links to stands too.

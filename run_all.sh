@@ -10,7 +10,7 @@ if [ -d "${MCCVAE_DATA:-}" ]; then # as seen from where the command was given
 fi
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
-export MATPLOTLIBRC="$PWD/notebooks/support/style.mplstyle"
+export MATPLOTLIBRC="$PWD/notebooks/support/show/style.mplstyle"
 
 # glibc's allocator keeps what a batch frees for the next one. Else it goes back to the system, which clears the same pages anew each time:
 # a sixth of a training's time on grey images, a quarter on colour ones.
@@ -83,7 +83,7 @@ run_own() {
   while [ $# -gt 0 ] && [ "$1" != "--" ]; do words+=("$1"); shift; done
   [ "${1:-}" = "--" ] && shift
   set_up
-  said=$(cd notebooks && python -m support.own "$here" "${words[@]}") || exit $?
+  said=$(cd notebooks && python -m support.commands.own "$here" "${words[@]}") || exit $?
   printf '%s\n' "${said%$'\n'*}"
   run_profile "${said##*$'\n'}" "$@"
 }
@@ -104,7 +104,7 @@ run_profile() {
   local report="outputs/$profile/report.html"
   local status=0 interrupted="" running why
   trap 'interrupted=130' INT # Snakemake, which gets the signal too, stops its jobs first
-  python notebooks/support/graph.py "$graph" "$@" &
+  python notebooks/support/commands/graph.py "$graph" "$@" &
   running=$!
   trap 'interrupted=143; kill -TERM "$running"' TERM
   wait "$running" || status=$?
@@ -115,10 +115,10 @@ run_profile() {
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
     [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit "$interrupted"
     [ "$status" = 2 ] && fail "Snakemake did not understand the options after --; its message is above."
-    why=$(python notebooks/support/graph.py "$graph" "$@" --dry-run 2>&1) || fail "Snakemake stopped: $(grep -v -e '^Building DAG' -e '^Assuming ' <<<"$why" | tail -n 5)"
+    why=$(python notebooks/support/commands/graph.py "$graph" "$@" --dry-run 2>&1) || fail "Snakemake stopped: $(grep -v -e '^Building DAG' -e '^Assuming ' <<<"$why" | tail -n 5)"
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
   fi
-  if ! python notebooks/support/options.py "$@"; then
+  if ! python notebooks/support/commands/options.py "$@"; then
     echo "Nothing was made: these options only show what would be done, or what is there."
   elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."

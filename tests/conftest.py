@@ -11,7 +11,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from support import page, weights
+from support import weights
+from support.commands import page
 from torch import nn
 from torch.distributions import Normal
 

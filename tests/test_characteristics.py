@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import characteristics as ch
 from support import runs, settings
+from support.experiments import characteristics as ch
 from support.measures import judge as judging
 from support.measures import latents
 from support.settings import read_profile

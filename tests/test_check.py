@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import OUTPUTS, PUBLISHED, ROOT, check, runs, tables
+from support import OUTPUTS, PUBLISHED, ROOT, runs
+from support.commands import check
 from support.settings import SettingsError, read_profile
+from support.show import tables
 
 from data.files import digest
 

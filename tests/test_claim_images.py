@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from support import claim_images, preregistration
+from support.claims import claim_images, preregistration
+from support.claims.preregistration import PrimaryTest
 from support.measures import by_image, intervals, scores
 from support.measures.block_readings import Pair
-from support.preregistration import PrimaryTest
 
 import mccvae_core as core
 from data import load

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import block_scores, claim_images, claim_judges, claim_scores, preregistration, runs, settings, verdicts
+from support import runs, settings
+from support.claims import block_scores, claim_images, claim_judges, claim_scores, preregistration, verdicts
 from support.measures import block_readings, blocks, judged, parts
 from support.settings import read_profile
 from test_blocks import LinearPictures, normal

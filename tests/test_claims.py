@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from support import claims
-from support.claims import CLAIMS, NEEDED, STYLE, Claim, judge, verdict
+from support.report import claims
+from support.report.claims import CLAIMS, NEEDED, STYLE, Claim, judge, verdict
 from support.settings import ModelSpec
 
 from data import TASKS

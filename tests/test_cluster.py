@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import cluster, settings
+from support import settings
+from support.commands import cluster
 
 from data import MODULES
 

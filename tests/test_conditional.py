@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import conditional, lungs
+from support.experiments import conditional, lungs
 from support.settings import ModelSpec
 
 import data

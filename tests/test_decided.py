@@ -7,10 +7,13 @@ import shutil
 
 import pandas as pd
 import pytest
-from support import ROOT, decided, figures, opening, report, verdicts
-from support.decided import DecidedError, Trained, decide_all
-from support.preregistration import read
-from support.verdicts import NOT_TESTED
+from support import ROOT
+from support.claims import decided, verdicts
+from support.claims.decided import DecidedError, Trained, decide_all
+from support.claims.preregistration import read
+from support.claims.verdicts import NOT_TESTED
+from support.report import opening, report
+from support.show import figures
 
 CLAIMS = read()
 CHEST = ROOT / "outputs" / "published" / "bf16" / "chest_xray"

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import apply, runs, settings
-from support import own as command
+from support import runs, settings
+from support.commands import apply
+from support.commands import own as command
 
 import mccvae_core as core
 from data import DataError, celeba, chest_xray, common, copies, files, layout, own, pictures

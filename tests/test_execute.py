@@ -3,7 +3,8 @@
 import nbformat
 import pytest
 from nbclient.exceptions import DeadKernelError
-from support import ROOT, execute
+from support import ROOT
+from support.commands import execute
 
 
 @pytest.fixture

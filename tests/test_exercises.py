@@ -5,7 +5,8 @@ import time
 import nbformat
 import pytest
 import torch
-from support import ROOT, exercises
+from support import ROOT
+from support.experiments import exercises
 
 import mccvae_core as core
 from data import MODULES

@@ -12,8 +12,10 @@ import pytest
 import torch
 from conftest import page_of, without_browser
 from PIL import Image
-from support import explorer, page, settings
+from support import settings
+from support.commands import page
 from support.measures import block_effects, blocks
+from support.report import explorer
 
 import mccvae_core as core
 from data import TASKS, Dataset

@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_no_half_page_and_says_so_in_a_line(tmp_path):
     notebook, page = tmp_path / "a.ipynb", tmp_path / "a.html"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("word " * 2_000)]), notebook)
     for size, status in ((1_000, 1), (10_000_000, 0)):
-        command = [sys.executable, ROOT / "notebooks/support/page.py", notebook, page]
+        command = [sys.executable, ROOT / "notebooks/support/commands/page.py", notebook, page]
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited(size))
         assert done.returncode == status and page.exists() == (status == 0), done.stderr
         assert not status or (f"{page} was not written" in done.stderr and "Traceback" not in done.stderr)

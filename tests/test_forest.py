@@ -3,11 +3,12 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from support import forest, verdicts
-from support.decided import Decided
-from support.preregistration import PrimaryTest, TaskRule, read
+from support.claims import verdicts
+from support.claims.decided import Decided
+from support.claims.preregistration import PrimaryTest, TaskRule, read
+from support.claims.verdicts import NOT_TESTED, WORDS, judge
+from support.report import forest
 from support.runs import Run
-from support.verdicts import NOT_TESTED, WORDS, judge
 
 CLAIMS = read()
 RULE = TaskRule(epoch="last", seeds=(10, 11, 12, 13, 14), least=3)

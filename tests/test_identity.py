@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import fit
-from support import code_identity, guard, machine
+from support import code_identity, machine
+from support.commands import guard
 from support.measures import gradients
 
 import mccvae_core as core
@@ -121,8 +122,8 @@ def test_a_record_of_before_stays_valid_for_its_task_alone():
 
 
 def test_the_core_computes_what_it_did():
-    """Equal to the bit on the platforms of guard.json, in sum everywhere. Made anew by `python -m support.guard` in
-    notebooks/."""
+    """Equal to the bit on the platforms of guard.json, in sum everywhere. Made anew, in notebooks/, by
+    `python -m support.commands.guard`."""
     known = json.loads((code_identity.ROOT / "tests" / "guard.json").read_text())
     now = guard.digests()
     exact = known.get(guard.platform_class())

@@ -9,7 +9,9 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from conftest import page_of
-from support import ROOT, instrument, mathml
+from support import ROOT
+from support.report import instrument
+from support.show import mathml
 
 import mccvae_core as core
 

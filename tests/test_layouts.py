@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from support import own as command
+from support.commands import own as command
 from support.settings import SettingsError
 
 from data import DataError, own, pictures

@@ -5,10 +5,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from support import figures, opening
-from support.decided import Trained, decide_all
-from support.preregistration import read
-from support.verdicts import WORDS
+from support.claims.decided import Trained, decide_all
+from support.claims.preregistration import read
+from support.claims.verdicts import WORDS
+from support.report import opening
+from support.show import figures
 from test_forest import LEVEL, LOSS, decided_as, the_test
 
 CLAIMS = read()

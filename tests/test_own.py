@@ -12,9 +12,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from support import ROOT, apply, cluster, own_report, runs, settings, tables
-from support import own as command
+from support import ROOT, runs, settings
+from support.commands import apply, cluster
+from support.commands import own as command
+from support.report import own_report
 from support.settings import SettingsError
+from support.show import tables
 
 import data
 import mccvae_core as core

@@ -4,8 +4,8 @@ it."""
 import numpy as np
 import pytest
 import torch
-from support import own_report
 from support.measures import intervals
+from support.report import own_report
 
 from data.common import Split
 

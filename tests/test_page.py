@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import page_of
-from support import explorer, figures, markup, page, report, schemes, tables
+from support.commands import page
+from support.report import explorer, report, schemes
+from support.show import figures, markup, tables
 
 import mccvae_core as core
 from data import TASKS

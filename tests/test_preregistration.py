@@ -5,8 +5,8 @@ import datetime
 
 import pytest
 import yaml
-from support import preregistration
-from support.preregistration import FILE, ClaimsError, read
+from support.claims import preregistration
+from support.claims.preregistration import FILE, ClaimsError, read
 from support.settings import ModelSpec
 
 from data import TASKS

@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import PUBLISHED, ROOT, own, runs, settings, tables
+from support import PUBLISHED, ROOT, runs, settings
+from support.commands import own
+from support.show import tables
 
 COLUMNS = 120
 LIMITS = {"README.md": (130, 1_200), "CONTRIBUTING.md": (80, 1_000)}  # lines, words

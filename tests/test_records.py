@@ -13,8 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, characteristics, figures, repeat, report, runs, settings, weights
+from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, weights
+from support.commands import repeat
+from support.experiments import characteristics
+from support.report import report
 from support.settings import read_profile
+from support.show import figures
 
 import mccvae_core as core
 from data import TASKS, DataError, load
@@ -153,10 +157,10 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
         if folder.is_dir() and folder.name not in ("tables", "notebooks"):
             shutil.copytree(folder, copied / folder.name)
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: copied))
-    monkeypatch.setattr("support.figures.show", lambda fig, *_, **__: plt.close(fig))
+    monkeypatch.setattr("support.show.figures.show", lambda fig, *_, **__: plt.close(fig))
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
-    monkeypatch.setattr("support.explorer.display", lambda what: shown.append(what.data))
+    monkeypatch.setattr("support.report.explorer.display", lambda what: shown.append(what.data))
     for name in [*read_profile(PUBLISHED).experiments, "report"]:
         cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

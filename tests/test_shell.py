@@ -10,9 +10,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from support import OUTPUTS, PUBLISHED, ROOT, execute, runs, tables
-from support.options import options_of
+from support import OUTPUTS, PUBLISHED, ROOT, runs
+from support.commands import execute
+from support.commands.options import options_of
 from support.settings import read_profile
+from support.show import tables
 from test_faults import TARGETS, clone, graph, processes_of, snakemake_of, until  # noqa: F401 (a fixture)
 
 from data.files import HeldError, hold

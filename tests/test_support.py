@@ -9,8 +9,10 @@ import re
 import pandas as pd
 import pytest
 import torch
-from support import ROOT, figures, report, runs, settings, tables, weights
+from support import ROOT, runs, settings, weights
+from support.report import report
 from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
+from support.show import figures, tables
 
 import data
 

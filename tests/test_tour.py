@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from nbclient import NotebookClient
-from support import ROOT, runs, tour
+from support import ROOT, runs
+from support.experiments import tour
 from support.settings import SettingsError, read_profile
 
 from data import DataError

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from support import OUTPUTS, PUBLISHED, apply, check, runs, tables
+from support import OUTPUTS, PUBLISHED, runs
+from support.commands import apply, check
 from support.runs import RunError
 from support.settings import read_profile
+from support.show import tables
 
 from data.files import digest
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from support import verdicts
-from support.preregistration import PrimaryTest, Score, TaskRule, read
-from support.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, decide, judge
+from support.claims import verdicts
+from support.claims.preregistration import PrimaryTest, Score, TaskRule, read
+from support.claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, decide, judge
 
 MORE = Score(better="more", unit="points", says="a score")
 LESS = Score(better="less", unit="nats", says="a loss")

@@ -15,9 +15,9 @@ from . import OUTPUTS, OWN, PROFILES, profile_file
 
 HELPED = 100
 MODULES = {  # of the commands that are a Python module: what it is called with
-    "apply": ("support.apply", "new"),
-    "repeat": ("support.repeat",),
-    "check": ("support.check",),
+    "apply": ("support.commands.apply", "new"),
+    "repeat": ("support.commands.repeat",),
+    "check": ("support.commands.check",),
     "draw": ("data.example",),
 }
 BEHIND = {"test": "pytest", "lab": "JupyterLab"}  # of all profiles, report and own: Snakemake

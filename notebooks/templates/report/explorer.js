@@ -1,4 +1,4 @@
-// The explorer: every <section class="explorer"> carries one model as JSON (support/explorer.py); here it gets its
+// The explorer: every <section class="explorer"> carries one model as JSON (support/report/explorer.py); here it gets its
 // controls. Encoder, decoder and classifier run in this page; a picture of one's own stays in it.
 // index.html.j2 includes this file through Jinja, so it holds none of Jinja's opening brackets.
 (() => {

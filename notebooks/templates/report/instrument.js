@@ -1,4 +1,4 @@
-// The instrument: the numbers of support/instrument.py's `values`, by the same quadrature, where its sliders stand.
+// The instrument: the numbers of support/report/instrument.py's `values`, by the same quadrature, where its sliders stand.
 (() => {
   "use strict";
 

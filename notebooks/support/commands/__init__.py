@@ -1,0 +1,1 @@
+"""What the shell and the graph call; nothing else imports them."""

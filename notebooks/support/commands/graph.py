@@ -1,0 +1,127 @@
+"""`python notebooks/support/commands/graph.py PROFILE [snakemake options]`: become Snakemake on a profile's graph,
+alone on its outputs.
+
+`report` for the profile makes everything but the runs of the published profile anew, from their records; nothing is
+trained or downloaded.
+
+The lock of outputs/<profile> goes with this process: killed in whatever way, it is free again, and what was
+half-written is swept when the next one takes it. Exits with 3, saying why, where the profile or its outputs can't be
+used."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background without it
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
+
+from data.files import HeldError, take  # noqa: E402
+from support import PUBLISHED, runs  # noqa: E402
+from support.commands import cluster  # noqa: E402
+from support.commands.options import OURS, SHOWS, options_of  # noqa: E402
+from support.settings import SettingsError, read_profile  # noqa: E402
+
+SWEPT = ("tables", "figures", "notebooks")
+REPORT = "report"
+SOURCES = (
+    "mccvae_core.py",
+    "data/*.py",
+    "notebooks/*.ipynb",
+    "notebooks/support/**/*.*",
+    "notebooks/templates/**/*.*",
+    "README.md",
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Does not return."""
+    name, *options = arguments
+    given = options_of(options)
+    from_records = name == REPORT
+    name = PUBLISHED if from_records else name
+    os.chdir(ROOT)
+    try:
+        profile = read_profile(name)
+        folder = profile.folder
+        shows = bool(given & set(SHOWS))  # touches nothing
+        lock = None if shows else take(folder, wait=1)
+        for part in (part for sub in SWEPT for part in ([] if shows else (folder / sub).glob(".*.part*"))):
+            part.unlink(missing_ok=True)
+    except (SettingsError, HeldError) as error:
+        sys.exit(_stop(str(error)))
+    except OSError as error:
+        sys.exit(
+            _stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again")
+        )
+    if reserved := given & set(OURS):
+        sys.exit(_stop(f"{min(reserved)} is this project's own; a profile of your own goes into notebooks/profiles"))
+    if not shows:
+        os.set_inheritable(lock.fileno(), True)
+        if late := _from_the_future(folder):
+            sys.exit(_stop(late))
+    clustered, dry = given & {"--profile", "--workflow-profile", "--executor"}, "--dry-run" in given
+    settings = [f"profile={name}", *["from_records=true"] * from_records]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        "Snakefile",
+        "--config",
+        *settings,
+        "--nolock",
+        "--quiet",
+        "rules" if shows else "all",
+    ]
+    command += cluster.options(profile) if clustered else ["--cores", "all"]
+    if from_records:
+        command += ["--forceall"]
+        os.environ["MCCVAE_DOWNLOAD"] = "never"
+    command += [
+        "--rerun-incomplete",
+        *options,
+    ]  # targets may come first in options, so nothing that takes several values last
+    for why in [] if shows or from_records else runs.sweep(profile):
+        print(f"run_all.sh: {why}", file=sys.stderr, flush=True)
+    if clustered and dry:
+        sys.exit(_plan(command))
+    os.execvp(command[0], command)
+
+
+def _from_the_future(folder: Path) -> str | None:
+    """What to say where a file from which something is made is newer than this machine's clock; Snakemake would delete
+    what is made of it."""
+    files = [*(path for pattern in SOURCES for path in ROOT.glob(pattern)), *folder.rglob("*.*")]
+    late = sorted(path for path in files if path.is_file() and path.stat().st_mtime > time.time() + 1)
+    if not late:
+        return None
+    names = [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in late]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"{', '.join(names[:3])}{more}: changed later than now ({time.strftime('%Y-%m-%d %H:%M')}), "
+        "as by another machine's clock, so that what is "
+        f"made of it would count as old and be deleted. Set the clock right, or: touch {' '.join(names)}"
+    )
+
+
+def _plan(command: list[str]) -> int:
+    """Shows what a dry run would ask of a cluster; its exit status."""
+    done = subprocess.run(
+        [part for part in command if part not in ("--quiet", "rules")], capture_output=True, text=True
+    )
+    print(cluster.plan(done.stdout + done.stderr) if done.returncode == 0 else done.stderr)
+    return done.returncode
+
+
+def _stop(why: str) -> int:
+    print(f"run_all.sh: {why}", file=sys.stderr)
+    return 3
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""One module per question that the report asks of trained models: its tables, figures and finding."""

@@ -1,0 +1,1 @@
+"""How numbers, text, tables and pictures are shown: what several questions share."""
