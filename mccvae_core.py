@@ -37,6 +37,12 @@ and one unlabelled image
 
 Both are lower bounds to maximise; every loss below is their negative, in nats per image.
 
+A label may be continuous instead (`ModelConfig.label_kinds`; ours, not the paper's). Then y_i is standardised, and
+
+    p(y_i) = N(0, 1),   q(y_i|z_c^i) = N(u_i, s_i^2),   p(z_c^i|y_i) = N(a_i + c_i y_i, diag sigma_i^2),
+
+so that all that the bounds ask of it is Gaussian and in closed form (`continuous_label_terms`).
+
 The classifier is linear, u_i = w_i . z_c^i + b_i, so it sees one direction of a block, and k_i - 1 others leave y_i's
 probability as it is: q(y_i|z_c^i + r) = q(y_i|z_c^i) for each r with w_i . r = 0. What encoder and prior put there is
 no matter of these formulas; it has to be measured (notebooks/support/measures/blocks.py).
@@ -63,12 +69,14 @@ LIKELIHOODS = ("bernoulli", "laplace", "bernoulli-two-sigmoids")
 ESTIMATORS = ("official", "rao-blackwell")
 PRECISIONS = ("float32", "bf16")
 STARTS = ("ones", "linear")
+KINDS = ("binary", "continuous")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
 NODES = 32  # of the Gauss-Hermite quadrature over a label's logit
 VALIDATE_EVERY = 5  # epochs between two looks at the validation loss
 CHECK_EVERY = 32  # batches between two looks for a loss that is not finite, on a device that is waited for
 MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
+MIN_READING_SCALE = 0.05  # of a continuous label, as a share of its own standard deviation
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -91,6 +99,7 @@ class ModelConfig:
     start: "ones", as above, or "linear": classifier and conditional prior start as the layers of the paper's words do
         (section 4), nn.Linear's default with the weights outside the blocks set to zero.
     block_prior: "diagonal", or "full" for a p(z_c^i|y_i) whose k_i latents may be correlated (ours, not the paper's).
+    label_kinds: "binary" or "continuous", one for all labels or one for each; `label_prior` says nothing of the latter.
 
     Raises ValueError where a value makes no model.
     """
@@ -103,12 +112,14 @@ class ModelConfig:
     start_std: float = 0.0
     block_prior: str = "diagonal"
     start: str = "ones"
+    label_kinds: str | tuple[str, ...] = "binary"
 
     def __post_init__(self):
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 (the dataclass is frozen)
         set_("image_shape", tuple(self.image_shape))
         set_("characteristics", tuple(self.characteristics))
-        prior = self.label_prior
+        prior, kinds = self.label_prior, self.label_kinds
+        set_("label_kinds", (kinds,) * len(self.characteristics) if isinstance(kinds, str) else tuple(kinds))
         set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
         if (
             len(self.image_shape) != 3
@@ -130,11 +141,19 @@ class ModelConfig:
             )
         if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
             raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
+        if len(self.label_kinds) != len(self.characteristics) or not set(self.label_kinds) <= set(KINDS):
+            raise ValueError(f"label_kinds must be one of {KINDS}, once or for each label, not {kinds}")
+        if self.has_continuous and (self.block_prior, self.start) != ("diagonal", "ones"):
+            raise ValueError("continuous labels need the block_prior 'diagonal' and the start 'ones'")
 
     @property
     def labels(self) -> int:
         """L."""
         return len(self.characteristics)
+
+    @property
+    def has_continuous(self) -> bool:
+        return "continuous" in self.label_kinds
 
     @property
     def characteristic_dim(self) -> int:
@@ -293,6 +312,9 @@ class MCCVAE(VAE):
     (I + T) e, T strictly lower triangular, one matrix for each value of the label, started at 0.
     start "linear": as nn.Linear layers start, every weight and bias uniform on +-1/sqrt(inputs). The classifier has C
     inputs, the conditional prior L; the prior's values are bias for y_i = 0 and bias + weight for y_i = 1.
+
+    Of a continuous label u_i is the mean of q(y_i|z_c^i). The rows of its prior's means are a_i and a_i + c_i, those of
+    y_i = 0 and 1; the first row of its standard deviations is sigma_i.
     """
 
     def __init__(self, config: ModelConfig):
@@ -300,6 +322,8 @@ class MCCVAE(VAE):
         owner = [i for i, k in enumerate(config.characteristics) for _ in range(k)]
         self.register_buffer("owner", torch.tensor(owner), persistent=False)  # (C,): the label of each characteristic
         self.register_buffer("block", F.one_hot(self.owner, config.labels).float(), persistent=False)  # (C, L)
+        is_continuous = [kind == "continuous" for kind in config.label_kinds]
+        self.register_buffer("continuous", torch.tensor(is_continuous), persistent=False)  # (L,)
         self.register_buffer("label_prior", torch.tensor(config.label_prior), persistent=False)  # (L,): p(y_i = 1)
         self.classifier_weight = nn.Parameter(1 + config.start_std * torch.randn(config.characteristic_dim))
         self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
@@ -309,6 +333,8 @@ class MCCVAE(VAE):
             self._start_as_linear_layers()
         if config.block_prior == "full":
             self.prior_lower = nn.Parameter(torch.zeros(2, config.characteristic_dim, config.characteristic_dim))
+        if config.has_continuous:
+            self.reading_raw_scale = nn.Parameter(torch.ones(config.labels))
 
     @torch.no_grad()
     def _start_as_linear_layers(self):
@@ -333,14 +359,27 @@ class MCCVAE(VAE):
         return q_c, q_style
 
     def label_logits(self, z_c: Tensor) -> Tensor:
-        """u (..., L), the logits of q(y_i = 1|z_c^i), for characteristics z_c (..., C)."""
+        """u (..., L) for characteristics z_c (..., C): the logit of q(y_i = 1|z_c^i), or a continuous label's mean."""
         return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
 
+    def read_labels(self, z_c: Tensor) -> Tensor:
+        """What characteristics z_c (..., C) say, (..., L): q(y_i = 1|z_c^i), or the mean of a continuous label."""
+        u = self.label_logits(z_c)
+        return torch.where(self.continuous, u, u.sigmoid())
+
+    def reading_scale(self) -> Tensor:
+        """s (L,), the standard deviation of q(y_i|z_c^i) of continuous labels; of others without a meaning."""
+        return F.softplus(self.reading_raw_scale).clamp(min=MIN_READING_SCALE)
+
     def conditional_prior(self, y: Tensor) -> Normal:
-        """p(z_c|y), a Normal (..., C), for labels y (..., L) of 0 and 1; of a full block_prior means and scales."""
+        """p(z_c|y), a Normal (..., C), for known labels y (..., L); of a full block_prior means and scales."""
         y_c = y[..., self.owner]
         loc = torch.where(y_c > 0.5, self.prior_loc[1], self.prior_loc[0])
         raw_scale = torch.where(y_c > 0.5, self.prior_raw_scale[1], self.prior_raw_scale[0])
+        if self.config.has_continuous:
+            continuous = self.continuous[self.owner]
+            loc = torch.where(continuous, torch.lerp(*self.prior_loc, y_c), loc)
+            raw_scale = torch.where(continuous, self.prior_raw_scale[0], raw_scale)
         return Normal(loc, F.softplus(raw_scale).clamp(min=MIN_SCALE), validate_args=False)
 
     def prior_whitening(self, value: int) -> Tensor | None:
@@ -515,13 +554,13 @@ def ccvae_loss(
     All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `rao_blackwell_loss` alone
     takes any pattern of missing labels and a `control_variate` (B,). Noise comes from `generator`, or torch's default
     one. Raises ValueError for images and labels that don't fit, for an image of which `official` knows only some labels
-    (it has no formula for those), and for `official` with a full block_prior (ours).
+    (it has no formula for those), and for `official` with a full block_prior or continuous labels (ours).
     """
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
     if objective.estimator == "official":
-        if model.config.block_prior == "full":
-            raise ValueError("a full block_prior needs the estimator 'rao-blackwell'")
+        if model.config.block_prior == "full" or model.config.has_continuous:
+            raise ValueError("a full block_prior and continuous labels need the estimator 'rao-blackwell'")
         return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
     noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
     return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
@@ -621,16 +660,21 @@ def rao_blackwell_loss(
     E[w_i] = 1, so the terms of label i need w_i alone (`label_terms`), the style's need no weight and are a KL in
     closed form, and only E[w log p(x|z)] is left to one draw of z: w (log p(x|z) - b) + b, with the gradient through w.
     b, the control variate, must not depend on this z; None or NaN stand for the mean over the batch's other images.
+
+    A known continuous label needs no weight: with w_i taken into it, q(z_c^i|x) becomes q(z_c^i|x, y_i), which is
+    Gaussian too, and z is drawn from that (`given_continuous_labels`).
     """
     known = ~y.isnan()
     q = model.encode(x)
     z = q.loc + q.scale * noise
     q_c, q_style = model.split_posterior(q)
+    if model.config.has_continuous:
+        z = torch.cat([given_continuous_labels(model, q_c, y, model.split(noise)[0]), model.split(z)[1]], dim=1)
     characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
 
     u = model.label_logits(model.split(z)[0])
     log_w_i = F.logsigmoid(torch.where(y > 0.5, u, -u)) - log_qyx_i
-    w = torch.where(known, log_w_i, 0.0).sum(1).exp()
+    w = torch.where(known & ~model.continuous, log_w_i, 0.0).sum(1).exp()
     log_px = model.log_px(x, z)
     b = (log_px.sum() - log_px).detach() / max(len(x) - 1, 1)
     if control_variate is not None:
@@ -702,7 +746,54 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
     )
     log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
     log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
-    return -c, torch.where(one, log_q_v[1], log_q_v[0]), log_py
+    terms = (-c, torch.where(one, log_q_v[1], log_q_v[0]), log_py)
+    if not model.config.has_continuous:
+        return terms
+    both = zip(continuous_label_terms(model, q_c, y), terms, strict=True)
+    return tuple(torch.where(model.continuous, closed_form, quadrature) for closed_form, quadrature in both)
+
+
+def continuous_label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`label_terms` of continuous labels, in closed form; (B, L) each, of other labels without a meaning.
+
+    Under q(z|x) the mean u = w.z_c^i + b of q(y_i|z_c^i) is Normal(mu, tau^2), and y_i itself Normal(mu, v) with
+    v = tau^2 + s^2. With g_j = Cov(z_j, y_i) / v, the deviations d_j = z_c^{i,j} - a_j - c_j y_i of p(z_c^i|y_i) have
+
+        known     mean m_j + g_j (y_i - mu) - a_j - c_j y_i,   variance s_j^2 - g_j^2 v   (under q(z_c^i|x, y_i));
+        missing   mean m_j - a_j - c_j mu,                     variance s_j^2 - g_j^2 v + (g_j - c_j)^2 v,
+
+    and log q(z_c^i|x) + log q(y_i|z_c^i) = log q(z_c^i|x, y_i) + log q(y_i|x), whose first term is minus an entropy.
+    """
+    w, variance, known = model.classifier_weight, q_c.scale**2, ~y.isnan()
+    a, c = model.prior_loc[0], model.prior_loc[1] - model.prior_loc[0]
+    prior_variance = F.softplus(model.prior_raw_scale[0]).clamp(min=MIN_SCALE) ** 2
+    mu, s2 = model.label_logits(q_c.loc), model.reading_scale() ** 2
+    v = (w**2 * variance) @ model.block + s2  # (B, L)
+    y = torch.where(known, y, mu)
+    of = lambda per_label: per_label[:, model.owner]  # noqa: E731 (B, L) -> (B, C)
+    g = w * variance / of(v)
+    d_mean = q_c.loc + g * of(y - mu) - a - c * of(y)
+    d_variance = variance - g**2 * of(v) + torch.where(of(known), 0.0, (g - c) ** 2 * of(v))
+    log_qyx = -0.5 * (math.log(2 * math.pi) + v.log() + torch.where(known, (y - mu) ** 2 / v, 1.0))
+    each = (prior_variance / variance).log() + (d_mean**2 + d_variance) / prior_variance - 1
+    characteristics = 0.5 * (each @ model.block - (s2 / v).log()) + log_qyx
+    log_py = -0.5 * (math.log(2 * math.pi) + torch.where(known, y**2, mu**2 + v))
+    return characteristics, log_qyx, log_py
+
+
+def given_continuous_labels(model: MCCVAE, q_c: Normal, y: Tensor, noise: Tensor) -> Tensor:
+    """z_c ~ q(z_c|x, y_K), K the known continuous labels among y (B, L), for standard normal noise (B, C).
+
+    With S = diag(s_j), r = S w / tau and v = tau^2 + s^2, q(z_c^i|x, y_i) has the mean m + S r tau (y_i - mu) / v and
+    the covariance S (I - tau^2 / v r r^T) S, of which S (I - (1 - s / sqrt(v)) r r^T) is a root.
+    """
+    known = model.continuous & ~y.isnan()
+    sw, s = q_c.scale * model.classifier_weight, model.reading_scale()  # S w
+    tau2 = sw**2 @ model.block + 1e-12
+    v, mu = tau2 + s**2, model.label_logits(q_c.loc)
+    shrink = torch.where(known, (1 - s / v.sqrt()) / tau2, 0.0) * ((sw * noise) @ model.block)
+    shift = torch.where(known, (torch.where(known, y, mu) - mu) / v, 0.0)
+    return q_c.loc + q_c.scale * (noise + sw * (shift - shrink)[:, model.owner])
 
 
 def block_total_correlation(model: MCCVAE, q_c: Normal, y: Tensor) -> Tensor:
@@ -878,7 +969,7 @@ def fit(
     """Train in place with Adam and return the state, whose `history` has a dict for each epoch.
 
     images: uint8 (N, *image_shape), kept on the device as they are.
-    labels: (N, L) of 0 and 1, and, for `rao-blackwell` alone, NaN where not known.
+    labels: (N, L) of 0 and 1, of continuous labels numbers, standardised; for `rao-blackwell` alone NaN, not known.
     by_turns: batches with labels and without take turns (section 4); False: every image counts in every batch for
         those of its labels that are known.
     precision: see `computing_in`. Whatever is measured is measured in float32.
@@ -933,10 +1024,13 @@ def _check_fit(model: VAE, images: Tensor, labels: Tensor, objective: Objective,
         raise ValueError(f"images must be {wanted}, not {_described(images)}")
     if not isinstance(labels, Tensor):
         raise ValueError(f"labels must be a tensor (N, L), not {_described(labels)}")
-    missing = labels.isnan()
-    if labels.shape != (len(images), model.config.labels) or not ((labels == 0) | (labels == 1) | missing).all():
-        wanted = (len(images), model.config.labels)
-        raise ValueError(f"labels must be (N, L) = {wanted} of 0, 1 or NaN, not {tuple(labels.shape)}")
+    missing, wanted = labels.isnan(), (len(images), model.config.labels)
+    if labels.shape != wanted:
+        raise ValueError(f"labels must be (N, L) = {wanted}, not {tuple(labels.shape)}")
+    for i, kind in enumerate(model.config.label_kinds):
+        y = labels[:, i]
+        if not (y.isnan() | (y.isfinite() if kind == "continuous" else (y == 0) | (y == 1))).all():
+            raise ValueError(f"label {i} is {kind}: it must be {'finite' if kind == 'continuous' else '0, 1'} or NaN")
     if missing.any() and (objective.estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
         raise ValueError(
             f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing"
@@ -1027,13 +1121,13 @@ def posterior(model: VAE, images: Tensor, *, batch_size: int = 512) -> Normal:
 
 @torch.no_grad()
 def predict(model: MCCVAE, images: Tensor, *, sampled: bool = False, seed: int = 0, batch_size: int = 512) -> Tensor:
-    """q(y_i = 1|z_c), (N, L), of uint8 images (N, *image_shape), at the mean of q(z|x), or at one draw (`sampled`)."""
+    """`read_labels` (N, L) of uint8 images (N, *image_shape), at the mean of q(z|x), or at one draw (`sampled`)."""
     device, out = next(model.parameters()).device, []
     noise = torch.Generator(device).manual_seed(seed)
     for batch in images.split(batch_size):
         q = posterior(model, batch)
         z = q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=device) if sampled else q.loc
-        out.append(model.label_logits(model.split(z)[0]).sigmoid().cpu())
+        out.append(model.read_labels(model.split(z)[0]).cpu())
     return torch.cat(out)
 
 
@@ -1076,7 +1170,7 @@ def reconstruct(model: VAE, images: Tensor, labels: Tensor | None = None, *, bat
 class Walk:
     """T steps of a latent walk from one start, or from each of several: `...` stands for the starts.
 
-    z (T, ..., Z); images (T, ..., *image_shape) in [0, 1]; probabilities (T, ..., L) of q(y_i = 1|z_c), which by
+    z (T, ..., Z); images (T, ..., *image_shape) in [0, 1]; probabilities (T, ..., L) of `read_labels`, which by
     the blocks change for the moved labels alone; reencoded (T, ..., L), the same after the picture was encoded
     again, which shows what really changed in it.
     """
@@ -1107,18 +1201,24 @@ def block_of(model: MCCVAE, label: int) -> list[int]:
 
 @torch.no_grad()
 def latent_walk(
-    model: MCCVAE, z: Tensor, towards: dict[int, int], *, within: int | None = None, steps: int = 7
+    model: MCCVAE, z: Tensor, towards: dict[int, float], *, within: int | None = None, steps: int = 7
 ) -> Walk:
     """Intervene on labels (section 4.7): move their characteristics over the conditional prior, the rest of z stays.
 
     z (..., Z). towards: for each label to move, the value (0 or 1) to walk to. The walk starts at the other value's end
     of `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block (0 is
-    its first); None: all of them together. Raises ValueError for a label or characteristic that is not there.
+    its first); None: all of them together. A continuous label goes from where it is to any number, its whole block
+    along Sigma w, Sigma = diag(sigma_i^2): so the block goes with the reading u_i under p(z_c^i|y_i).
+
+    Raises ValueError for a label or characteristic that is not there, and for a value that a label can't have.
     """
     path = z.expand(steps, *z.shape).clone()
     t = torch.linspace(0, 1, steps, device=z.device).reshape(-1, *[1] * (z.ndim - 1))
     for label, value in towards.items():
         block = block_of(model, label)
+        if model.continuous[label]:
+            path[..., block] += t[..., None] * _to_reading(model, z, label, block, value)
+            continue
         if value not in (0, 1):
             raise ValueError(f"label {label} can go towards 0 or 1, not {value!r}")
         if within is not None and not 0 <= within < len(block):
@@ -1128,8 +1228,18 @@ def latent_walk(
             path[..., latent] = start + (end - start) * t
     images = model.decode(path)
     again = model.encode(images.flatten(0, -4)).loc.unflatten(0, path.shape[:-1])
-    probabilities, reencoded = (model.label_logits(model.split(latents)[0]).sigmoid() for latents in (path, again))
+    probabilities, reencoded = (model.read_labels(model.split(latents)[0]) for latents in (path, again))
     return Walk(path, images, probabilities, reencoded)
+
+
+def _to_reading(model: MCCVAE, z: Tensor, label: int, block: list[int], value: float) -> Tensor:
+    """The step (..., k) of a continuous label's block that makes u_i the value. Raises ValueError for NaN and inf."""
+    if not math.isfinite(value):
+        raise ValueError(f"label {label} can go towards a finite number, not {value!r}")
+    w, nothing = model.classifier_weight[block], torch.zeros(model.config.labels, device=z.device)
+    sigma_w = model.conditional_prior(nothing).variance[block] * w
+    gap = value - model.label_logits(model.split(z)[0])[..., label]
+    return gap[..., None] * sigma_w / (w @ sigma_w)
 
 
 def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:

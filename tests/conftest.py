@@ -35,9 +35,10 @@ class ToyMCCVAE(core.MCCVAE):
     q(z|x) is the same free Gaussian for every image; log p(x|z) = -1/2 |x - A z|^2 + cos(b.z), x (B, 3).
     """
 
-    def __init__(self, characteristics, style_dim=1, seed=0, block_prior="diagonal"):
+    def __init__(self, characteristics, style_dim=1, seed=0, block_prior="diagonal", kinds="binary"):
         prior = tuple(0.3 + 0.1 * i for i in range(len(characteristics)))
-        config = core.ModelConfig((1, 60, 60), characteristics, style_dim, "bernoulli", prior, block_prior=block_prior)
+        options = {"block_prior": block_prior, "label_kinds": kinds}
+        config = core.ModelConfig((1, 60, 60), characteristics, style_dim, "bernoulli", prior, **options)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             super().__init__(config)

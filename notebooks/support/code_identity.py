@@ -22,6 +22,8 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     "f8677ab933141b9695c8b6de7db490e7ef083bfd16ed709da74f8b26afa94364": "own",
     # before the core's doors looked at what comes in and its lines fitted into 120 columns
     "dbdeb39004e6a094636ef9f20f67ce1b24543786896e6beb154a3d7b6db48d51": None,
+    # before labels could be continuous
+    "3ddc0b02c7813c5751c3c9c46988f381b0141ed116ca1628b0c942da1d53653f": None,
 }
 BEFORE = {"precision": "float32", "start": "ones"}  # what a record of before these settings existed stands for
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
