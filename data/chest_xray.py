@@ -3,6 +3,7 @@
 Real: through kagglehub, or from the publisher's archive put into data/cache. Embedded stand-in: drawn chests.
 """
 
+import dataclasses
 import hashlib
 import re
 import zipfile
@@ -16,6 +17,7 @@ from .files import DataError, checked_zip, digest_arrays, shown
 from .pictures import read_images
 
 CLASSES = ("normal", "bacteria", "virus")
+SICK = "sick"  # of `two_classes`
 TASK = Task(
     name="chest_xray",
     title="Chest X-ray",
@@ -201,6 +203,17 @@ def real() -> Dataset:
     )
     raw = digest_arrays(arrays["x_train"], arrays["x_test"])
     return Dataset(TASK, "real", False, CLASSES, description, train, validation, splits["test"], sha256, raw_sha256=raw)
+
+
+def two_classes(data: Dataset) -> Dataset:
+    """The same images with one label, sick: 1 for bacteria and virus, 0 for normal. Its rate in training is its prior.
+    What a drawn image was made from is left out, since its parts belong to the three classes."""
+    task = dataclasses.replace(data.task, labels=(SICK,), exclusive=False, walks={})
+    sick = lambda split: Split(split.images, 1 - split.labels[:, :1], split.names)  # noqa: E731
+    parts = {name: sick(getattr(data, name)) for name in ("train", "validation", "test")}
+    about = {"labels": (SICK,), "part_names": (), "part_label": (), "style_names": ()}
+    description = f"{data.description}; two classes, bacteria and virus as one"
+    return dataclasses.replace(data, task=task, description=description, **about, **parts)
 
 
 PARTS = {  # of the drawn chests: what each class is drawn from

@@ -25,7 +25,7 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     # before labels could be continuous
     "3ddc0b02c7813c5751c3c9c46988f381b0141ed116ca1628b0c942da1d53653f": None,
 }
-BEFORE = {"precision": "float32", "start": "ones"}  # what a record of before these settings existed stands for
+BEFORE = {"precision": "float32", "start": "ones", "classes": None}  # for which a record without these settings stands
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 # Python 3.12 cuts them into pieces
 F_STRING = tuple(getattr(tokenize, f"FSTRING_{end}", None) for end in ("START", "END"))

@@ -197,7 +197,8 @@ def train(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise SettingsError(f"seed must be a whole number from 0 on, not {seed!r}")
     data = load_data(profile, task) if data is None else data
-    spec, epochs = ModelSpec.parse(model), profile.value("epochs", data.task)
+    spec = ModelSpec.parse(model)
+    data, epochs = spec.seen(data), profile.value("epochs", data.task)
     # changed by hand: a run of its own
     if spec.epochs is None and epochs != read_profile(profile.profile).value("epochs", data.task):
         spec = dataclasses.replace(spec, epochs=epochs)
@@ -208,7 +209,7 @@ def train(
         "seed": seed, "epochs": spec.epochs or epochs, "batch_size": profile.value("batch_size", data.task),
         "start_std": spec.start_std, "start": spec.start, "block_prior": spec.block_prior,
         "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty,
-        "sigmoids": spec.sigmoids,
+        "sigmoids": spec.sigmoids, "classes": spec.classes,
         "data": data.summary(), "precision": precision or machine.precision_of(profile.folder, machine.choose_device()),
         "code": code_identity.code_version(),
     }  # fmt: skip
@@ -416,10 +417,11 @@ def missing(profile: Profile, *, tasks: list[str] | None = None) -> list[tuple[s
 
 def first_runs(profile: Profile, task: str, *, characteristics: bool = False) -> list[Run]:
     """Of each model of the task its first seed, of the published profile where its weights are there;
-    `characteristics`: only models that have them."""
+    `characteristics`: only models that have them. Models of other classes than the task's (-c2) are left out."""
     first = {}
     for run in read_runs(profile, tasks=[task]):
-        first.setdefault(run.spec.name, run)
+        if run.spec.classes is None:
+            first.setdefault(run.spec.name, run)
     there = lambda run: any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))  # noqa: E731
     return [
         run

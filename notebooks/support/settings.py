@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
-from data import SOURCES, TASKS, Dataset, Task, own
+from data import SOURCES, TASKS, Dataset, Task, chest_xray, own
 from mccvae_core import ModelConfig, Objective
 
 from . import OUTPUTS, OWN, PROFILES, profile_file
@@ -216,6 +216,7 @@ OPTIONS = {  # in their order in a name
     "y": Option("label_prior", r"0?\.\d+", float, ("0.5",), "p(y = 1) is 0.5 for every label, in place of the task's"),
     "d": Option("start", "linear", str, ("linear",),
         "classifier and conditional prior start as nn.Linear's layers, as the paper's words suggest"),
+    "c": Option("classes", "2", int, ("2",), "chest X-rays as two classes: one label, *sick*, for bacteria and virus"),
     "s": Option("sigmoids", "2", int, ("2",), "two sigmoids after the decoder, a slip that the audit of Table 3 tests"),
 }  # fmt: skip
 
@@ -246,6 +247,7 @@ class ModelSpec:
     block_prior: str = "diagonal"
     label_prior: float | None = None  # None: the task's
     start: str = "ones"
+    classes: int | None = None  # None: the task's
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -279,7 +281,8 @@ class ModelSpec:
             )
         if self.start_std and self.start != "ones":
             raise SettingsError(f"{self.name!r}: -r and -d are two starts of the same weights; name one of them")
-        labels = [f"-{option}" for option in ("rb", "k", "f", "r", "y", "d") if self._differs(OPTIONS[option].field)]
+        of_labels = ("rb", "k", "f", "r", "y", "d", "c")
+        labels = [f"-{option}" for option in of_labels if self._differs(OPTIONS[option].field)]
         if labels and self.kind != "MCCVAE":
             raise SettingsError(
                 f"{self.name!r}: a {self.base} has no latents of labels, so {labels[0]} means nothing for it"
@@ -314,7 +317,8 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """For people."""
-        words = {"s2": "two sigmoids", "pfull": "full block prior", "dlinear": "nn.Linear's start"}
+        words = {"s2": "two sigmoids", "pfull": "full block prior"}
+        words |= {"dlinear": "nn.Linear's start", "c2": "two classes"}
         base, *options = self.name.split("-")
         return ", ".join([self.TITLES[self.BASES.index(base)], *(words.get(option, option) for option in options)])
 
@@ -322,6 +326,19 @@ class ModelSpec:
     def kind(self) -> str:
         """Which class of the core."""
         return {"vae": "VAE", "cvae": "ConditionalVAE"}.get(self.base, "MCCVAE")
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether each of the task's own labels has latents, as pictures, effects and claims take it."""
+        return self.kind == "MCCVAE" and self.classes is None
+
+    def seen(self, data: Dataset) -> Dataset:
+        """A task's data as this model sees them; with -c2 as two classes. Raises SettingsError for -c2 elsewhere."""
+        if self.classes is None:
+            return data
+        if data.task.name != chest_xray.TASK.name:
+            raise SettingsError(f"-c2 is for {chest_xray.TASK.title}; {data.task.title} has no classes to put together")
+        return chest_xray.two_classes(data)
 
     def config(self, data: Dataset) -> ModelConfig:
         """Paper section 4: k = 1 and the base style for CCVAE, more style, or k = 2 with the base style for MCCVAE.

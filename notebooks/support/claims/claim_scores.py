@@ -278,7 +278,7 @@ def _with_weights(folder: Path) -> Run | None:
     if not (folder / "run.json").exists():
         return None
     run = runs.read_run(folder)
-    if run.spec.kind != "MCCVAE":
+    if not run.spec.has_blocks:
         return None
     try:
         files_of(run)

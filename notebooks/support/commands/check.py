@@ -220,7 +220,7 @@ def _intervention(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
 
 def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     everything, data = runs.read_runs(profile), NoData(profile)
-    trained, judges = [run for run in everything if run.spec.kind == "MCCVAE"], characteristics.Judges(data)
+    trained, judges = [run for run in everything if run.spec.has_blocks], characteristics.Judges(data)
     found = characteristics.score_all(trained, data, judges)
     summary = characteristics.summary_table(**found)
     comparison = characteristics.comparison_table(summary)

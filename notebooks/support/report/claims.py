@@ -171,7 +171,7 @@ def run_scores(profile: Profile, runs: list[Run]) -> pd.DataFrame:
         train, test = run.metrics["train"], run.metrics["test"]
         row = {"task": run.record["task"], "model": run.spec.name, "seed": run.record["seed"]}
         row |= {f"test_{name}": test.get(name) for name in ("psnr", "ssim")}
-        if run.spec.kind == "MCCVAE":
+        if run.spec.has_blocks:
             row |= {"latents": sum(run.record["characteristics"]) + run.record["style_dim"]}
             row |= {
                 "train_accuracy": train["accuracy"],

@@ -156,7 +156,7 @@ def chosen(trained: list[runs.Run]) -> list[runs.Run]:
     """The run to explore of each task: its first model of base `mccvae`, else its first with characteristics, at its
     lowest seed."""
     runs_of = {
-        task: [run for run in trained if run.record["task"] == task and run.spec.kind == "MCCVAE"] for task in TASKS
+        task: [run for run in trained if run.record["task"] == task and run.spec.has_blocks] for task in TASKS
     }
     shown = []
     for mine in filter(None, runs_of.values()):
