@@ -55,9 +55,9 @@ ASKED = dict(  # of a cluster, for a notebook that reads every run
 
 METHOD = ["mccvae_core.py", *[f"data/{name}.py" for name in ("__init__", "__main__", "files", "pictures", "common", "drawing", "celeba", "chest_xray", "mnist", "columns", "labels", "names", "layout", "copies", "own", "stick_figures")]]
 TRAINING = [f"notebooks/support/{name}.py" for name in ("__init__", "commands/execute", "settings", "records", "runs", "weights", "machine", "code_identity", "measures/scores", "measures/gradients", "measures/blocks")]
-SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "measures/block_effects.py", "show/figures.py", "show/tables.py", "experiments/characteristics.py", "experiments/conditional.py", "experiments/lungs.py", "show/markup.py", "show/style.mplstyle", "paper.yaml")]
+SHOWING = [f"notebooks/support/{name}" for name in ("measures/judge.py", "measures/latents.py", "measures/allocation.py", "measures/block_effects.py", "show/figures.py", "show/tables.py", "experiments/characteristics.py", "experiments/conditional.py", "experiments/lungs.py", "experiments/baselines.py", "experiments/forensics.py", "show/markup.py", "show/style.mplstyle", "paper.yaml")]
 OPENING = ("report/report", "report/opening", "claims/decided", "report/forest", "claims/verdicts", "claims/preregistration", "report/claims", "report/schemes", "report/explorer", "report/instrument", "show/mathml", "settings")
-DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "claim_scores.csv")) if path.exists()]
+DECIDING = [str(path) for path in (Path(OUT, name) for name in ("trained_out/claim_scores.csv", "trained_out/claim_intervals.csv", "claim_scores.csv", "claim_intervals.csv", "baselines.csv")) if path.exists()]
 EXECUTE = "GRAPH_PID=$PPID python notebooks/support/commands/execute.py notebooks/{notebook}.ipynb"  # the shell's parent: Snakemake
 
 
@@ -164,7 +164,7 @@ WALKS = [f"figure_{number}" for number in (range(1, cluster.labels(PROFILE) + 1)
 INTERVENTION = experiment("intervention", ["interventions.csv"], WALKS)
 OBJECTIVE = experiment(
     "objective",
-    ["objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv"],
+    ["objective.csv", "weights.csv", "floors.csv", "floor_variants.csv", "encoder.csv", "label_weight.csv", "forensics.csv"],
     ["gradients", "terms_over_training", "encoder", "trade_off"],
 )
 SEVERAL = [task for task in TASKS if any(model.startswith("mccvae") for model in of_task("models", task) or [])]

@@ -10,7 +10,7 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from ..experiments import characteristics, conditional, lungs
+from ..experiments import baselines, characteristics, conditional, forensics, lungs
 from ..runs import PAPER_TASKS, Run, commit, is_published, missing
 from ..settings import ModelSpec, Profile, options_table
 from ..show import figures, tables
@@ -232,6 +232,11 @@ class Report:
         tables.save_table(table, self.profile, "claims")
         return table
 
+    @functools.cached_property
+    def baselines(self) -> pd.DataFrame:
+        """What stands beside the models in tables; without rows where it was not made."""
+        return baselines.read(self.profile.folder)
+
     def table(self, table: pd.DataFrame, text: str, csv: str | None = None, **options) -> None:
         """A table with notes and, where it shows tables/<csv>.csv, a link to that."""
         show = options.pop("show", tables.display_table)
@@ -352,7 +357,8 @@ class Report:
         if self.has("classification"):
             for name, part in (("table_1", "train"), ("table_2", "test")):
                 table, text = self.read(name), f"Table {name[-1]}: {part} classification accuracy per label"
-                self.table(table, text, name, show=tables.display_accuracy)
+                show = functools.partial(tables.display_accuracy, beside=baselines.of_labels(self.baselines, part))
+                self.table(table, text, name, show=show)
             self.table(
                 tables.score_columns(table),
                 f"Test scores beside accuracy per label ({tables.seeds_note(table)})",
@@ -370,6 +376,8 @@ class Report:
                 f"Terms of the train loss, nats per image ({tables.seeds_note(table)})",
                 "table_3",
             )
+            if len(self.baselines):
+                self.table(baselines.picture_columns(self.baselines), baselines.PICTURES, note=None)
             for name in (
                 "loss_terms",
                 *["figure_3"] * ("celeba" in set(table["task"])),
@@ -386,6 +394,8 @@ class Report:
             self.table(
                 tables.intervention_columns(table), "Effects of the walks, means over test images", "interventions"
             )
+            if len(self.baselines):
+                self.table(baselines.edit_columns(self.baselines), baselines.EDITS, note=None)
 
     def objective(self) -> None:
         """The audit: spread and hidden weight, terms and gradients over training, label weights, Table 3's
@@ -419,6 +429,10 @@ class Report:
             )
             variants = tables.variant_columns(self.read("floor_variants"))
             self.table(variants, "Floors on other treatments of the images, nats per image", "floor_variants")
+            if (self.profile.folder / "tables" / f"{forensics.NAME}.csv").exists():
+                table = self.read(forensics.NAME)
+                display(Markdown(markdown(forensics.sentence(table))))
+                self.table(forensics.forensic_columns(table), forensics.TEXT, forensics.NAME, note=None)
             self.table(
                 tables.weight_columns(self.read("weights")),
                 "The official loss under other noise, training images",

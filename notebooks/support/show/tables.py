@@ -440,7 +440,7 @@ OF_RUNS = {  # table -> which of a profile's runs have rows in it
     "table_1": lambda run: run.spec.kind == "MCCVAE" and run.record["task"] in (*PAPER_TASKS, own.TASK.name),
     "table_2": lambda run: run.spec.kind == "MCCVAE" and run.record["task"] in (*PAPER_TASKS, own.TASK.name),
     "table_3": lambda run: run.record["task"] in (*PAPER_TASKS, own.TASK.name),
-    "characteristics": lambda run: run.spec.kind == "MCCVAE",
+    "characteristics": lambda run: run.spec.has_blocks,
     "results": lambda run: True,
 }
 
@@ -492,10 +492,16 @@ def wide(table: pd.DataFrame, value: str, digits: int, extra: dict[str, str]) ->
     return pd.DataFrame(columns).rename_axis(index=None, columns=["task", "model"]).fillna("–")
 
 
-def display_accuracy(table: pd.DataFrame, text: str, **options) -> None:
-    """Table 1 or 2 in the paper's layout, the majority beside it; options as of `display_table`."""
+def display_accuracy(table: pd.DataFrame, text: str, *, beside: pd.DataFrame | None = None, **options) -> None:
+    """Table 1 or 2 in the paper's layout, the majority beside it; beside: further rows, of baselines. Options as of
+    `display_table`."""
     text = f"{text}; ours: {seeds_note(table)}"
-    display_table(wide(table, "accuracy", 3, {"majority_accuracy": "majority"}), text, index=True, **options)
+    models = list(dict.fromkeys(table["model_title"]))
+    if beside is not None and len(beside):
+        table = pd.concat([table, beside[beside["task_title"].isin(table["task_title"])]], ignore_index=True)
+        models = list(dict.fromkeys([*models, *table["model_title"]]))
+    shown = wide(table, "accuracy", 3, {"majority_accuracy": "majority"})
+    display_table(shown.loc[models], text, index=True, **options)
 
 
 def display_losses(table: pd.DataFrame, text: str, **options) -> None:
