@@ -1,6 +1,7 @@
 """What section 1 says of conditional VAEs, and where a walk to a disease changes a picture: on models whose answers are
 known."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,8 +49,10 @@ def chests():
 
 def a_run(name, model, task="chest_xray", seed=0):
     spec = ModelSpec.parse(name)
-    record = {"task": task, "seed": seed, "model": name}
-    return SimpleNamespace(spec=spec, record=record, model=lambda: model, scores=lambda name, make: make())
+    record = {"task": task, "seed": seed, "model": name, "characteristics": [1, 1, 1], "style_dim": 7}
+    return SimpleNamespace(
+        spec=spec, record=record, model=lambda: model, scores=lambda name, make: make(), folder=Path("nowhere")
+    )
 
 
 def config(style=4):
@@ -95,6 +98,18 @@ def test_only_the_papers_models_of_the_same_task_are_compared():
     runs.append(a_run("mccvae", None, task="mnist"))
     assert conditional.compared(runs) == [*runs[:3], runs[4]]
     assert list(conditional.conditional_table({}, [], {}).columns) == list(conditional.COLUMNS)
+
+
+def test_a_ccvae_with_as_many_latents_in_style_stands_beside(tmp_path):
+    """Ten latents: the three labels' and seven of style. Only where its scores or weights are there."""
+    runs = [a_run("cvae", None), *(a_run(name, None) for name in ("ccvae-z10", "ccvae_more_style", "ccvae-rb9-z10"))]
+    for run, style in zip(runs, (7, 10, 20, 10), strict=True):
+        run.record["style_dim"], run.folder = style, tmp_path / run.spec.name
+        run.folder.mkdir()
+    assert conditional.compared(runs) == runs[:1]
+    for run in runs:
+        (run.folder / "model.safetensors").touch()
+    assert conditional.compared(runs) == runs[:2]
 
 
 def test_the_lung_fields_lie_in_the_drawn_lungs(chests):

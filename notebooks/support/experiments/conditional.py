@@ -10,16 +10,34 @@ from data import Dataset
 
 from ..measures import judge as judging
 from ..measures import latents
-from ..runs import Run
+from ..runs import SCORES, WEIGHTS, Run
 from .characteristics import PROBED, codes
 
 STEPS, STARTS = 7, 32  # of a walk, as in the paper's figures; test images that walks start from
 
 
 def compared(runs: list[Run]) -> list[Run]:
-    """The conditional VAEs, and the paper's models of the same tasks."""
-    tasks = {run.record["task"] for run in runs if run.spec.kind == "ConditionalVAE"}
-    return [run for run in runs if run.record["task"] in tasks and run.spec.name in ("cvae", "ccvae", "mccvae")]
+    """The conditional VAEs, and of the same tasks the paper's CCVAE and MCCVAE and those CCVAEs whose style has as many
+    latents as the conditional VAE: only between equally many does it mean something how well labels are read.
+
+    Of the last, which are not in every published table, those whose scores or weights lie in their folder."""
+    latents = {run.record["task"]: _latents(run) for run in runs if run.spec.kind == "ConditionalVAE"}
+    return [
+        run
+        for run in runs
+        if run.record["task"] in latents
+        and (run.spec.name in ("cvae", "ccvae", "mccvae") or _as_many_in_style(run, latents[run.record["task"]]))
+    ]
+
+
+def _latents(run: Run) -> int:
+    return sum(run.record["characteristics"]) + run.record["style_dim"]
+
+
+def _as_many_in_style(run: Run, latents: int) -> bool:
+    if not run.spec.has_blocks or run.spec.estimator != "official" or run.record["style_dim"] != latents:
+        return False
+    return any((run.folder / name).exists() for name in (WEIGHTS, f"{SCORES}/conditional.csv"))
 
 
 @torch.no_grad()
