@@ -3,7 +3,9 @@
 import dataclasses
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from support.claims.decided import Trained, decide_all
 from support.claims.preregistration import read
@@ -114,6 +116,17 @@ def test_behind_an_answer_stand_its_numbers(found):
     assert "each: −30.0, −30.0, −31.0, −29.0, −29.0" in said and "over train images −35.0 to 25.0" in said
     assert "P(first better) 0.00" in said and "Holm's p 0.010" in said
     assert "MCCVAE's validation loss fell by 3.2 nats in the last tenth, its priors lie 0.41 sd apart" in said
+
+
+def test_pca_stands_beside_scores_that_it_has(found):
+    beside = pd.DataFrame({"what": "linear", "task": "chest_xray", "models": ["ccvae", "mccvae"], "psnr": [22.8, 23.4]})
+    test = next(test for _, test in CLAIMS.tests if test.score == "psnr" and test.task == "chest_xray")
+    one = SimpleNamespace(test=test, models=["mccvae", "ccvae"])
+    said = "23.400 with as many numbers as MCCVAE has latents, 22.800 with as many numbers as CCVAE has latents"
+    assert opening._beside(one, beside) == [f"PCA, read by logistic regression: {said}."]
+    assert opening._beside(one, beside[:0]) == opening._beside(one, None) == []
+    loss = next(test for _, test in CLAIMS.tests if test.score == "unbiased_loss")
+    assert opening._beside(SimpleNamespace(test=loss, models=["mccvae"]), beside) == []  # never beside a bound
 
 
 def test_each_word_has_a_mark_and_each_level_a_name():

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 from IPython.display import HTML, display
 
 from data import TASKS
@@ -12,6 +13,7 @@ from ..claims import decided, preregistration, verdicts
 from ..claims.decided import Decided, Trained
 from ..claims.preregistration import PAPER, Claim, Preregistration
 from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
+from ..experiments import baselines
 from ..runs import Run
 from ..show import figures, tables
 from ..show.markup import escaped
@@ -41,6 +43,9 @@ LEVELS = {  # what a level is a share of, in a sentence
 }
 
 
+LINEAR = {"train_accuracy": "train_accuracy", "test_accuracy": "accuracy", "test_psnr": "psnr"}  # -> of baselines
+
+
 def number(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
@@ -54,7 +59,9 @@ def show(deciding, below: str) -> list[Run]:
     display(HTML("".join(f"<p>{escaped(sentence)}</p>" for sentence in sentences(found, claims))))
     text, alt = forest.forest_caption(found), forest.forest_alt(found)
     figures.show(forest.forest(found), text, alt, profile=deciding, name="forest")
-    display(HTML(claims_table(claims, found, f"{below}tables/verdicts.csv")))
+    places = [deciding.folder, deciding.folder.parent]  # of published runs all baselines lie in one file
+    beside = max((baselines.read(folder) for folder in places), key=len)
+    display(HTML(claims_table(claims, found, f"{below}tables/verdicts.csv", beside)))
     records = decided.read_records(deciding.folder, decided.read_scores(deciding.folder, claims))
     gaps = [(one, forest.gaps_over_training(one, records)) for one in found]
     gaps = [(one, gap) for one, gap in gaps if gap is not None]
@@ -173,23 +180,25 @@ def _level(one: Decided) -> str:
 # --- the table ---
 
 
-def claims_table(claims: Preregistration, found: list[Decided], csv: str) -> str:
-    """The claims as an HTML table, one row each; each row's numbers in a `details`. csv: the address of all numbers."""
+def claims_table(claims: Preregistration, found: list[Decided], csv: str, beside: pd.DataFrame | None = None) -> str:
+    """The claims as an HTML table, one row each; each row's numbers in a `details`. csv: the address of all numbers;
+    beside: `baselines.read`."""
     tasks = list(claims.tasks)
     heads = "".join(f'<th scope="col">{escaped(TASKS[task].title)}</th>' for task in tasks)
     rows = []
     for claim in claims.claims:
-        rows.append(_claim_row(claim, [one for one in found if one.claim.id == claim.id], tasks, len(found)))
+        mine = [one for one in found if one.claim.id == claim.id]
+        rows.append(_claim_row(claim, mine, tasks, numbers(claim, mine, len(found), beside)))
     caption = f'The paper\'s claims and our answers <a class="csv" href="{escaped(csv)}">verdicts.csv</a>'
     head = f'<thead><tr><th scope="col">the paper says</th><th scope="col">our answer</th>{heads}</tr></thead>'
     return f'<table class="claims"><caption>{caption}</caption>{head}<tbody>{"".join(rows)}</tbody></table>'
 
 
-def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], tests: int) -> str:
+def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], told: list[str]) -> str:
     words = {one.test.task: one.outcome.word for one in found}
     words = {task: claim.status or NOT_TESTED for task in claim.about} | words
     cells = "".join(_mark(task, words.get(task)) for task in tasks)
-    inside = "".join(f"<li>{escaped(text)}</li>" for text in numbers(claim, found, tests))
+    inside = "".join(f"<li>{escaped(text)}</li>" for text in told)
     more = f'<details class="numbers"><summary>Numbers</summary><ul>{inside}</ul></details>'
     quote = f"<q>{escaped(claim.quote)}</q> <small>§{escaped(claim.section)}</small>"
     answered = f"<td>{escaped(answer(claim, found))}{more}</td>"
@@ -206,15 +215,15 @@ def _mark(task: str, word: str | None) -> str:
     return f'<td {about}><span class="verdict {kind}">{sign} {said}</span></td>'
 
 
-def numbers(claim: Claim, found: list[Decided], tests: int) -> list[str]:
-    """What stands behind an answer, a line each."""
+def numbers(claim: Claim, found: list[Decided], tests: int, beside: pd.DataFrame | None = None) -> list[str]:
+    """What stands behind an answer, a line each. beside: `baselines.read`."""
     lines = [_paper(claim)]
     if claim.why_here:
         lines.append(claim.why_here)
     for one in found:
         lines.append(f"{TASKS[one.test.task].title}, {_measure(one)}: {one.outcome.says}. {_limit(one)}")
         if one.outcome.seeds:
-            lines += [_statistics(one, tests), _training(one)]
+            lines += [_statistics(one, tests), *_beside(one, beside), _training(one)]
     lines += [f"{TASKS[task].title}, no test: {why}." for task, why in claim.untested.items()]
     if claim.secondary:
         lines.append(f"Measured beside it, exploratory: {'; '.join(claim.secondary)}.")
@@ -256,6 +265,19 @@ def _statistics(one: Decided, tests: int) -> str:
         said += f"; none over {one.test.split} images, which needs the runs' weights"
     better = "share of seeds that reach the bound" if one.test.kind == "level" else "P(first better)"
     return f"{said}; {better} {number(outcome.better, 2)}; Holm's p {_p(one.holm)}."
+
+
+def _beside(one: Decided, beside: pd.DataFrame | None) -> list[str]:
+    """What principal components with as many numbers as the models have latents reach in a test's own score."""
+    column = LINEAR.get(one.test.column)
+    if beside is None or column is None:
+        return []
+    mine, said = beside[(beside["what"] == "linear") & (beside["task"] == one.test.task)], []
+    for model in one.models:
+        title = forest.model_title(model)
+        reached = [row[column] for _, row in mine.iterrows() if model in row["models"].split()]
+        said += [f"{number(value, 3)} with as many numbers as {title} has latents" for value in reached]
+    return [f"PCA, read by logistic regression: {', '.join(said)}."] if said else []
 
 
 def _p(value: float) -> str:
