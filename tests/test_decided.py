@@ -1,5 +1,6 @@
 """The primary tests' outcomes from a folder of deciding runs, made of published records by hand."""
 
+import dataclasses
 import json
 import math
 import re
@@ -79,6 +80,19 @@ def test_how_far_runs_were_trained_is_read_from_their_history(folder):
     assert far.fall == pytest.approx(at(45) - at(50))
     assert far.separation == pytest.approx(sum(h["separation"].iloc[-1] for h in histories) / 5)
     assert far.steps == far.paper_steps == 50 * 37  # 4,693 images in batches of 128
+
+
+def test_of_the_best_weights_separation_steps_and_scores_are_those_of_their_epoch(folder):
+    run = decided.read_records(folder, decided.read_scores(folder, CLAIMS))["chest_xray", "mccvae", 10]
+    history = run.history.assign(separation=range(1, 51))
+    best = run.metrics | {"best": {"epoch": 31, "train": {"accuracy": 0.5}}}
+    run = dataclasses.replace(run, history=history, metrics=best)
+    assert decided.trained_far(run, "best").separation == 31 and decided.trained_far(run).separation == 50
+    assert decided.trained_far(run, "best").steps == 31 * 37
+    celeba = dataclasses.replace(run, record=run.record | {"task": "celeba"})
+    records = {("celeba", "mccvae", 10): celeba, ("chest_xray", "mccvae", 10): run}
+    found = [one.metrics["train"]["accuracy"] for one in decided.scored_runs(records, CLAIMS)]
+    assert found == [0.5, run.metrics["train"]["accuracy"]]
 
 
 def test_between_two_looks_the_loss_lies_on_a_line():
@@ -167,7 +181,9 @@ def test_the_opening_shows_and_keeps_what_the_deciding_runs_say(folder, monkeypa
         monkeypatch.setattr(module, "display", lambda value, **_: shown.append(value))
     used = opening.show(type("Deciding", (), {"folder": folder}), "trained_out/")
     assert len(used) == 20 and "10 seeds, 50 epochs" in report.trained_on(used)
-    assert [path.name for path in (folder / "tables").iterdir()] == ["verdicts.csv"]
+    assert {path.name for path in (folder / "tables").iterdir()} == {"results.csv", "verdicts.csv"}
+    results = pd.read_csv(folder / "tables" / "results.csv")
+    assert results["seeds"].tolist() == [10, 10] and results["paper_train_loss"].tolist() == [2419, 2385]
     kept = {path.name for path in (folder / "figures").iterdir()}
     assert kept == {"forest.png", "forest.json", "gaps.png", "gaps.json"}
     texts = [value.data for value in shown if hasattr(value, "data")]

@@ -36,9 +36,9 @@ class DecidedError(Exception):
 class Trained:
     """How far runs were trained; NaN where a record lacks it.
 
-    fall: of the validation loss over the last tenth of the epochs, nats per image, below 0 where it rises. separation:
-    of the conditional prior at the end, in sd, mean over labels. steps, paper_steps: of the optimiser, here and in the
-    paper.
+    fall: of the validation loss over the last tenth of the epochs, nats per image, below 0 where it rises. Of the
+    weights that are scored: separation of the conditional prior, in sd, mean over labels; steps of the optimiser, and
+    paper_steps, the paper's.
     """
 
     fall: float = math.nan
@@ -173,24 +173,38 @@ def read_records(folder: Path, scores: pd.DataFrame) -> dict[tuple[str, str, int
     return found
 
 
+def scored_runs(records: dict[tuple[str, str, int], Run], claims: Preregistration) -> list[Run]:
+    """The runs with the metrics of the weights that decide on their task."""
+    best = {task for task, rule in claims.tasks.items() if rule.epoch == "best"}
+    return [
+        dataclasses.replace(run, metrics=run.metrics["best"]) if task in best else run
+        for (task, _, _), run in records.items()
+    ]
+
+
 def _trained(records: dict[tuple[str, str, int], Run], part: pd.DataFrame) -> Trained:
     """Mean over a model's runs."""
     keys = part[["task", "model", "seed"]].itertuples(index=False, name=None)
-    each = [dataclasses.astuple(trained_far(records[key])) for key in keys]
+    each = [dataclasses.astuple(trained_far(records[key], part["weights"].iloc[0])) for key in keys]
     return Trained(*map(float, np.mean(each, axis=0)))
 
 
-def trained_far(run: Run) -> Trained:
+def scored_epoch(run: Run, weights: str) -> int:
+    """The epoch of a run's weights: "last", or "best", that of the lowest validation loss."""
+    return run.metrics["best"]["epoch"] if weights == "best" else run.record["epochs"]
+
+
+def trained_far(run: Run, weights: str = "last") -> Trained:
     """How far one run was trained."""
-    record, history = run.record, run.history
+    record, history, epoch = run.record, run.history, scored_epoch(run, weights)
     n, batch = record["data"]["n"]["train"], record["batch_size"]
     task = TASKS[record["task"]]
     whole = PAPER_FACES if task.name == "celeba" else n
-    separation = history["separation"].iloc[-1] if "separation" in history else math.nan
+    separation = history["separation"][history["epoch"] == epoch].mean() if "separation" in history else math.nan
     return Trained(
         fall=last_fall(history, record["epochs"]),
         separation=float(separation),
-        steps=record["epochs"] * math.ceil(n / batch),
+        steps=epoch * math.ceil(n / batch),
         paper_steps=task.epochs * math.ceil(whole / task.batch_size),
     )
 
