@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .common import Dataset, Split, Task, as_uint8, cached, resize
+from . import tasks
+from .common import Dataset, Split, as_uint8, cached, resize
 from .drawing import (
     ABSENT,
     LOW,
@@ -28,27 +29,8 @@ from .drawing import (
 from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays, read_limited, reason, shown
 from .pictures import read_images
 
-ATTRIBUTES = (
-    "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows",
-    "Chubby", "Eyeglasses",
-    "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin", "Receding_Hairline", "Smiling", "Wavy_Hair", "Wearing_Necktie",
-    "Young",
-)  # fmt: skip
-TASK = Task(
-    name="celeba",
-    title="CelebA",
-    labels=ATTRIBUTES,
-    exclusive=False,
-    image_shape=(3, 64, 64),
-    likelihood="laplace",
-    label_prior=0.5,
-    batch_size=256,
-    style_dim=27,
-    more_style_dim=45,
-    epochs=20,
-    reconstruction_figure=6,
-    walks={9: ("Male", {"Male": 1}), 10: ("Eyeglasses", {"Eyeglasses": 1})},
-)
+TASK = tasks.CELEBA
+ATTRIBUTES = TASK.labels
 TOTAL = 202_599
 MAX_LIST = 100 << 20  # bytes of a list; that of the attributes has 27 million
 KEYS = ("x", "attr", "attr_names", "names", "split")

@@ -11,28 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
+from . import tasks
+from .common import Dataset, Split, cached, check_labelled, one_hot, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
 from .files import DataError, checked_zip, digest_arrays, shown
 from .pictures import read_images
 
-CLASSES = ("normal", "bacteria", "virus")
+TASK = tasks.CHEST_XRAY
+CLASSES = TASK.labels
 SICK = "sick"  # of `two_classes`
-TASK = Task(
-    name="chest_xray",
-    title="Chest X-ray",
-    labels=CLASSES,
-    exclusive=True,
-    image_shape=(1, 60, 60),
-    likelihood="bernoulli",
-    label_prior=None,
-    batch_size=128,
-    style_dim=7,
-    more_style_dim=27,
-    epochs=50,
-    reconstruction_figure=8,
-    walks={12: ("bacteria to normal", {"bacteria": 0, "normal": 1})},
-)
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 ARCHIVE = "ChestXRay2017.zip"
 PAGE = "https://data.mendeley.com/datasets/rscbjbr9sj/2"

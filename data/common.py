@@ -1,4 +1,4 @@
-"""What the data sets share: tasks, splits, reading and checking images, the cache of a real set.
+"""What the data sets share: splits, reading and checking images, the cache of a real set.
 
 A data set goes one way: the publisher's files -> a cache, one `.npz` of uint8 arrays at raw size -> `Split`s of
 uint8 images at the task's size. Every fault raises `DataError`, whose message names the file and what to do.
@@ -16,35 +16,11 @@ import torch
 import torch.nn.functional as F
 
 from .files import DataError, digest, digest_arrays, hold, read_npz, write_npz
+from .tasks import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "data" / "cache"
 RESIZING = "bilinear, antialiased, corners not aligned, rounded"  # what `resize` does
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A task as the paper sets it (sections 4.2 to 4.4), or, for the stick figures, in its manner.
-
-    label_prior: p(y_i = 1) for every label; None: estimated from the training labels.
-    exclusive: exactly one label of an image is 1.
-    walks: figure number -> (title, {label: value to walk to}), the paper's interventions.
-    reconstruction_figure: the paper's number of it; None: the paper has no such task.
-    """
-
-    name: str
-    title: str
-    labels: tuple[str, ...]
-    exclusive: bool
-    image_shape: tuple[int, int, int]
-    likelihood: str
-    label_prior: float | None
-    batch_size: int
-    style_dim: int
-    more_style_dim: int
-    epochs: int
-    reconstruction_figure: int | None
-    walks: dict[int, tuple[str, dict[str, int]]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from .common import Dataset, Split, Task, resize
+from .common import Dataset, Split, resize
 from .files import digest_arrays
+from .tasks import Task
 
 # ranges of a part under label 0 (nothing there, or little of it) and 1
 ABSENT, LOW, HIGH = (0.0, 0.0), (0.0, 0.3), (0.6, 1.0)

@@ -5,25 +5,12 @@ import hashlib
 
 import numpy as np
 
-from .common import Dataset, Split, Task, cached, check_labelled, one_hot, resize
+from . import tasks
+from .common import Dataset, Split, cached, check_labelled, one_hot, resize
 from .files import DataError, digest_arrays
 
-DIGITS = tuple(str(d) for d in range(10))
-TASK = Task(
-    name="mnist",
-    title="MNIST",
-    labels=DIGITS,
-    exclusive=True,
-    image_shape=(1, 60, 60),
-    likelihood="bernoulli",
-    label_prior=0.1,
-    batch_size=128,
-    style_dim=5,
-    more_style_dim=15,
-    epochs=50,
-    reconstruction_figure=7,
-    walks={11: ("5 to 1", {"5": 0, "1": 1})},
-)
+TASK = tasks.MNIST
+DIGITS = TASK.labels
 VALIDATION = 5_000  # the last training images, for choices that must not see the test part
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # MD5 of the publisher's four uncompressed IDX files, whose pixels and labels follow a short header

@@ -13,30 +13,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import copies
+from . import copies, tasks
 from .columns import UNKNOWN, add_alike, counted
-from .common import Dataset, Split, Task
+from .common import Dataset, Split
 from .files import MAX_BYTES, DataError, digest_arrays, read_npz, shown
 from .labels import check_labels
 from .layout import FITS, Listing, Options, listing
 from .pictures import RAW_SIDE, Picture, doubtful, read_pictures
 
 LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, as the paper has them
-TASK = Task(
-    name="own",
-    title="Own images",
-    labels=(),  # these and what follows from them: `read`
-    exclusive=False,
-    image_shape=(3, RAW_SIDE, RAW_SIDE),
-    likelihood=LIKELIHOODS[3],
-    label_prior=None,
-    batch_size=32,
-    style_dim=20,
-    more_style_dim=40,
-    epochs=20,
-    reconstruction_figure=None,
-    walks={},
-)
+TASK = tasks.OWN
 KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 AS_THEY_ARE = Options()

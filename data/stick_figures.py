@@ -5,7 +5,8 @@ very long. The real set and the embedded one are the same drawings; they stand i
 
 import numpy as np
 
-from .common import Dataset, Task
+from . import tasks
+from .common import Dataset
 from .drawing import Canvas, Drawing, correlate, drawn_dataset, not_in_test, owners, painted, uniforms
 
 PARTS = {
@@ -16,21 +17,7 @@ PARTS = {
 }
 PART_NAMES, PART_LABEL = owners(PARTS)
 STYLE = ("x", "y", "line_width", "tilt", "brightness", "background")
-TASK = Task(
-    name="stick_figures",
-    title="Stick figures",
-    labels=tuple(PARTS),
-    exclusive=False,
-    image_shape=(1, 60, 60),
-    likelihood="bernoulli",
-    label_prior=0.5,
-    batch_size=128,
-    style_dim=len(STYLE),
-    more_style_dim=len(STYLE) + len(PARTS),
-    epochs=50,
-    reconstruction_figure=None,
-    walks={},
-)
+TASK = tasks.STICK_FIGURES
 COUNT = 4_200
 # no label's mean is nearer to its threshold 1/2, so a label can be read where its parts are read within 0.03
 GAP = 0.03

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from support import settings
 from support.commands import cluster
 
@@ -21,13 +20,18 @@ COSTS = {
     "experiment_seconds": 30,
     "images": {"real": {"mnist": 10_000, "celeba": 100_000}, "embedded": {"mnist": 2_000, "celeba": 1_000}},
 }
-SETTINGS = {
-    "source": "real",
-    "epochs": {"mnist": 4, "celeba": None},
-    "images": {"celeba": 500},
-    "seeds": {"mnist": [0, 1, 2], "celeba": [7]},
-    "allocation": ["mnist"],
-}
+MADE = settings.Profile(
+    profile="made",
+    source="real",
+    models=[],
+    seeds={"mnist": [0, 1, 2], "celeba": [7]},
+    epochs={"mnist": 4, "celeba": None},
+    batch_size=None,
+    images={"celeba": 500},
+    correlation=None,
+    experiments=["allocation"],
+    allocation=["mnist"],
+)
 
 
 @pytest.fixture
@@ -36,19 +40,19 @@ def costs(monkeypatch):
 
 
 def test_costs_by_hand(costs):
-    assert cluster.training_minutes(SETTINGS, "mnist", "ccvae") == pytest.approx(1 + 10_000 * 4 * 3 / 60_000)
-    assert cluster.training_minutes(SETTINGS, "mnist", "mccvae-rb300-k2-e10-x3") == pytest.approx(
+    assert cluster.training_minutes(MADE, "mnist", "ccvae") == pytest.approx(1 + 10_000 * 4 * 3 / 60_000)
+    assert cluster.training_minutes(MADE, "mnist", "mccvae-rb300-k2-e10-x3") == pytest.approx(
         1 + 10_000 * 10 * 3 / 60_000
     )
     # the task's 20 epochs
-    assert cluster.training_minutes(SETTINGS, "celeba", "ccvae") == pytest.approx(1 + 3 * 500 * 20 * 6 / 60_000)
-    embedded = SETTINGS | {"source": "embedded"}
+    assert cluster.training_minutes(MADE, "celeba", "ccvae") == pytest.approx(1 + 3 * 500 * 20 * 6 / 60_000)
+    embedded = dataclasses.replace(MADE, source="embedded")
     assert cluster.training_minutes(embedded, "celeba", "ccvae-e1") == pytest.approx(1 + 500 * 6 / 60_000)
-    assert cluster.experiment_minutes(SETTINGS, 8) == pytest.approx(1 + 4)
-    assert cluster.experiment_minutes(SETTINGS, 8, trains=True) == pytest.approx(5 + 5 * 3 * 3)
+    assert cluster.experiment_minutes(MADE, 8) == pytest.approx(1 + 4)
+    assert cluster.experiment_minutes(MADE, 8, trains=True) == pytest.approx(5 + 5 * 3 * 3)
     assert cluster.asked_minutes(10.1, 1) == 21 and cluster.asked_minutes(10.1, 3) == 63
-    assert cluster.asked_mb(SETTINGS, ["mnist"], 1) == 1082 and cluster.asked_mb(SETTINGS, ["mnist"], 2) == 2164
-    assert cluster.asked_mb(SETTINGS, ["mnist", "celeba"], 1) == 1119
+    assert cluster.asked_mb(MADE, ["mnist"], 1) == 1082 and cluster.asked_mb(MADE, ["mnist"], 2) == 2164
+    assert cluster.asked_mb(MADE, ["mnist", "celeba"], 1) == 1119
 
 
 @pytest.mark.parametrize(
@@ -60,21 +64,20 @@ def test_short_trainings_share_a_job(minutes, seeds, together):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_has_its_cost(name):
-    values = yaml.safe_load((settings.PROFILES / f"{name}.yaml").read_text())
     profile = settings.read_profile(name)
     for task in settings.TASKS.values():
         for model, _ in profile.runs(task):
-            assert 1 < cluster.training_minutes(values, task.name, model) < 7 * 24 * 60  # a cell's limit
-    assert 1_000 < cluster.asked_mb(values, list(MODULES), 1) < 16_000
+            assert 1 < cluster.training_minutes(profile, task.name, model) < 7 * 24 * 60  # a cell's limit
+    assert 1_000 < cluster.asked_mb(profile, list(MODULES), 1) < 16_000
 
 
 def test_the_plan_of_a_sweep_is_snakemakes():
     """Three tasks, four ways of training, eight numbers of latents, ten seeds."""
     profile = settings.read_profile("sweep")
-    values, jobs, minutes = dataclasses.asdict(profile), 0, 0
+    jobs, minutes = 0, 0
     for task in settings.TASKS.values():
         for model in dict.fromkeys(model for model, _ in profile.runs(task)):
-            one = cluster.training_minutes(values, task.name, model)
+            one = cluster.training_minutes(profile, task.name, model)
             jobs += -(-10 // cluster.seeds_per_job(one, 10))
             minutes += 10 * cluster.asked_minutes(one, 1)
     graph = [
@@ -94,4 +97,4 @@ def test_the_plan_of_a_sweep_is_snakemakes():
     ).split()
     assert line[1:3] == ["960", str(jobs)] and jobs < 960
     assert float(line[3]) == pytest.approx(minutes / 60, abs=0.06)
-    assert float(line[4]) == round(cluster.asked_mb(values, ["celeba"], 1) / 1000, 1)
+    assert float(line[4]) == round(cluster.asked_mb(profile, ["celeba"], 1) / 1000, 1)

@@ -1,30 +1,16 @@
 """Who may import whom (CONTRIBUTING.md has the rooms): what lies below never imports what lies above."""
 
-import ast
 import graphlib
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.commands.sources import imported
 
 SUPPORT = ROOT / "notebooks" / "support"
 COMMANDS = ("__main__.py", "example.py")  # what the shell calls
-
-
-def imported(path: Path) -> set[str]:
-    """What a module imports, wherever in it: "torch", "data.files", "support.measures.judge"; relative names
-    resolved."""
-    top = SUPPORT.parent if path.is_relative_to(SUPPORT) else ROOT
-    package, names = path.relative_to(top).parent.parts, set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) + 1 - node.level] if node.level else ()
-            base = ".".join([*above, *[node.module] * bool(node.module)])
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return names
 
 
 def project(path: Path) -> set[str]:
@@ -34,6 +20,17 @@ def project(path: Path) -> set[str]:
 
 def within(name: str, *rooms: str) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def test_settings_and_what_the_graph_asks_need_no_torch():
+    """The graph, a cluster and the shell read a profile: in a second, not in five."""
+    code = """import sys
+from support import catalogue, settings
+from support.commands import cluster, sources
+for path in settings.PROFILES.glob("*.yaml"):
+    catalogue.files(settings.read_profile(path.stem))
+sys.exit("torch" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "notebooks").returncode == 0
 
 
 def test_the_core_imports_torch_numpy_and_the_standard_library_alone():

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from support import ROOT, runs, settings
 from support.commands import apply, cluster
@@ -378,8 +377,7 @@ def test_the_profile_is_found_beside_its_images_and_other_profiles_train_no_own_
     profile = settings.read_profile("own_images")
     assert profile.runs(data.TASKS["own"]) == [("mccvae-rb1024-k3-x3", 0)] and profile.folder == outputs / "own_images"
     assert runs.compared(profile) == ("own",) and len(runs.load_data(profile, "own").train) > 40
-    values = yaml.safe_load((outputs / "own_images" / "profile.yaml").read_text())
-    assert cluster.images(values, "own") == 60 and cluster.labels("own_images") == 2
+    assert cluster.images(profile, "own") == 60 and cluster.labels("own_images") == 2
     for path in settings.PROFILES.glob("*.yaml"):
         assert settings.read_profile(path.stem).runs(data.TASKS["own"]) == []
     with pytest.raises(

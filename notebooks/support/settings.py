@@ -1,18 +1,23 @@
-"""Profiles, models by name, and the parameters of a notebook."""
+"""Profiles, models by name, and the parameters of a notebook. Read without torch: the graph, a cluster and the shell
+ask too."""
 
 import ast
 import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from data import SOURCES, TASKS, Dataset, Task, chest_xray, own
-from mccvae_core import ModelConfig, Objective
+from data.tasks import CHEST_XRAY, SOURCES, TASKS, Task
+from data.tasks import OWN as OWN_TASK
 
 from . import OUTPUTS, OWN, PROFILES, profile_file
+
+if TYPE_CHECKING:
+    from data import Dataset
+    from mccvae_core import ModelConfig, Objective
 
 
 class SettingsError(Exception):
@@ -49,15 +54,19 @@ class Profile:
         )
         return OUTPUTS / (f"{self.profile}-by-hand" if by_hand else self.profile)
 
-    def value(self, key: str, task: Task):
-        """seeds, epochs, batch_size, images or correlation of a task."""
+    def given(self, key: str, task: str):
+        """What the profile itself says of a task; None: nothing."""
         value = getattr(self, key)
-        value = value.get(task.name) if isinstance(value, dict) else value
+        return value.get(task) if isinstance(value, dict) else value
+
+    def value(self, key: str, task: Task):
+        """seeds, epochs, batch_size, images or correlation of a task: the profile's, else the task's own."""
+        value = self.given(key, task.name)
         return getattr(task, key, None) if value is None else value
 
     def runs(self, task: Task) -> list[tuple[str, int]]:
         """(model, seed) of every run of a task, in the profile's order."""
-        listed = [] if task.name == own.TASK.name else self.models
+        listed = [] if task.name == OWN_TASK.name else self.models
         models = self.models.get(task.name, []) if isinstance(self.models, dict) else listed
         seeds = models if isinstance(models, dict) else dict.fromkeys(models)
         return [
@@ -83,13 +92,7 @@ def read_profile(name: str, **changes) -> Profile:
     """A profile by name, with some of its values changed. Raises SettingsError where a value can't be."""
     path = profile_file(name, PROFILES)
     if not re.fullmatch(r"\w+", name) or not path.exists():
-        there = sorted(
-            [*(p.stem for p in PROFILES.glob("*.yaml")), *(p.parent.name for p in OUTPUTS.glob(f"{OWN}*/profile.yaml"))]
-        )
-        make = (
-            f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
-        )
-        raise SettingsError(f"there is no profile {name!r}{make}; there are: {', '.join(there)}")
+        raise SettingsError(_no_profile(name))
     try:
         values = yaml.safe_load(path.read_text()) | changes
     except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
@@ -105,45 +108,12 @@ def read_profile(name: str, **changes) -> Profile:
     for key in ("experiments", "allocation"):
         if not isinstance(values[key], list) or not all(isinstance(part, str) for part in values[key]):
             raise SettingsError(f"{key} must be a list of names, not {values[key]!r}")
-    for key in ("models", "seeds", "epochs", "batch_size", "images", "correlation"):
+    for key, check in OF_TASKS.items():
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
             raise SettingsError(f"{key} names the task {min(map(str, unknown))!r}; there are: {', '.join(TASKS)}")
         for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
-            if key == "models":
-                if not (isinstance(value, list | dict) and value and all(isinstance(model, str) for model in value)):
-                    raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
-                for model in value:
-                    ModelSpec.parse(model)
-                    if isinstance(value, dict) and not (value[model] is None or _are_seeds(value[model])):
-                        raise SettingsError(
-                            f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}"
-                        )
-            elif key == "seeds":
-                if not _are_seeds(value):
-                    raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
-            elif key == "correlation":
-                if not (value is None or (isinstance(value, int | float) and 0 <= value < 1)):
-                    raise SettingsError(f"correlation must lie in [0, 1), not {value!r}")
-            elif not (value is None or _whole(value, 1)):
-                raise SettingsError(
-                    f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}"
-                )
-    if not set(values["experiments"]) <= set(EXPERIMENTS):
-        raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
-    if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != (
-        "allocation" in values["experiments"]
-    ):
-        raise SettingsError(
-            f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, "
-            f"and none without it, not {values['allocation']!r}"
-        )
-    if values["source"] not in SOURCES:
-        raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
-    mine = isinstance(values["models"], dict) and own.TASK.name in values["models"]
-    if mine != (values["source"] == "own"):
-        raise SettingsError(
-            f"models names the task {own.TASK.name!r} if and only if the source is 'own', not {values['source']!r}"
-        )
+            check(key, value)
+    _check_together(values)
     profile = Profile(**values)
     for task in TASKS.values():
         try:
@@ -151,6 +121,66 @@ def read_profile(name: str, **changes) -> Profile:
         except TypeError:
             raise SettingsError(f"seeds names none for {task.name}, which has models") from None
     return profile
+
+
+def _no_profile(name: str) -> str:
+    there = [path.stem for path in PROFILES.glob("*.yaml")]
+    there += [path.parent.name for path in OUTPUTS.glob(f"{OWN}*/profile.yaml")]
+    make = f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
+    return f"there is no profile {name!r}{make}; there are: {', '.join(sorted(there))}"
+
+
+def _check_models(key: str, value) -> None:
+    if not (isinstance(value, list | dict) and value and all(isinstance(model, str) for model in value)):
+        raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
+    for model in value:
+        ModelSpec.parse(model)
+        if isinstance(value, dict) and not (value[model] is None or _are_seeds(value[model])):
+            raise SettingsError(f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}")
+
+
+def _check_seeds(key: str, value) -> None:
+    if not _are_seeds(value):
+        raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
+
+
+def _check_correlation(key: str, value) -> None:
+    if not (value is None or (isinstance(value, int | float) and 0 <= value < 1)):
+        raise SettingsError(f"correlation must lie in [0, 1), not {value!r}")
+
+
+def _check_number(key: str, value) -> None:
+    if not (value is None or _whole(value, 1)):
+        raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
+
+
+OF_TASKS = {  # values that tasks can have each their own: what one of them may be
+    "models": _check_models,
+    "seeds": _check_seeds,
+    "epochs": _check_number,
+    "batch_size": _check_number,
+    "images": _check_number,
+    "correlation": _check_correlation,
+}
+
+
+def _check_together(values: dict) -> None:
+    """Values that must fit one another."""
+    if not set(values["experiments"]) <= set(EXPERIMENTS):
+        raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
+    allocates = "allocation" in values["experiments"]
+    if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != allocates:
+        raise SettingsError(
+            f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, "
+            f"and none without it, not {values['allocation']!r}"
+        )
+    if values["source"] not in SOURCES:
+        raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
+    mine = isinstance(values["models"], dict) and OWN_TASK.name in values["models"]
+    if mine != (values["source"] == "own"):
+        raise SettingsError(
+            f"models names the task {OWN_TASK.name!r} if and only if the source is 'own', not {values['source']!r}"
+        )
 
 
 def notebook_profile(namespace: dict) -> Profile:
@@ -310,8 +340,10 @@ class ModelSpec:
         return "official" if self.label_weight is None else "rao-blackwell"
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> "Objective":
         """As `mccvae_core.fit` takes it."""
+        from mccvae_core import Objective
+
         return Objective(self.estimator, self.label_weight or 0.0, self.block_penalty)
 
     @property
@@ -332,18 +364,22 @@ class ModelSpec:
         """Whether each of the task's own labels has latents, as pictures, effects and claims take it."""
         return self.kind == "MCCVAE" and self.classes is None
 
-    def seen(self, data: Dataset) -> Dataset:
+    def seen(self, data: "Dataset") -> "Dataset":
         """A task's data as this model sees them; with -c2 as two classes. Raises SettingsError for -c2 elsewhere."""
         if self.classes is None:
             return data
-        if data.task.name != chest_xray.TASK.name:
-            raise SettingsError(f"-c2 is for {chest_xray.TASK.title}; {data.task.title} has no classes to put together")
-        return chest_xray.two_classes(data)
+        if data.task.name != CHEST_XRAY.name:
+            raise SettingsError(f"-c2 is for {CHEST_XRAY.title}; {data.task.title} has no classes to put together")
+        from data.chest_xray import two_classes
 
-    def config(self, data: Dataset) -> ModelConfig:
+        return two_classes(data)
+
+    def config(self, data: "Dataset") -> "ModelConfig":
         """Paper section 4: k = 1 and the base style for CCVAE, more style, or k = 2 with the base style for MCCVAE.
 
         Raises SettingsError where the name does not fit the task."""
+        from mccvae_core import ModelConfig
+
         task, labels = data.task, len(data.labels)
         k = self.k or ((2,) if self.base == "mccvae" else (1,))
         if len(k) not in (1, labels):

@@ -1,10 +1,9 @@
 """What the graph asks of a cluster: time and memory of a job from the measured costs of profiles/costs.yaml, short
 trainings put together, and the sum of it all for a dry run.
 
-`settings` is a profile's file as read. Asked is MARGIN times the time that was measured; a job that fails asks more
+Asked is MARGIN times the time that was measured; a job that fails asks more
 each time."""
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -14,7 +13,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from data.tasks import TASKS
+
 from .. import IMAGES, OUTPUTS, ROOT
+from ..settings import ModelSpec, Profile
 
 MARGIN = 2  # a node may be slower than the machine measured, and busy
 START = 1.0  # minutes until a kernel has its data
@@ -23,26 +25,17 @@ WAYS = 5  # to spend latents, that the experiment allocation trains at most, a s
 COSTS = yaml.safe_load((ROOT / "profiles" / "costs.yaml").read_text())
 
 
-def of_task(settings: dict, key: str, task: str):
-    """A setting of a task: one for all, or its own."""
-    value = settings[key]
-    return value.get(task) if isinstance(value, dict) else value
-
-
-def images(settings: dict, task: str) -> int:
-    """Of a task, in all parts, at most. A profile's `images` limits each part of a real set, all of an embedded one."""
-    whole, limit = _whole(settings, task), of_task(settings, "images", task)
+def images(profile: Profile, task: str) -> int:
+    """Number of images of a task, all splits together, at most. A profile's `images` limits each split of a real set,
+    all of an embedded one."""
+    whole, limit = _whole(profile, task), profile.given("images", task)
     if limit is None:
         return whole
-    return limit if settings["source"] == "embedded" else min(whole, 3 * limit)
+    return limit if profile.source == "embedded" else min(whole, 3 * limit)
 
 
-def _whole(settings: dict, task: str) -> int:
-    return (
-        len(_own_labels(settings["profile"]))
-        if settings["source"] == "own"
-        else COSTS["images"][settings["source"]][task]
-    )
+def _whole(profile: Profile, task: str) -> int:
+    return len(_own_labels(profile.profile)) if profile.source == "own" else COSTS["images"][profile.source][task]
 
 
 @functools.cache
@@ -57,23 +50,18 @@ def labels(profile: str) -> int:
     return _own_labels(profile).shape[1]
 
 
-def training_minutes(settings: dict, task: str, model: str) -> float:
+def training_minutes(profile: Profile, task: str, model: str) -> float:
     """Expected of a training on one core."""
-    own = [int(option[1:]) for option in model.split("-")[1:] if option.startswith("e")]
-    epochs = own[0] if own else of_task(settings, "epochs", task)
-    if epochs is None:
-        from data import TASKS
-
-        epochs = TASKS[task].epochs
-    return START + COSTS["milliseconds"][task] * images(settings, task) * epochs / 60_000
+    epochs = ModelSpec.parse(model).epochs or profile.value("epochs", TASKS[task])
+    return START + COSTS["milliseconds"][task] * images(profile, task) * epochs / 60_000
 
 
-def experiment_minutes(settings: dict, runs: int, trains: bool = False) -> float:
+def experiment_minutes(profile: Profile, runs: int, trains: bool = False) -> float:
     """Expected of the notebook of an experiment on so many runs; trains: the one that trains models itself."""
     minutes = START + runs * COSTS["experiment_seconds"] / 60
     if trains:
-        seeds = {task: len(of_task(settings, "seeds", task)) for task in settings["allocation"]}
-        minutes += sum(WAYS * n * training_minutes(settings, task, "mccvae") for task, n in seeds.items())
+        seeds = {task: len(profile.given("seeds", task)) for task in profile.allocation}
+        minutes += sum(WAYS * n * training_minutes(profile, task, "mccvae") for task, n in seeds.items())
     return minutes
 
 
@@ -82,9 +70,9 @@ def asked_minutes(minutes: float, attempt: int) -> int:
     return math.ceil(MARGIN * minutes) * attempt
 
 
-def asked_mb(settings: dict, tasks: list[str], attempt: int) -> int:
+def asked_mb(profile: Profile, tasks: list[str], attempt: int) -> int:
     """Memory, for a job that holds the data of these tasks."""
-    size = sum(images(settings, task) * (3 * 64 * 64 if task in ("celeba", "own") else 64 * 64) for task in tasks)
+    size = sum(images(profile, task) * (3 * 64 * 64 if task in ("celeba", "own") else 64 * 64) for task in tasks)
     return math.ceil(COSTS["memory_mb"] + COSTS["copies"] * size / 1e6) * attempt
 
 
@@ -93,17 +81,14 @@ def seeds_per_job(minutes: float, seeds: int) -> int:
     return max(1, min(seeds, math.ceil(JOB / minutes)))
 
 
-def options(profile) -> list[str]:
+def options(profile: Profile) -> list[str]:
     """Of Snakemake on a cluster: how many seeds of each model make a job, which does them one after the other on one
     core."""
-    from data import TASKS  # only here: it loads torch
-
-    settings, together = dataclasses.asdict(profile), []
+    together = []
     for task in TASKS.values():
         for model, runs in itertools.groupby(profile.runs(task), key=lambda run: run[0]):
-            together.append(
-                f"{task.name}-{model}={seeds_per_job(training_minutes(settings, task.name, model), len(list(runs)))}"
-            )
+            seeds = seeds_per_job(training_minutes(profile, task.name, model), len(list(runs)))
+            together.append(f"{task.name}-{model}={seeds}")
     return ["--group-components", *together, "--cores", "1"]
 
 
