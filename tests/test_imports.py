@@ -10,6 +10,18 @@ from support import ROOT
 from support.commands.sources import imported
 
 SUPPORT = ROOT / "notebooks" / "support"
+ROWS = (  # of support, lowest first: modules, or folders of them
+    ("__init__",),
+    ("code_identity", "weights", "settings", "catalogue", "machine"),
+    ("measures",),
+    ("records", "runs"),
+    ("show",),
+    ("experiments",),
+    ("claims",),
+    ("report",),
+    ("commands",),
+    ("__main__",),
+)
 COMMANDS = ("__main__.py", "example.py")  # what the shell calls
 
 
@@ -41,6 +53,27 @@ def test_the_core_imports_torch_numpy_and_the_standard_library_alone():
 @pytest.mark.parametrize("path", sorted((ROOT / "data").glob("*.py")), ids=lambda path: path.name)
 def test_data_import_neither_support_nor_the_core(path):
     assert [name for name in project(path) if not within(name, "data")] == []
+
+
+def row_of(name: str) -> int:
+    """The row of a name below support, as "measures.judge" or, of the package itself, "ROOT"."""
+    first = name.partition(".")[0]
+    return next((i for i, row in enumerate(ROWS) if first in row), 0)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SUPPORT.rglob("*.py")), ids=lambda path: path.relative_to(SUPPORT).with_suffix("").as_posix()
+)
+def test_a_module_of_support_imports_only_from_its_own_row_and_those_above_it(path):
+    mine = row_of(".".join(path.relative_to(SUPPORT).with_suffix("").parts))
+    names = [name.removeprefix("support.") for name in imported(path) if name.startswith("support.")]
+    assert [name for name in names if row_of(name) > mine] == []
+
+
+def test_every_module_of_support_has_its_row():
+    there = {path.stem for path in SUPPORT.iterdir() if path.is_dir() and path.stem != "__pycache__"}
+    there |= {path.stem for path in SUPPORT.glob("*.py")}
+    assert there == {name for row in ROWS for name in row}
 
 
 @pytest.mark.parametrize("path", sorted((SUPPORT / "measures").glob("*.py")), ids=lambda path: path.name)

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from data import DataError, Dataset, layout, own
@@ -196,16 +195,6 @@ def _old(path: Path) -> dict[str, np.ndarray] | None:
         return own.read_arrays(path) if path.exists() else None
     except DataError:  # broken: it is made anew
         return None
-
-
-def known_table(data: Dataset) -> pd.DataFrame:
-    """Of how many images of each part a label is known, and how many of these have it: a row a label."""
-    columns = {}
-    for part in PARTS:
-        y = getattr(data, part).labels
-        pairs = zip((~y.isnan()).sum(0).tolist(), (y == 1).sum(0).tolist(), strict=True)
-        columns[f"{part}, {len(y):,} images"] = [f"{known:,} known, {ones:,} of them 1" for known, ones in pairs]
-    return pd.DataFrame({"label": data.labels, **columns})
 
 
 def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -> None:

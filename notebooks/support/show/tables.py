@@ -413,6 +413,16 @@ def weight_table(data: Dataset, models: dict[str, core.MCCVAE], repeats: int = 5
 # --- showing ------------------------------------------------------------------------------------------------
 
 
+def known_table(data: Dataset) -> pd.DataFrame:
+    """Number of images of each split of which a label is known, and how many of these have it: one row per label."""
+    columns = {}
+    for part in PARTS:
+        y = getattr(data, part).labels
+        pairs = zip((~y.isnan()).sum(0).tolist(), (y == 1).sum(0).tolist(), strict=True)
+        columns[f"{part}, {len(y):,} images"] = [f"{known:,} known, {ones:,} of them 1" for known, ones in pairs]
+    return pd.DataFrame({"label": data.labels, **columns})
+
+
 def save_table(table: pd.DataFrame, profile: Profile, name: str) -> None:
     """tables/<name>.csv, whole numbers exact and others to six digits; not where the folder is `only_looked_at`."""
     if only_looked_at(profile.folder):
