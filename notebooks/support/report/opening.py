@@ -63,7 +63,8 @@ def show(deciding, below: str) -> list[Run]:
     beside = max((baselines.read(folder) for folder in places), key=len)
     display(HTML(claims_table(claims, found, f"{below}tables/verdicts.csv", beside)))
     records = decided.read_records(deciding.folder, decided.read_scores(deciding.folder, claims))
-    tables.save_table(tables.results_table(decided.scored_runs(records, claims)), deciding, "results")
+    if records:
+        tables.save_table(tables.results_table(decided.scored_runs(records, claims)), deciding, "results")
     gaps = [(one, forest.gaps_over_training(one, records)) for one in found]
     gaps = [(one, gap) for one, gap in gaps if gap is not None]
     if gaps:
