@@ -53,6 +53,7 @@ def asked(trains=False):
 METHOD = sources("data/__main__.py")
 TRAINING = sources("mccvae_core.py", "notebooks/support/runs.py", "notebooks/support/commands/execute.py")
 SHOWING = [f"notebooks/support/{name}" for name in ("show/style.mplstyle", "paper.yaml")]
+PAGES = ("report",) if OWN else ("report", "details")  # beside the experiments
 BESIDE = (*expand("{of}claim_{what}.csv", of=("trained_out/", ""), what=("scores", "intervals")), "baselines.csv")
 DECIDING = [f"{OUT}/{name}" for name in BESIDE if Path(OUT, name).exists()]
 # the shell's parent is Snakemake
@@ -81,9 +82,9 @@ wildcard_constraints:
 # Every file by name: of what is missing behind a report that is there, Snakemake asks only for what is named.
 rule report:
     input:
-        f"{OUT}/report.html",
+        expand(f"{OUT}/{{name}}.html", name=PAGES),
         lambda wildcards: [*TRAINED, *EXPERIMENT_FILES, *TRAININGS],
-        expand(f"{OUT}/notebooks/{{name}}.{{kind}}", name=["report", *PROFILE.experiments], kind=("ipynb", "html")),
+        expand(f"{OUT}/notebooks/{{name}}.{{kind}}", name=[*PAGES, *PROFILE.experiments], kind=("ipynb", "html")),
         [f"{OUT}/characteristics.csv"] if OWN else [],
 
 
@@ -196,13 +197,33 @@ rule report_notebook:
         DECIDING,
     output:
         notebook=f"{OUT}/notebooks/report.ipynb",
-        tables=[f"{OUT}/tables/{name}.csv" for name in (("labels",) if OWN else ("claims", "results"))],
+        tables=[f"{OUT}/tables/labels.csv"] if OWN else [],
     resources:
         **asked(),
     benchmark:
         f"{OUT}/benchmarks/report.tsv"
     shell:
         f"{EXECUTE.format(notebook=REPORT)} {{output.notebook}} profile={PROFILE.profile}"
+
+
+# What the report leaves out.
+rule details_notebook:
+    input:
+        TRAINED,
+        EXPERIMENT_FILES,
+        SHOWING,
+        sources("notebooks/details.ipynb"),
+        "notebooks/support/claims/claims.yaml",
+        DECIDING,
+    output:
+        notebook=f"{OUT}/notebooks/details.ipynb",
+        tables=[f"{OUT}/tables/{name}.csv" for name in ("claims", "results")],
+    resources:
+        **asked(),
+    benchmark:
+        f"{OUT}/benchmarks/details.tsv"
+    shell:
+        f"{EXECUTE.format(notebook='details')} {{output.notebook}} profile={PROFILE.profile}"
 
 
 # A notebook as one self-contained page.
@@ -223,10 +244,11 @@ rule page:
 # The report comes last: where it stands, everything that it links to stands too.
 rule finish:
     input:
-        f"{OUT}/notebooks/report.html",
-        expand(f"{OUT}/notebooks/{{name}}.html", name=PROFILE.experiments),
+        expand(f"{OUT}/notebooks/{{name}}.html", name=[*PAGES, *PROFILE.experiments]),
         TRAININGS,
     output:
-        f"{OUT}/report.html",
+        expand(f"{OUT}/{{name}}.html", name=PAGES),
+    params:
+        pages=expand(f"{OUT}/notebooks/{{name}}.html", name=PAGES),
     shell:
-        "cp {input[0]} {output}"
+        f"cp {{params.pages}} {OUT}/"

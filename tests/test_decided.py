@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import re
 import shutil
 
 import pandas as pd
@@ -13,7 +12,7 @@ from support.claims import decided, verdicts
 from support.claims.decided import DecidedError, Trained, decide_all
 from support.claims.preregistration import read
 from support.claims.verdicts import NOT_TESTED
-from support.report import opening, report
+from support.report import body, opening
 from support.show import figures
 
 CLAIMS = read()
@@ -175,17 +174,14 @@ def test_weights_and_seeds_that_the_rule_does_not_name_have_no_say(folder):
     assert [one.outcome for one in decide_all(folder, CLAIMS)] == [one.outcome for one in before]
 
 
-def test_the_opening_shows_and_keeps_what_the_deciding_runs_say(folder, monkeypatch):
-    shown = []
-    for module in (opening, figures):
-        monkeypatch.setattr(module, "display", lambda value, **_: shown.append(value))
-    used = opening.show(type("Deciding", (), {"folder": folder}), "trained_out/")
-    assert len(used) == 20 and "10 seeds, 50 epochs" in report.trained_on(used)
-    assert {path.name for path in (folder / "tables").iterdir()} == {"results.csv", "verdicts.csv"}
+def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps_and_results(folder, monkeypatch):
+    monkeypatch.setattr(figures, "display", lambda value, **_: None)
+    used = opening.deciding_runs(folder)
+    said = body.rests_on(used)
+    assert len(used) == 20 and said.startswith("Chest X-ray, ") and said.endswith(" steps, 10 seeds")
+    deciding = type("Deciding", (), {"folder": folder})
+    opening.show_gaps(deciding, decide_all(folder, CLAIMS))
+    assert {path.name for path in (folder / "figures").iterdir()} == {"gaps.png", "gaps.json"}
+    opening.save_results(deciding)
     results = pd.read_csv(folder / "tables" / "results.csv")
     assert results["seeds"].tolist() == [10, 10] and results["paper_train_loss"].tolist() == [2419, 2385]
-    kept = {path.name for path in (folder / "figures").iterdir()}
-    assert kept == {"forest.png", "forest.json", "gaps.png", "gaps.json"}
-    texts = [value.data for value in shown if hasattr(value, "data")]
-    assert re.search("On Chest X-ray, (all|[1-4]) of 5 primary tests could be made", texts[0])
-    assert 'href="trained_out/tables/verdicts.csv"' in texts[2]

@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import RUN_FILES
 from nbclient import NotebookClient
 from support import ROOT
+from support.commands import page
 from support.settings import EXPERIMENTS, read_profile
 
 from data import MODULES, TASKS
@@ -75,7 +76,10 @@ def test_notebooks_are_committed_clean_with_literal_parameters_first(path):
     assert max(len(cell.source.removeprefix(FINDING).splitlines()) for cell in code) <= 12  # thin cells
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if not path.stem.endswith("report")], ids=lambda p: p.stem)
+QUESTIONS = [path for path in NOTEBOOKS if not path.stem.endswith(("report", "details"))]
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda p: p.stem)
 def test_notebooks_begin_with_a_question_and_end_with_the_answer_from_results(path):
     cells = nbformat.read(path, as_version=4).cells
     assert re.search(r"\*\*Question\.\*\* .+\?.*\n\n\*\*How\.\*\* ", cells[0].source), cells[0].source
@@ -213,7 +217,7 @@ class Page(HTMLParser):
             self.captions[-1] += text
 
 
-@pytest.mark.parametrize("name", ["report", *(f"notebooks/{name}" for name in EXPERIMENTS)])
+@pytest.mark.parametrize("name", ["report", "details", *(f"notebooks/{name}" for name in EXPERIMENTS)])
 def test_pages_ask_nothing_of_the_network_and_describe_every_picture(smoke, name):
     text = (smoke[0] / OUT / f"{name}.html").read_text()
     page = Page(text)
@@ -232,27 +236,37 @@ def test_pages_ask_nothing_of_the_network_and_describe_every_picture(smoke, name
         if link.startswith("#"):
             assert link[1:] in page.ids, link
         elif not re.match(r"https?://", link):
-            assert (smoke[0] / OUT / name).parent.joinpath(link).exists(), link
+            file, _, place = link.partition("#")
+            path = (smoke[0] / OUT / name).parent.joinpath(file)
+            assert path.exists() and (not place or f'id="{place}"' in path.read_text()), link
 
 
-def test_the_report_has_every_table_figure_and_section(smoke):
+def test_the_report_asks_its_questions_and_links_what_it_leaves_out(smoke):
     text = (smoke[0] / OUT / "report.html").read_text()
-    page = Page(text)
+    for heading in ("Classification: ", "Reconstruction: ", "Interventions: ", "What the latents hold", "Move it"):
+        assert f">{heading}" in text
+    assert 'href="notebooks/intervention.html"' in text and 'href="details.html#Objective"' in text
+    assert text.count('class="strip-panel"') >= 6 and "stand-in data" in text.lower()
+    assert "rb900" not in text.partition("<h2")[2].partition("If you want to use")[0]
+    words = page.Words(text)
+    assert words.folded <= 2500 and words.unfolded <= 9000
+
+
+def test_the_other_pages_have_every_table_figure_and_section(smoke):
+    folder = smoke[0] / OUT
+    text = (folder / "details.html").read_text()
+    details = Page(text)
     for number in (1, 2, 3):
-        assert sum(caption.startswith(f"Table {number}:") for caption in page.captions) == 1
-    needs_none = (
-        "Ways to spend as many latents",
-        "Where needed against the other ways",
-        "Expected gradient of the loss",
-    )  # of stick figures, which stand in for nothing, and of the instrument, which needs no data
-    assert all("stand-in data" in caption for caption in page.captions if not caption.startswith(needs_none))
+        assert sum(caption.startswith(f"Table {number}:") for caption in details.captions) == 1
+    needs_none = ("Ways to spend as many latents", "Where needed against the other ways")  # stand in for nothing
+    assert all("stand-in data" in caption for caption in details.captions if not caption.startswith(needs_none))
     for number in (1, 2, 4, 5):
-        assert (
-            sum(image["alt"].startswith(f"Figure {number}.") and "svg" in image["src"][:20] for image in page.images)
-            == 1
-        )
+        mine = [image for image in details.images if image["alt"].startswith(f"Figure {number}.")]
+        assert len(mine) == 1 and "svg" in mine[0]["src"][:20]
+    experiments = [Page((folder / f"notebooks/{name}.html").read_text()) for name in EXPERIMENTS]
     for number in (3, *range(6, 13)):
-        mine = [image["alt"] for image in page.images if image["alt"].startswith(f"Figure {number}.")]
+        images = [image["alt"] for one in experiments for image in one.images]
+        mine = [alt for alt in images if alt.startswith(f"Figure {number}.")]
         assert len(mine) == 1 and "stand-in data" in mine[0]
     for section in (
         "What the verdicts rest on",

@@ -10,8 +10,8 @@ import pytest
 from support.claims.decided import Trained, decide_all
 from support.claims.preregistration import read
 from support.claims.verdicts import WORDS
-from support.report import opening
-from support.show import figures
+from support.report import body, forest, opening
+from support.show import strips
 from test_forest import LEVEL, LOSS, decided_as, the_test
 
 CLAIMS = read()
@@ -23,7 +23,7 @@ class Rows(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.rows, self.depth, self.deepest = [], 0, 0
+        self.rows, self.depth, self.deepest, self.inside = [], 0, 0, False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -31,14 +31,16 @@ class Rows(HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
+            self.inside = True
         self.depth += tag == "details"
         self.deepest = max(self.deepest, self.depth)
 
     def handle_endtag(self, tag):
         self.depth -= tag == "details"
+        self.inside &= tag not in ("td", "th")
 
     def handle_data(self, data):
-        if self.rows and self.rows[-1]:
+        if self.inside:
             self.rows[-1][-1] += data
 
 
@@ -62,15 +64,13 @@ def of(claim, found):
 
 
 def test_one_sentence_per_data_set_made_from_outcomes(found):
-    celeba, mnist, chest = opening.sentences(found, CLAIMS)
-    waits = "none of its 6 primary tests could be made (0 of at least 3 seeds)."
-    assert celeba == f"On CelebA nothing is decided yet: {waits}"
-    assert mnist.startswith(
-        "On MNIST, 2 of 4 primary tests could be made. 1 reproduces the paper: in MCCVAE one variable"
+    celeba, chest, mnist = sorted(opening.sentences(found))
+    assert celeba == "CelebA: none of 6 tests could be made yet."
+    assert mnist == (
+        "MNIST: of 4 tests 1 reproduces the paper (share of the work that one variable does, 0.97), 1 is inconclusive "
+        "(train loss) and 2 could not be made yet."
     )
-    assert chest == "On Chest X-ray, 1 of 5 primary tests could be made. " + (
-        "1 finds the reverse of the paper: MCCVAE's train loss below CCVAE's."
-    )
+    assert chest == "Chest X-ray: of 5 tests 1 finds the reverse (train loss) and 4 could not be made yet."
 
 
 def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
@@ -96,18 +96,38 @@ def test_a_gain_where_more_is_better_and_a_loss_where_less_is_read_alike():
 
 
 def test_every_claim_has_a_row_with_the_papers_words_an_answer_and_its_marks(found):
-    page = Rows(opening.claims_table(CLAIMS, found, "tables/verdicts.csv"))
-    head, *rows = page.rows
-    assert head == ["the paper says", "our answer", "CelebA", "MNIST", "Chest X-ray"] and page.deepest == 1
-    assert [row[0] for row in rows] == [f"{claim.quote} §{claim.section}" for claim in CLAIMS.claims]
-    marks = {claim.id: row[2:] for claim, row in zip(CLAIMS.claims, rows, strict=True)}
+    page = Rows(opening.claims_tables(CLAIMS, found, "tables/verdicts.csv"))
+    head = ["the paper says", "our answer", "CelebA", "MNIST", "Chest X-ray"]
+    assert [row for row in page.rows if row == head] == [head] * 2 and page.deepest == 1
+    rows = [row for row in page.rows if row != head]
+    tested = {claim.id for claim, _ in CLAIMS.tests}
+    claims = sorted(CLAIMS.claims, key=lambda claim: claim.id not in tested)
+    assert [row[0] for row in rows] == [f"{claim.quote} §{claim.section}" for claim in claims]
+    marks = {claim.id: row[2:] for claim, row in zip(claims, rows, strict=True)}
     assert marks["lower-training-loss"] == ["– not tested", "? inconclusive", "✗ reversed"]
     assert marks["one-does-the-work"] == ["", "✓ reproduced", "– not tested"]  # the paper says nothing of CelebA
     assert marks["prior-without-influence"] == ["", "– not tested", ""]
     assert marks["diversity"] == ["– exploratory"] * 3
-    for claim, row in zip(CLAIMS.claims, rows, strict=True):
+    for claim, row in zip(claims, rows, strict=True):
         assert claim.status is None or (claim.why in row[1] and claim.status.capitalize() in row[1])
         assert all(why in row[1] for why in claim.untested.values())
+
+
+def test_the_forest_has_a_row_per_test_that_was_made_with_its_dots_in_margins(found):
+    text = opening.forest_html(found, 15)
+    assert text.count("strip-row") == 3 and "Chest X-ray, train loss: MCCVAE &lt; CCVAE" in text
+    losses = opening._forest_panel("x", [one for one in found if one.test == LOSS])
+    assert losses.rows[0].values == pytest.approx([-3.0, -3.0, -3.1, -2.9, -2.9]) and losses.band == (-1, 1)
+    assert losses.rows[0].text == "✗ reversed" and losses.limits[0] < -3.1
+    level = opening._forest_panel("x", [one for one in found if one.test == LEVEL])
+    assert level.rows[0].values == pytest.approx([value / 0.9 for value in (0.970, 0.975, 0.972)])
+    assert opening.forest_html([decided_as(LOSS, [])], 15) == "" and "the 99.7 % interval" in text
+
+
+def test_an_interval_beyond_the_axis_ends_in_an_arrow():
+    panel = opening._forest_panel("x", [decided_as(LOSS, [0, 500, 1000], [0, 0, 0])])
+    assert panel.limits == (-forest.FARTHEST, forest.FARTHEST)
+    assert "‹" in strips.panels_html([panel])
 
 
 def test_behind_an_answer_stand_its_numbers(found):
@@ -137,12 +157,11 @@ def test_each_word_has_a_mark_and_each_level_a_name():
 def test_text_of_claims_is_escaped(found, tmp_path):
     claim = CLAIMS.claims[0].model_copy(update={"quote": "<b>x</b>", "secondary": ("<i>",)})
     hostile = CLAIMS.model_copy(update={"claims": (claim, *CLAIMS.claims[1:])})
-    table = opening.claims_table(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
+    table = opening.claims_tables(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
     assert "<b>" not in table and "<i>" not in table and 'a"b' not in table
 
 
-def test_without_runs_the_opening_stands_too(tmp_path, monkeypatch):
-    for module in (opening, figures):
-        monkeypatch.setattr(module, "display", lambda *_, **__: None)
-    assert opening.show(type("Deciding", (), {"folder": tmp_path}), "") == []
-    assert not (tmp_path / "figures" / "gaps.png").exists() and (tmp_path / "figures" / "forest.png").exists()
+def test_without_runs_the_opening_stands_too(tmp_path):
+    assert opening.deciding_runs(tmp_path) == [] and body.rests_on([]) == ""
+    scores = body.deciding_scores(tmp_path)
+    assert body.second_latent(scores) == "" and body.move_panels(scores) == []

@@ -16,7 +16,7 @@ import torch
 from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, weights
 from support.commands import repeat
 from support.experiments import characteristics
-from support.report import report
+from support.report import provenance
 from support.settings import read_profile
 from support.show import figures
 
@@ -75,7 +75,7 @@ def test_what_is_not_published_is_left_out_and_named(published):
     assert [r.folder for r in runs.read_runs(published)] == [run.folder]
     absent = runs.missing(published)
     assert absent == [("stick_figures", "mccvae-e1", 1)]
-    text = report.missing_text([*absent, ("mnist", "vae", 0), ("mnist", "vae", 2)], there=1)
+    text = provenance.missing_text([*absent, ("mnist", "vae", 0), ("mnist", "vae", 2)], there=1)
     assert "1 of 4 runs are here. Missing: Stick figures: MCCVAE, e1 seed 1; MNIST: VAE seeds 0, 2." in text
 
 

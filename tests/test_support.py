@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from support import ROOT, runs, settings, weights
-from support.report import report
+from support.report import provenance
 from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
-from support.show import figures, tables
+from support.show import figures, tables, walks
 
 import data
 
@@ -490,7 +490,7 @@ def test_intervention_table_moves_what_it_says():
     assert list(table["latents"]) == ["the one", "latent 1 of 2", "latent 2 of 2", "both together"]
     assert table["share"].sum() == pytest.approx(1) and table["share"].isna().tolist() == [True, False, False, True]
     goal = {d.labels.index("bacteria"): 0, d.labels.index("normal"): 1}
-    assert d.test.labels[figures.walk_starts(d, d.task.walks[12][1])[0]].tolist() == [0, 1, 0] and goal == {1: 0, 0: 1}
+    assert d.test.labels[walks.walk_starts(d, d.task.walks[12][1])[0]].tolist() == [0, 1, 0] and goal == {1: 0, 0: 1}
 
 
 def test_examples_take_classes_by_turns():
@@ -521,7 +521,7 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
         dataclasses.replace(run, folder=profile.folder / "mnist" / run.record["model"] / f"seed{run.record['seed']}")
         for run in four_runs
     ]
-    sources, shown = report.Sources(runs_), []
+    sources, shown = provenance.Sources(runs_), []
     monkeypatch.setattr(tables, "display", lambda value: shown.append(value.data))
     table = tables.accuracy_table(runs_, "test")
     tables.display_accuracy(table, "Table 2", stand_in=False, note=sources.note, csv="tables/table_2.csv")

@@ -43,6 +43,7 @@ MADE = (
     "notebooks",
     "benchmarks",
     "report.html",
+    "details.html",
     "README.md",
     SUMS,
 )  # made from the rest, or words
@@ -80,7 +81,7 @@ def check(folder: Path, profile: Profile) -> list[str]:
     with tempfile.TemporaryDirectory() as elsewhere:
         copy = Path(elsewhere, PUBLISHED if (folder / "runs").is_dir() else folder.name)
         for name in names:
-            if Path(name).parts[0] not in ("figures", "notebooks", "benchmarks", "report.html"):
+            if Path(name).parts[0] not in ("figures", "notebooks", "benchmarks", "report.html", "details.html"):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, copy / name)
         there = Elsewhere(

@@ -19,8 +19,8 @@ from ..measures import judge as judging
 from ..measures import latents
 from ..runs import Run
 from ..settings import ModelSpec, Profile
-from ..show.figures import _picture, caption, show
-from ..show.tables import _columns, _interval, _list, _number, _pm
+from ..show.figures import caption, picture, show
+from ..show.tables import _columns, _interval, _number, _pm, listed
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 15  # of 64 images, no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
@@ -142,7 +142,7 @@ def judge_columns(table: pd.DataFrame) -> pd.DataFrame:
         row |= {"lowest": f"{worst[value]:.3f} ({worst['target'].replace('_', ' ')})"}
         if kind == "label":
             unread = part.loc[part["accuracy"] < part["majority"] + READ, "target"].str.replace("_", " ")
-            row |= {"majority": part["majority"].mean(), "hardly better than the majority": _list(unread) or "none"}
+            row |= {"majority": part["majority"].mean(), "hardly better than the majority": listed(unread) or "none"}
         if kind == "part":
             row |= {"among images with the label": part["r2_within"].mean()}
         rows.append(row)
@@ -525,7 +525,7 @@ def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> 
     """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best
     variant adds."""
     read = summary.groupby("task_title", sort=False)[["label_own", "label_others", "label_style"]].mean()
-    sentence = "Labels are read from their own block with an area under the curve of " + _list(
+    sentence = "Labels are read from their own block with an area under the curve of " + listed(
         f"{row.label_own:.2f} on {task} (from the other blocks {row.label_others:.2f}, from "
         f"style {row.label_style:.2f})"
         for task, row in read.iterrows()
@@ -534,13 +534,13 @@ def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> 
     if len(effective):
         sentence += (
             "; of a block's latents (two in MCCVAE), "
-            + _list(f"{v:.2f} on {t}" for t, v in effective.items())
+            + listed(f"{v:.2f} on {t}" for t, v in effective.items())
             + " do the work"
         )
     parts = comparison[comparison["value"] == "part_own"]
     against = parts[parts["second"].str.startswith("CCVAE")]
     if len(against):
-        sentence += "; parts found in the own block (R²), " + _list(_change(r) for r in against.itertuples())
+        sentence += "; parts found in the own block (R²), " + listed(_change(r) for r in against.itertuples())
     options = parts[parts["second"].str.startswith("MCCVAE")]
     for task, mine in options.groupby("task_title", sort=False):
         best = mine.loc[mine["first_mean"].idxmax()]
@@ -617,7 +617,7 @@ def latent_walks_figure(
         p, read = (values.unflatten(0, (steps, len(z))).mean(1) for values in judge.read(walk.images.flatten(0, 1)))
         for t in range(steps):
             ax = fig.add_subplot(grid[2 * r, t])
-            _picture(ax, walk.images[t, 0])
+            picture(ax, walk.images[t, 0])
             if t == 0:
                 ax.set_ylabel(f"latent {r + 1}", rotation=0, ha="right", va="center")
         ax = fig.add_subplot(grid[2 * r + 1, :])
@@ -749,7 +749,7 @@ def allocation_finding(comparison: pd.DataFrame) -> str:
         return "There was nothing to compare."
     if comparison["n"].max() < 2:
         rows = comparison[(comparison["value"] == "test_accuracy") & (comparison["second"] == "k = 2")].itertuples()
-        seen = _list(f"{r.first_mean:.3f} against {r.second_mean:.3f} of k = 2 on {r.task_title}" for r in rows)
+        seen = listed(f"{r.first_mean:.3f} against {r.second_mean:.3f} of k = 2 on {r.task_title}" for r in rows)
         return (
             "From one seed it can't be told whether latents help where a model with one each "
             f"fails; test accuracy with them is {seen}."
@@ -760,8 +760,8 @@ def allocation_finding(comparison: pd.DataFrame) -> str:
         f"({_mean(r.value, r.first_mean)} against {_mean(r.value, r.second_mean)})"
         for r in told.itertuples()
     ]
-    what = _list(named) if named else "neither better nor worse than any other way"
-    seeds = _list(f"{n}" for n in sorted(set(comparison["n"])))
+    what = listed(named) if named else "neither better nor worse than any other way"
+    seeds = listed(f"{n}" for n in sorted(set(comparison["n"])))
     return (
         f"Latents put where a model with one each fails are {what}; {len(told)} of "
         f"{len(comparison)} differences can be told, over {seeds} paired seeds."

@@ -12,7 +12,7 @@ from data import Dataset
 
 from ..runs import Run
 from ..settings import Profile
-from ..show.figures import _picture, caption, show
+from ..show.figures import caption, picture, show
 
 HEALTHY = "normal"
 STARTS = 64  # healthy test images that the walks start from
@@ -115,9 +115,9 @@ def lung_figure(data: Dataset, models: dict[str, core.MCCVAE], profile: Profile)
         data.test.take(np.flatnonzero(data.test.labels[:, data.labels.index(HEALTHY)])).images[:1]
     )[0]
     for line, disease in zip(axes, diseases, strict=True):
-        _picture(line[0], example)
+        picture(line[0], example)
         for ax, (title, one) in zip(line[1:], maps.items(), strict=True):
-            _picture(ax, torch.from_numpy(one[disease])[None], cmap="cividis", vmax=largest)
+            picture(ax, torch.from_numpy(one[disease])[None], cmap="cividis", vmax=largest)
             ax.set_title(title if disease == diseases[0] else "")
         for ax in line:
             ax.contour(fields, [0.5], colors="white", linewidths=0.8)

@@ -1,22 +1,24 @@
-"""The report's opening, from the outcomes: one sentence per data set, and the paper's claims with our answers."""
+"""The report's opening, from the outcomes: one sentence per data set, and the paper's claims with our answers, which
+open to the forest of their tests."""
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, display
 
 from data import TASKS
 
 from ..claims import decided, preregistration, verdicts
 from ..claims.decided import Decided, Trained
 from ..claims.preregistration import PAPER, Claim, Preregistration
-from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
+from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, WORDS
 from ..experiments import baselines
 from ..runs import Run
-from ..show import figures, tables
+from ..show import figures, strips, tables
 from ..show.markup import escaped
+from ..show.strips import Panel, Row
 from . import forest
 
 MARKS = {  # of a verdict: sign, word
@@ -50,67 +52,75 @@ def number(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
-def show(deciding, below: str) -> list[Run]:
-    """Display everything that the deciding runs say, and return them. deciding: what has their folder, where tables and
-    figures are kept too; below: that folder's address from the page."""
+def deciding_runs(folder: Path) -> list[Run]:
+    """The runs that have scores of the claims."""
+    return list(decided.read_records(folder, decided.read_scores(folder, preregistration.read())).values())
+
+
+def linear_beside(deciding) -> pd.DataFrame:
+    """The baselines of the deciding runs' tasks; of published runs all lie in one file."""
+    return max((baselines.read(folder) for folder in (deciding.folder, deciding.folder.parent)), key=len)
+
+
+def save_results(deciding) -> None:
+    """The deciding runs at a glance, as the table `results` in their folder."""
     claims = preregistration.read()
-    found = decided.decide_all(deciding.folder, claims)
-    tables.save_table(decided.verdict_table(found, claims), deciding, "verdicts")
-    display(HTML("".join(f"<p>{escaped(sentence)}</p>" for sentence in sentences(found, claims))))
-    text, alt = forest.forest_caption(found), forest.forest_alt(found)
-    figures.show(forest.forest(found), text, alt, profile=deciding, name="forest")
-    places = [deciding.folder, deciding.folder.parent]  # of published runs all baselines lie in one file
-    beside = max((baselines.read(folder) for folder in places), key=len)
-    display(HTML(claims_table(claims, found, f"{below}tables/verdicts.csv", beside)))
     records = decided.read_records(deciding.folder, decided.read_scores(deciding.folder, claims))
     if records:
         tables.save_table(tables.results_table(decided.scored_runs(records, claims)), deciding, "results")
+
+
+def show_gaps(deciding, found: list[Decided]) -> None:
+    """What the tests compare, over training, as a figure kept in the deciding runs' folder; nothing without runs."""
+    claims = preregistration.read()
+    records = decided.read_records(deciding.folder, decided.read_scores(deciding.folder, claims))
     gaps = [(one, forest.gaps_over_training(one, records)) for one in found]
     gaps = [(one, gap) for one, gap in gaps if gap is not None]
     if gaps:
         text, alt = forest.CURVES_CAPTION, forest.curves_alt(gaps)
         figures.show(forest.curves(gaps), text, alt, profile=deciding, name="gaps")
-    return list(records.values())
 
 
 # --- one sentence per data set ---
 
 
-def sentences(found: list[Decided], claims: Preregistration) -> list[str]:
+def sentences(found: list[Decided]) -> list[str]:
     """What the primary tests of each data set found, as text."""
-    return [_sentence(task, [one for one in found if one.test.task == task]) for task in claims.tasks]
+    tasks = dict.fromkeys(one.test.task for one in found)
+    return [_sentence(task, [one for one in found if one.test.task == task]) for task in tasks]
 
 
 def _sentence(task: str, mine: list[Decided]) -> str:
-    title, waits = TASKS[task].title, [one for one in mine if one.outcome.word == NOT_TESTED]
-    if len(waits) == len(mine):
-        reasons = "; ".join(dict.fromkeys(one.outcome.why for one in waits))
-        return f"On {title} nothing is decided yet: none of its {len(mine)} primary tests could be made ({reasons})."
-    made = len(mine) - len(waits)
-    said = [f"On {title}, {made if waits else 'all'} of {len(mine)} primary tests could be made."]
-    for word in (REPRODUCED, REVERSED, NO_DIFFERENCE, INCONCLUSIVE):
-        here = [_statement(one) for one in mine if one.outcome.word == word]
+    said = []
+    if all(one.outcome.word == NOT_TESTED for one in mine):
+        return f"{TASKS[task].title}: none of {len(mine)} tests could be made yet."
+    for word in WORDS:
+        here = [one for one in mine if one.outcome.word == word]
         if here:
-            said.append(f"{len(here)} {_verb(word, len(here))}: {'; '.join(here)}.")
-    return " ".join(said)
+            topics = "" if word == NOT_TESTED else f" ({', '.join(map(_topic, here))})"
+            said.append(f"{len(here)} {_verb(word, len(here))}{topics}")
+    listed = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
+    return f"{TASKS[task].title}: of {len(mine)} tests {listed}."
 
 
-def _statement(one: Decided) -> str:
-    """What the paper says in a test's terms, as words in a sentence."""
-    test, first = one.test, forest.model_title(one.test.first)
-    name = forest.SCORE_NAMES.get(test.score, test.score.replace("_", " "))
+def _topic(one: Decided) -> str:
+    """What a test is about, in a few words; of a level also what was found."""
+    test = one.test
     if test.kind == "level":
-        return f"in {first} {name}"
-    place = "like" if test.kind == "tie" else "above" if one.score.better == "more" else "below"
-    return f"{first}'s {test.split} {name} {place} {forest.model_title(test.second)}'s"
+        return f"{LEVELS.get(test.score, test.score.replace('_', ' '))}, {number(one.outcome.mean, 2)}"
+    name = f"{test.split} {forest.SCORE_NAMES.get(test.score, test.score.replace('_', ' '))}"
+    if {test.first, test.second} == {"ccvae", "mccvae"}:
+        return name
+    return f"{name} of {forest.model_title(test.first)}"
 
 
 def _verb(word: str, count: int) -> str:
     one, several = {
         REPRODUCED: ("reproduces the paper", "reproduce the paper"),
-        REVERSED: ("finds the reverse of the paper", "find the reverse of the paper"),
+        REVERSED: ("finds the reverse", "find the reverse"),
         NO_DIFFERENCE: ("finds no difference that matters", "find no difference that matters"),
         INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
+        NOT_TESTED: ("could not be made yet", "could not be made yet"),
     }[word]
     return one if count == 1 else several
 
@@ -182,26 +192,41 @@ def _level(one: Decided) -> str:
 # --- the table ---
 
 
-def claims_table(claims: Preregistration, found: list[Decided], csv: str, beside: pd.DataFrame | None = None) -> str:
-    """The claims as an HTML table, one row each; each row's numbers in a `details`. csv: the address of all numbers;
-    beside: `baselines.read`."""
+def claims_tables(claims: Preregistration, found: list[Decided], csv: str, beside: pd.DataFrame | None = None) -> str:
+    """The claims with a primary test as an HTML table, a row each, whose numbers open; the others, exploratory, folded
+    below it. csv: the address of all numbers. beside: `baselines.read`."""
+    tested = {one.claim.id for one in found}
+    ours, rest = ([c for c in claims.claims if (c.id in tested) == whether] for whether in (True, False))
+    caption = f'The paper\'s claims and our answers <a class="csv" href="{escaped(csv)}">verdicts.csv</a>'
+    table = _table(claims, ours, found, caption, beside)
+    if not rest:
+        return table
+    summary = f"{len(rest)} more sentences of the paper, exploratory: without a test of their own"
+    folded = _table(claims, rest, found, "Exploratory", beside)
+    return f'{table}<details class="fold"><summary>{summary}</summary>{folded}</details>'
+
+
+def _table(claims: Preregistration, shown: list[Claim], found: list[Decided], caption: str, beside) -> str:
     tasks = list(claims.tasks)
     heads = "".join(f'<th scope="col">{escaped(TASKS[task].title)}</th>' for task in tasks)
     rows = []
-    for claim in claims.claims:
+    for claim in shown:
         mine = [one for one in found if one.claim.id == claim.id]
-        rows.append(_claim_row(claim, mine, tasks, numbers(claim, mine, len(found), beside)))
-    caption = f'The paper\'s claims and our answers <a class="csv" href="{escaped(csv)}">verdicts.csv</a>'
+        dots, told = forest_html(mine, len(found)), numbers(claim, mine, len(found), beside)
+        rows.append(_claim_row(claim, mine, tasks, dots, told))
     head = f'<thead><tr><th scope="col">the paper says</th><th scope="col">our answer</th>{heads}</tr></thead>'
     return f'<table class="claims"><caption>{caption}</caption>{head}<tbody>{"".join(rows)}</tbody></table>'
 
 
-def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], told: list[str]) -> str:
+def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], dots: str, told: list[str]) -> str:
     words = {one.test.task: one.outcome.word for one in found}
     words = {task: claim.status or NOT_TESTED for task in claim.about} | words
     cells = "".join(_mark(task, words.get(task)) for task in tasks)
-    inside = "".join(f"<li>{escaped(text)}</li>" for text in told)
-    more = f'<details class="numbers"><summary>Numbers</summary><ul>{inside}</ul></details>'
+    if found:
+        inside = "".join(f"<li>{escaped(text)}</li>" for text in told)
+        more = f'<details class="numbers"><summary>Numbers</summary>{dots}<ul>{inside}</ul></details>'
+    else:  # stands in a fold itself
+        more = f" {escaped(' '.join(told))}"
     quote = f"<q>{escaped(claim.quote)}</q> <small>§{escaped(claim.section)}</small>"
     answered = f"<td>{escaped(answer(claim, found))}{more}</td>"
     return f'<tr id="claim-{claim.id}"><th scope="row">{quote}</th>{answered}{cells}</tr>'
@@ -298,3 +323,39 @@ def _trained(name: str, far: Trained) -> str:
         way = "fell" if far.fall >= 0 else "rose"
         change = f"validation loss {way} by {number(abs(far.fall), 1)} nats in the last tenth"
     return f"{forest.model_title(name)}'s {change}, its priors lie {number(far.separation, 2)} sd apart"
+
+
+# --- the forest ---
+
+
+def forest_html(found: list[Decided], tests: int) -> str:
+    """Of these tests those that were made, one row each: a ring per seed, the interval as a bar, the verdict's word.
+    tests: how many there are in all."""
+    made = [one for one in found if one.outcome.word != NOT_TESTED]
+    if not made:
+        return ""
+    level = 100 * (1 - verdicts.ALPHA / tests)
+    text = f"Ring: a seed. Dot: the mean. Bar: the {level:.1f} % interval over seeds."
+    levels = [one for one in made if one.test.kind == "level"]
+    sides = {
+        "Difference in margins; to the right is what the paper says": [one for one in made if one not in levels],
+        "Level, as a share of the least that the paper's word asks for": levels,
+    }
+    panels = [_forest_panel(title, rows) for title, rows in sides.items() if rows]
+    return f"<p>{text} Grey band: differences too small to matter.</p>{strips.panels_html(panels)}"
+
+
+def _forest_panel(title: str, tests: list[Decided]) -> Panel:
+    level, rows = tests[0].test.kind == "level", []
+    for one in tests:
+        low, high = (float(end) for end in one.in_margins([one.outcome.low, one.outcome.high]))
+        values = tuple(float(value) for value in one.in_margins(one.outcome.values))
+        sign, word = MARKS[one.outcome.word]
+        kind = f"verdict {word.replace(' ', '-')}"
+        colour = forest.COLOURS[one.outcome.word]
+        rows.append(Row(forest.described(one), values, colour, low, high, f"{sign} {word}", kind))
+    drawn = [end for row in rows for end in (*row.values, row.low, row.high) if math.isfinite(end)]
+    least, most = (0.0, 1.2) if level else (-1.5, 1.5)
+    limits = (max(min(least, *drawn), -forest.FARTHEST), min(max(most, *drawn), forest.FARTHEST))
+    line, band = ((1.0, "the bound"), None) if level else ((0.0, "no difference"), (-1.0, 1.0))
+    return Panel(title, rows, 1, line, band, limits, wide=True)

@@ -19,10 +19,10 @@ from .. import IMAGES, OUTPUTS
 from ..measures import intervals
 from ..runs import Run, load_data, missing
 from ..settings import Profile
-from ..show import figures, tables
+from ..show import figures, tables, walks
 from ..show.markup import escaped, link, markdown
 from . import explorer
-from .report import missing_text, provenance_table, settings_table
+from .provenance import missing_text, provenance_table, settings_table
 
 FEW_TEST, FEW_TRAINING, WIDE = 10, 50, 0.2  # images of the rarer value; an interval wider than that says little
 MISTAKES = 20
@@ -248,7 +248,7 @@ class OwnReport:
     def walks(self) -> None:
         """A walk along every label."""
         for number in self.data.task.walks:
-            figures.walk_figure(number, self.data, {self.runs[0].spec.title: self.model}, self.profile)
+            walks.walk_figure(number, self.data, {self.runs[0].spec.title: self.model}, self.profile)
 
     def explorer(self) -> None:
         explorer.display_explorer(self.profile, self.runs)

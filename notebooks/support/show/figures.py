@@ -13,6 +13,7 @@ import seaborn as sns
 import torch
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
+from PIL import Image
 
 import mccvae_core as core
 from data import TASKS, Dataset
@@ -35,15 +36,23 @@ def caption(text: str, data: Dataset) -> str:
 def show(fig: Figure, text: str, alt: str, *, profile: Profile | None = None, name: str | None = None) -> None:
     """Display a figure with its caption and alt text; with a profile and a name also save figures/<name>.png and
     .json."""
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", metadata={"Software": None})
+    png = _small_png(fig)
     plt.close(fig)
-    png = buffer.getvalue()
     if name is not None and not only_looked_at(profile.folder):
         folder = profile.folder / "figures"
         write_atomically(folder / f"{name}.png", png)
         write_atomically(folder / f"{name}.json", json.dumps({"caption": text, "alt": alt}, indent=1).encode())
     display_png(png, text, alt)
+
+
+def _small_png(fig: Figure) -> bytes:
+    """A figure as a PNG of at most 256 colours: a third of the size, and no pixel further from its colour than can be
+    seen."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, format="png", metadata={"Software": None})
+    image = Image.open(drawn).convert("RGB")
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def display_png(png: bytes, text: str, alt: str) -> None:
@@ -66,7 +75,7 @@ def display_saved(profile: Profile, name: str) -> None:
     display_png(png, text, alt)
 
 
-def _picture(ax, image: torch.Tensor, **options) -> None:
+def picture(ax, image: torch.Tensor, **options) -> None:
     """An image (channels, H, W), without axes."""
     ax.imshow(image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy(), vmin=0, **({"vmax": 1} | options))
     ax.set(xticks=[], yticks=[])
@@ -84,7 +93,7 @@ def _sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None 
         for c, image in enumerate(images.detach().cpu()):
             sheet[:, r * down : r * down + height, c * across : c * across + width] = image
     fig, ax = plt.subplots(figsize=(0.95 * count + 1.6, 1.0 * len(rows) + 0.5))
-    _picture(ax, sheet)
+    picture(ax, sheet)
     ax.set_yticks([r * down + height / 2 for r in range(len(rows))], list(rows))
     ax.set_xticks([c * across + width / 2 for c in range(len(columns or []))], columns or [])
     ax.tick_params(length=0, labelsize="medium", top=False, labeltop=True, labelbottom=False)
@@ -249,107 +258,6 @@ def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> No
     rows = {name: core.generate(model, y.to(device), generator=noise) for name, y in wanted.items()}
     text = caption(f"{data.task.title}: samples of {title}, z_c from the conditional prior of the row's label", data)
     show(_sheet(rows, text), text, f"{text}: {count} generated images in each of the rows {', '.join(rows)}.")
-
-
-def walk_starts(data: Dataset, towards: dict[str, int]) -> list[int]:
-    """Positions of the test images whose labels are all at the other value than the walk goes to; of own images, where
-    none is, of all."""
-    y = data.test.labels
-    fits = torch.stack([y[:, data.labels.index(label)] == 1 - value for label, value in towards.items()]).all(0)
-    if data.source == "own" and not fits.any():
-        fits[:] = True
-    if not fits.any():
-        raise ValueError(
-            f"no test image of {data.task.title} has the labels from which this walk starts ({', '.join(towards)}); "
-            "use more images"
-        )
-    return torch.nonzero(fits).flatten().tolist()
-
-
-def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str, tuple[core.MCCVAE, int | None]]:
-    """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have,
-    and once for all together."""
-    rows = {}
-    for title, model in models.items():
-        k = min(model.config.characteristics[label] for label in moved)
-        if k == 1:
-            rows[title] = (model, None)
-        else:
-            rows |= {f"{title}\nlatent {j + 1} of {k}": (model, j) for j in range(k)}
-            rows[f"{title}\n{'both' if k == 2 else f'all {k}'} together"] = (model, None)
-    return rows
-
-
-@torch.no_grad()
-def walk_figure(
-    number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, steps: int = 7, *, save: bool = True
-) -> None:
-    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row; under each picture every label's
-    probability after encoding it again; a map of change."""
-    what, towards = data.task.walks[number]
-    start = walk_starts(data, towards)[0]
-    goal = {data.labels.index(label): value for label, value in towards.items()}
-    rows = walk_rows(models, goal)
-    fig = plt.figure(figsize=(1.05 * (steps + 2) + 1.8, 1.55 * len(rows) + 0.9))
-    grid = fig.add_gridspec(2 * len(rows), steps + 2, height_ratios=[3, 1] * len(rows))
-    words, largest = [], 0.0
-    walks = {}
-    for name, (model, within) in rows.items():
-        z = core.posterior(model, data.test.images[start : start + 1]).loc[0]
-        walks[name] = core.latent_walk(model, z, goal, within=within, steps=steps), model.decode(z[None])[0]
-        change = (walks[name][0].images[-1] - walks[name][0].images[0]).abs().mean(0)
-        largest = max(largest, change.max().item())
-    for r, (name, (walk, reconstruction)) in enumerate(walks.items()):
-        ax = fig.add_subplot(grid[2 * r, 0])
-        _picture(ax, reconstruction)
-        ax.set_ylabel(name, rotation=0, ha="right", va="center")
-        ax.set_title("reconstruction" if r == 0 else "")
-        for t in range(steps):
-            ax = fig.add_subplot(grid[2 * r, t + 1])
-            _picture(ax, walk.images[t])
-            ax.set_title(f"step {t + 1}" if r == 0 else "")
-            _probability_bars(
-                fig.add_subplot(grid[2 * r + 1, t + 1]),
-                walk.reencoded[t].tolist(),
-                data.labels,
-                list(goal),
-                last_row=r == len(walks) - 1 and t == 0,
-            )
-        ax = fig.add_subplot(grid[2 * r, steps + 1])
-        change = (walk.images[-1] - walk.images[0]).abs().mean(0, keepdim=True)
-        _picture(ax, change, cmap="cividis", vmax=largest)
-        ax.set_title("change" if r == 0 else "")
-        fig.add_subplot(grid[2 * r + 1, steps + 1]).axis("off")
-        ends = ", ".join(
-            f"{data.labels[i]} from {walk.reencoded[0][i]:.2f} to {walk.reencoded[-1][i]:.2f}" for i in goal
-        )
-        words.append(f"{name.replace(chr(10), ', ')}: {ends}")
-    text = caption(f"Figure {number}. Latent walk, {data.task.title}: {what}", data)
-    fig.suptitle(text)
-    below = (
-        f"{text}. Bars: probability, from 0 to 1, of {', '.join(data.labels)} after the "
-        "picture was encoded again; orange, with "
-        f"its number, is what is moved. Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
-    )
-    alt = (
-        f"{text}. Probability after encoding the walked picture again, first to last of "
-        f"{steps} steps. {'; '.join(words)}."
-    )
-    show(fig, below, alt, profile=profile, name=f"figure_{number}" if save else None)
-
-
-def _probability_bars(ax, values, labels, moved, last_row):
-    """A bar a label, that of a moved one in another colour with its number under it."""
-    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    ax.bar(
-        range(len(values)), values, color=[cycle[1] if i in moved else cycle[3] for i in range(len(values))], width=0.85
-    )
-    ax.set(ylim=(0, 1), yticks=[], xlim=(-0.6, len(labels) - 0.4))
-    ax.set_xticks(moved, [f"{values[i]:.2f}" for i in moved], fontsize=7)
-    ax.tick_params(axis="x", length=0, pad=1)
-    ax.grid(False)
-    if last_row:
-        ax.set(yticks=[0, 1])
 
 
 def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> None:

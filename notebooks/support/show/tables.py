@@ -17,8 +17,9 @@ from .. import ROOT
 from ..measures import block_effects, gradients, scores
 from ..runs import NAMES, PAPER_TASKS, PARTS, Run, RunError, only_looked_at
 from ..settings import ModelSpec, Profile
-from .figures import STAND_IN, walk_rows, walk_starts
+from .figures import STAND_IN
 from .markup import Markup, escaped, link
+from .walks import walk_rows, walk_starts
 
 PAPER = yaml.safe_load((ROOT / "notebooks" / "support" / "paper.yaml").read_text())
 SCORES = ("accuracy", "majority_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match",
@@ -767,7 +768,7 @@ def _differences(frame: pd.DataFrame, value: str, first: str, second: str) -> di
     return (pivot[first] - pivot[second]).dropna().groupby(level=0, sort=False).mean().to_dict()
 
 
-def _list(parts) -> str:
+def listed(parts) -> str:
     parts = list(parts)
     return "".join(parts) if len(parts) < 2 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
@@ -802,11 +803,11 @@ def classification_finding(frame: pd.DataFrame) -> str:
     if gap:
         parts.append(
             "On test images CCVAE's accuracy per label minus MCCVAE's is "
-            + _list(f"{_signed(100 * d, 1)} points on {t}" for t, d in gap.items())
+            + listed(f"{_signed(100 * d, 1)} points on {t}" for t, d in gap.items())
         )
     parts.append(
         "over always answering the majority the models gain "
-        + _list(f"{_signed(100 * d, 1)} points on {t}" for t, d in lift.items())
+        + listed(f"{_signed(100 * d, 1)} points on {t}" for t, d in lift.items())
         + f", and {'one seed' if test['seed'].nunique() == 1 else 'the spread over seeds'} "
         "limits what can be told from that"
     )
@@ -820,10 +821,10 @@ def reconstruction_finding(frame: pd.DataFrame) -> str:
     loss, pixels = (_differences(frame, value, "mccvae", "ccvae") for value in ("loss", "reconstruction"))
     if not loss:
         worst = frame.groupby("task_title", sort=False)["loss"].mean()
-        return "The training loss is " + _list(f"{v:,.0f} nats on {t}" for t, v in worst.items()) + "."
+        return "The training loss is " + listed(f"{v:,.0f} nats on {t}" for t, v in worst.items()) + "."
     return (
         "MCCVAE's training loss minus CCVAE's is "
-        + _list(f"{_signed(d, 1)} nats on {t} ({_signed(pixels[t], 1)} of it reconstruction)" for t, d in loss.items())
+        + listed(f"{_signed(d, 1)} nats on {t} ({_signed(pixels[t], 1)} of it reconstruction)" for t, d in loss.items())
         + "; the rest comes from the latents' terms and from w, so the loss alone does not measure the pictures."
     )
 
@@ -831,7 +832,7 @@ def reconstruction_finding(frame: pd.DataFrame) -> str:
 def intervention_finding(table: pd.DataFrame) -> str:
     """How far the walks move their labels and others, and how evenly a block's latents share the work."""
     whole = table[~table["latents"].str.startswith("latent")].groupby("task", sort=False)[["moved", "others"]].mean()
-    on = lambda column: _list(f"{v:.2f} on {TASKS[task].title}" for task, v in whole[column].items())  # noqa: E731
+    on = lambda column: listed(f"{v:.2f} on {TASKS[task].title}" for task, v in whole[column].items())  # noqa: E731
     sentence = (
         "Walking a label's whole block moves its probability, which the model itself reads "
         f"again from the picture, by {on('moved')}, and every other label's by {on('others')}"
@@ -866,7 +867,7 @@ def objective_finding(audit: pd.DataFrame, trade_off: pd.DataFrame) -> str:
         f"{models['minus_f'].min():,.0f} to {models['minus_f'].max():,.0f}; "
         f"R² {models['r2'].min():.2f} to {models['r2'].max():.2f}), on top of the objective's own 1"
     )
-    open_weight = _list(against_official(trade_off))
+    open_weight = listed(against_official(trade_off))
     return sentence + (f"; with the weight in the open, chosen on validation, {open_weight}." if open_weight else ".")
 
 

@@ -1,0 +1,225 @@
+"""The report's body: of each question the one figure that answers it and the sentences that numbers make, from records.
+
+The runs that decide the claims bring what moves of a block change (`deciding_scores`); all else is of the report's own
+runs. Models have names in words here: one with the paper's settings its name, one trained by the unbiased estimator
+"without bias".
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data import TASKS
+
+from ..claims import claim_scores, preregistration
+from ..runs import Run
+from ..settings import ModelSpec
+from ..show import figures
+from ..show.strips import Panel, Row
+
+LINEAR = "linear model"  # principal components and logistic regression
+NO_LINEAR = pd.DataFrame({"what": []})
+MOVES = {"along": "along", "across": "across"}  # of a label's block
+SECTIONS = {  # of each experiment: its place in the page of details
+    "classification": "Classification",
+    "reconstruction": "Reconstruction",
+    "intervention": "Intervention",
+    "characteristics": "What-the-latents-hold",
+}
+SIDES = {"label_own": "own latents", "label_others": "other labels'", "label_style": "style"}
+
+
+def in_words(spec: ModelSpec) -> str | None:
+    """A model's name for a reader who knows no options; None for one that the body leaves out."""
+    base, *options = spec.name.split("-")
+    title = ModelSpec.parse(base).title
+    if not options:
+        return title
+    unbiased = spec.label_weight is not None and len(options) == 2 and spec.rate_factor > 1
+    return f"{title}, without bias" if unbiased else None
+
+
+def _by_task(trained: Iterable[Run]) -> dict[str, dict[ModelSpec, list[Run]]]:
+    """The runs of the models that have names in words, by task and model."""
+    found: dict[str, dict[ModelSpec, list[Run]]] = {}
+    for run in trained:
+        if in_words(run.spec):
+            found.setdefault(run.record["task"], {}).setdefault(run.spec, []).append(run)
+    return found
+
+
+def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | None], **options) -> list[Panel]:
+    """A score of every run, a panel per task, a row per model. what: the score with its unit. options: of `Panel`,
+    beside line, which may be a function of a task's runs."""
+    line = options.pop("line", lambda runs: None)
+    colours = figures.colours([run.record["task"] for run in trained], [run.spec.title for run in trained])
+    panels = []
+    for task, models in _by_task(trained).items():
+        rows = []
+        for spec, runs in models.items():
+            values = tuple(float(v) for v in map(read, runs) if v is not None)
+            if values:
+                rows.append(Row(in_words(spec), values, colours[spec.title]))
+        if rows:
+            every = [run for runs in models.values() for run in runs]
+            panels.append(Panel(f"{TASKS[task].title}: {what}", rows, line=line(every), **options))
+    return panels
+
+
+def _with_linear(panels: list[Panel], linear: pd.DataFrame, score: str) -> list[Panel]:
+    """The panels with a row of a linear model that has as many numbers per image as CCVAE latents. linear:
+    baselines.csv."""
+    for row in linear[(linear["what"] == "linear")].itertuples():
+        title = TASKS[row.task].title
+        if "ccvae" in str(row.models).split() and not np.isnan(value := getattr(row, score)):
+            more = Row(LINEAR, (float(value),), "#555555")
+            panels = [
+                dataclasses.replace(p, rows=[*p.rows, more]) if p.title.startswith(f"{title}: ") else p for p in panels
+            ]
+    return panels
+
+
+def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
+    def majority(runs):
+        found = [run.metrics["test"].get("majority_accuracy") for run in runs]
+        return (float(np.mean([v for v in found if v is not None])), "always the more frequent value")
+
+    accuracy = lambda run: run.metrics["test"].get("accuracy")  # noqa: E731
+    return _with_linear(score_panels(trained, "test accuracy per label", accuracy, line=majority), linear, "accuracy")
+
+
+def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
+    psnr = lambda run: run.metrics["test"].get("psnr")  # noqa: E731
+    return _with_linear(score_panels(trained, "PSNR of test images, dB", psnr, digits=1), linear, "psnr")
+
+
+def reading_panels(table: pd.DataFrame) -> list[Panel]:
+    """How well a label is read from its own latents, from other labels' and from style; a panel per task, a row per
+    model and place. table: characteristics.csv."""
+    table = table[table["model"].isin(("ccvae", "mccvae"))]
+    colours, panels = figures.colours([], []), []
+    for task, part in table.groupby("task_title", sort=False):
+        rows = []
+        for title, mine in part.groupby("model_title", sort=False):
+            for column, place in SIDES.items():
+                values = tuple(mine[column].dropna())
+                if values:
+                    rows.append(Row(f"{title}, {place}", values, colours[title]))
+        title = f"{task}: area under the curve for a label"
+        panels.append(Panel(title, rows, digits=2, line=(0.5, "chance"), limits=(0.45, 1.0)))
+    return panels
+
+
+# --- what moves of a block change, by the runs that decide -----------------------------------------------------
+
+
+def deciding_scores(folder: Path) -> pd.DataFrame:
+    """Every score of the deciding runs with the weights that decide: columns task, model, seed, coordinates, label,
+    score, value. Without runs a table without rows."""
+    claims, frames = preregistration.read(), []
+    for task, rule in claims.tasks.items():
+        for file in sorted((folder / task).glob(f"*/seed*/scores/{claim_scores.TABLE}")):
+            model, seed = file.parts[-4], int(file.parts[-3].removeprefix("seed"))
+            if seed in rule.seeds:
+                table = claim_scores.read_table(file)
+                frames.append(table[table["weights"] == rule.epoch].assign(task=task, model=model, seed=seed))
+    columns = ["task", "model", "seed", "coordinates", "label", "split", "score", "value"]
+    return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _moved(scores: pd.DataFrame, task: str, model: str, kind: str, score: str) -> tuple[float, ...]:
+    """A score of one kind of move, mean over labels and judges, a number per seed."""
+    at = {"task": task, "model": model, "coordinates": kind, "label": "", "score": score}
+    mine = scores[np.logical_and.reduce([scores[name] == value for name, value in at.items()])]
+    return tuple(mine["value"])
+
+
+def move_panels(scores: pd.DataFrame) -> list[Panel]:
+    """What a move along or across changes: of the label, and of the picture; two panels per task."""
+    colours, panels = figures.colours([], []), []
+    whats = {"change": "change of the label's probability, by judges", "pixels": "change of a pixel, of its range"}
+    for task in dict.fromkeys(scores["task"]):
+        for score, what in whats.items():
+            rows = []
+            for model in ("ccvae", "mccvae"):
+                title = ModelSpec.parse(model).title
+                for kind in MOVES:
+                    if values := _moved(scores, task, model, kind, score):
+                        rows.append(Row(f"{title}, {kind}", values, colours[title]))
+            if rows:
+                high = 1.15 * max(max(row.values) for row in rows)
+                panels.append(Panel(f"{TASKS[task].title}: {what}", rows, limits=(0.0, high)))
+    return panels
+
+
+def second_latent(scores: pd.DataFrame) -> str:
+    """One sentence: what a label's second latent does, beside its first; nothing without runs."""
+    said, more = [], []
+    for task in dict.fromkeys(scores["task"]):
+        at = {
+            (kind, score): np.mean(_moved(scores, task, "mccvae", kind, score))
+            for kind in MOVES
+            for score in ("change", "pixels")
+            if _moved(scores, task, "mccvae", kind, score)
+        }
+        if len(at) < 4:
+            continue
+        label = at["across", "change"] / at["along", "change"]
+        picture = at["across", "pixels"] / at["along", "pixels"]
+        more.append(picture > 1 > label)
+        title = TASKS[task].title
+        said.append(f"{picture:.1f} times as much of the pixels and {label:.1f} times as much of the label ({title})")
+    if not said:
+        return ""
+    opens = "What the second latent of a label does"
+    if all(more):
+        opens = "The second latent of a label changes the picture more than the label"
+    how = "moved across the direction that the classifier reads, it changes, beside the first"
+    return f"{opens}: {how}, {'; '.join(said)}."
+
+
+def rests_on(trained: list[Run]) -> str:
+    """Images, steps and seeds of the runs, one clause per data set."""
+    said = []
+    for task in dict.fromkeys(run.record["task"] for run in trained):
+        mine = [run for run in trained if run.record["task"] == task]
+        n, seeds = mine[0].record["data"]["n"], {run.record["seed"] for run in mine}
+        steps = sorted({run.record["epochs"] * math.ceil(n["train"] / run.record["batch_size"]) for run in mine})
+        many = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+        said.append(
+            f"{TASKS[task].title}, {n['train']:,} images to train on and {n['test']:,} to test, {many} steps, "
+            f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+        )
+    return "; ".join(said)
+
+
+# --- sentences ---
+
+
+def hidden_weight(table: pd.DataFrame) -> str:
+    """How large the label weight is that official hides on the encoder. table: objective.csv."""
+    official = table[table["estimator"] == "official"].drop_duplicates(["task_title", "model_title"])
+    weight, loss = official["slope"], official["minus_f"]
+    return (
+        f"In {len(official)} trained models the hidden weight of a label is {weight.min():,.0f} to "
+        f"{weight.max():,.0f}, about the loss that w multiplies ({loss.min():,.0f} to {loss.max():,.0f} nats). The "
+        "objective's own weight is 1."
+    )
+
+
+def reading_sentence(table: pd.DataFrame) -> str:
+    """From where MCCVAE's labels are read, means over labels and seeds. table: characteristics.csv."""
+    said = []
+    for task, part in table[table["model"] == "mccvae"].groupby("task_title", sort=False):
+        own, others, style = (f"{part[side].mean():.2f}" for side in SIDES)
+        said.append(f"{own} on {task} (other labels' latents {others}, style {style})")
+    if not said:
+        return ""
+    return (
+        "From MCCVAE's own latents a label is read with an area under the curve of "
+        f"{', '.join(said)}. One half is chance; what the others reach is not kept apart."
+    )
