@@ -179,10 +179,12 @@ for experiment in settings.EXPERIMENTS:
         resources:
             **asked(trains=experiment == "allocation" and bool(PROFILE.allocation)),
         priority: int(experiment in ("characteristics", "allocation"))
+        params:  # the command is read when it is run, and the loop's name is another then
+            notebook=experiment,
         benchmark:
             f"{OUT}/benchmarks/{experiment}.tsv"
         shell:
-            f"{EXECUTE.format(notebook=experiment)} {{output.notebook}} profile={PROFILE.profile}"
+            f"{EXECUTE.format(notebook='{params.notebook}')} {{output.notebook}} profile={PROFILE.profile}"
 
 
 rule report_notebook:
