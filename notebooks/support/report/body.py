@@ -70,6 +70,32 @@ def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | No
     return panels
 
 
+def _with_longer(panels: list[Panel], longer: Iterable[Run], read: Callable[[Run], float | None]) -> list[Panel]:
+    """The panels with rows of runs that were trained longer than the report's own, before the others."""
+    for task, models in _by_task(longer).items():
+        title, rows = TASKS[task].title, []
+        colours = figures.colours([task] * len(models), [spec.title for spec in models])
+        for spec, runs in models.items():
+            name = f"{in_words(spec)}, {runs[0].record['epochs']} epochs"
+            rows.append(Row(name, tuple(float(v) for v in map(read, runs) if v is not None), colours[spec.title]))
+        panels = [
+            dataclasses.replace(p, rows=[*rows, *p.rows]) if p.title.startswith(f"{title}: ") else p for p in panels
+        ]
+    return panels
+
+
+def longer_sentence(longer: list[Run], what: str, read: Callable[[Run], float], digits: int) -> str:
+    """What longer training gives CCVAE and MCCVAE; nothing without such runs."""
+    said = []
+    for task, models in _by_task(longer).items():
+        means = [(in_words(spec), float(np.mean([read(run) for run in runs])), runs) for spec, runs in models.items()]
+        seeds = min(len(runs) for *_, runs in means)
+        values = " and ".join(f"{name} {value:.{digits}f}" for name, value, _ in means)
+        epochs, plural = means[0][2][0].record["epochs"], "s" * (seeds > 1)
+        said.append(f"on {TASKS[task].title}, trained for {epochs} epochs ({seeds} seed{plural}): {values}")
+    return f"{what} {'; '.join(said)}." if said else ""
+
+
 def _with_linear(panels: list[Panel], linear: pd.DataFrame, score: str) -> list[Panel]:
     """The panels with a row of a linear model that has as many numbers per image as CCVAE latents. linear:
     baselines.csv."""
@@ -83,18 +109,26 @@ def _with_linear(panels: list[Panel], linear: pd.DataFrame, score: str) -> list[
     return panels
 
 
-def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
+def accuracy_of(run: Run) -> float | None:
+    return run.metrics["test"].get("accuracy")
+
+
+def psnr_of(run: Run) -> float | None:
+    return run.metrics["test"].get("psnr")
+
+
+def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: Iterable[Run] = ()) -> list[Panel]:
     def majority(runs):
         found = [run.metrics["test"].get("majority_accuracy") for run in runs]
         return (float(np.mean([v for v in found if v is not None])), "always the more frequent value")
 
-    accuracy = lambda run: run.metrics["test"].get("accuracy")  # noqa: E731
-    return _with_linear(score_panels(trained, "test accuracy per label", accuracy, line=majority), linear, "accuracy")
+    panels = score_panels(trained, "test accuracy per label", accuracy_of, line=majority)
+    return _with_linear(_with_longer(panels, longer, accuracy_of), linear, "accuracy")
 
 
-def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
-    psnr = lambda run: run.metrics["test"].get("psnr")  # noqa: E731
-    return _with_linear(score_panels(trained, "PSNR of test images, dB", psnr, digits=1), linear, "psnr")
+def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: Iterable[Run] = ()) -> list[Panel]:
+    panels = score_panels(trained, "PSNR of test images, dB", psnr_of, digits=1)
+    return _with_linear(_with_longer(panels, longer, psnr_of), linear, "psnr")
 
 
 def reading_panels(table: pd.DataFrame) -> list[Panel]:

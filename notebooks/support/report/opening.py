@@ -53,8 +53,9 @@ def number(value: float, digits: int) -> str:
 
 
 def deciding_runs(folder: Path) -> list[Run]:
-    """The runs that have scores of the claims."""
-    return list(decided.read_records(folder, decided.read_scores(folder, preregistration.read())).values())
+    """The runs that have scores of the claims, with the metrics of the weights that decide."""
+    claims = preregistration.read()
+    return decided.scored_runs(decided.read_records(folder, decided.read_scores(folder, claims)), claims)
 
 
 def linear_beside(deciding) -> pd.DataFrame:
@@ -64,10 +65,8 @@ def linear_beside(deciding) -> pd.DataFrame:
 
 def save_results(deciding) -> None:
     """The deciding runs at a glance, as the table `results` in their folder."""
-    claims = preregistration.read()
-    records = decided.read_records(deciding.folder, decided.read_scores(deciding.folder, claims))
-    if records:
-        tables.save_table(tables.results_table(decided.scored_runs(records, claims)), deciding, "results")
+    if found := deciding_runs(deciding.folder):
+        tables.save_table(tables.results_table(found), deciding, "results")
 
 
 def show_gaps(deciding, found: list[Decided]) -> None:

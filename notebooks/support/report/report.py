@@ -5,6 +5,7 @@ Each method of `Report` displays a section. What the body leaves out stands on t
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +95,14 @@ class Report:
         return found
 
     @functools.cached_property
+    def longer(self) -> list[Run]:
+        """The deciding runs of models that the report's own runs trained for fewer epochs."""
+        epochs = {(run.record["task"], run.record["model"]): run.record["epochs"] for run in self.runs}
+        deciding = opening.deciding_runs(self.deciding[0].folder) if self.deciding is not None else []
+        own = lambda run: epochs.get((run.record["task"], run.record["model"]), math.inf)  # noqa: E731
+        return [run for run in deciding if run.record["epochs"] > own(run)]
+
+    @functools.cached_property
     def scores(self) -> pd.DataFrame:
         """What moves of a block change, by the deciding runs."""
         return body.deciding_scores(self.deciding[0].folder if self.deciding else self.profile.folder)
@@ -117,6 +126,10 @@ class Report:
             display(Markdown(markdown(tables.read_finding(folder, name))))
         else:
             absent(f"The profile {self.profile.profile} has no experiment {name}.")
+
+    def _say(self, sentence: str) -> None:
+        if sentence:
+            display(Markdown(markdown(sentence)))
 
     def panels(self, panels: list[strips.Panel]) -> None:
         """Dots in rows, a ring per seed."""
@@ -194,13 +207,15 @@ class Report:
     def classification(self) -> None:
         if self.has("classification"):
             self.finding("classification")
-            self.panels(body.accuracy_panels(self.runs, baselines.read(self.profile.folder)))
+            self._say(body.longer_sentence(self.longer, "Test accuracy", body.accuracy_of, 3))
+            self.panels(body.accuracy_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("classification", "Tables 1 and 2, other scores")
 
     def reconstruction(self) -> None:
         if self.has("reconstruction"):
             self.finding("reconstruction")
-            self.panels(body.psnr_panels(self.runs, baselines.read(self.profile.folder)))
+            self._say(body.longer_sentence(self.longer, "Test PSNR in dB", body.psnr_of, 1))
+            self.panels(body.psnr_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("reconstruction", "Table 3, the loss's terms, pictures")
 
     def intervention(self) -> None:
