@@ -88,9 +88,7 @@ def _cell(value) -> str:
 def _text(path: Path, content: bytes, problems: list[str], remarks: list[str]) -> str | None:
     """The file's text in UTF-8, UTF-16 with its mark (Excel's "Unicode text"), or else Windows-1252, which is told."""
     if path.suffix.lower() in WORKBOOKS:
-        problems.append(
-            f"{path} is a spreadsheet; save its sheet as xlsx, or as CSV, UTF-8, and give that"
-        )
+        problems.append(f"{path} is a spreadsheet; save its sheet as xlsx, or as CSV, UTF-8, and give that")
         return None
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:

@@ -98,7 +98,7 @@ def test_a_notebook_finds_its_modules_wherever_in_the_project_its_kernel_starts(
 
 
 def test_the_notebooks_are_there():
-    expected = {*TASKS, *EXPERIMENTS, "report", "own_report", "tour"}
+    expected = {*TASKS, *EXPERIMENTS, "report", "details", "own_report", "tour"}
     assert {path.stem for path in NOTEBOOKS} == expected
 
 

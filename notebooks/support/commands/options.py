@@ -1,7 +1,7 @@
 """Snakemake's options as run_all.sh is given them: which only show something, and which this project sets itself.
 
 `python notebooks/support/commands/options.py [options]`: the exit status is 0 if something is made with these options,
-else 1. """
+else 1."""
 
 import re
 import sys

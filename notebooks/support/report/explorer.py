@@ -155,9 +155,7 @@ def section(content: dict) -> str:
 def chosen(trained: list[runs.Run]) -> list[runs.Run]:
     """The run to explore of each task: its first model of base `mccvae`, else its first with characteristics, at its
     lowest seed."""
-    runs_of = {
-        task: [run for run in trained if run.record["task"] == task and run.spec.has_blocks] for task in TASKS
-    }
+    runs_of = {task: [run for run in trained if run.record["task"] == task and run.spec.has_blocks] for task in TASKS}
     shown = []
     for mine in filter(None, runs_of.values()):
         model = next((run for run in mine if run.spec.base == "mccvae"), mine[0]).record["model"]

@@ -39,8 +39,9 @@ USE = """\
 - **Look at the prior before you sample.** After few steps its means with and without a label coincide, and samples
   ignore the label."""
 LIMITS = """\
-- The figures' CelebA is 10,000 of 202,599 faces, with a split of our own by person: 640 training steps, where the
-  paper's settings give about 12,700. Its MNIST has 10 of the paper's 50 epochs. Chest X-rays are all there.
+- CelebA is 10,000 of 202,599 faces here, with a split of our own by person: 6,400 training steps where 200 epochs are
+  named, else 640; the paper's settings give about 12,700. MNIST has 10 of the paper's 50 epochs. Chest X-rays are all
+  there.
 - Images have 60 or 64 pixels to a side, and each set one split. Judges learn from the same images' labels, and read
   79 % of chest's test labels and 89 % of CelebA's rightly.
 - Where the paper leaves a choice open we took the official CCVAE code's: [all
