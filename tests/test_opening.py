@@ -67,7 +67,7 @@ def test_one_sentence_per_data_set_made_from_outcomes(found):
     celeba, chest, mnist = sorted(opening.sentences(found))
     assert celeba == "CelebA: none of 6 tests could be made yet."
     assert mnist == (
-        "MNIST: of 4 tests 1 reproduces the paper (share of the work that one variable does, 0.97), 1 is inconclusive "
+        "MNIST: of 4 tests 1 reproduces the paper (share of the work that one variable does: 0.97), 1 is inconclusive "
         "(train loss) and 2 could not be made yet."
     )
     assert chest == "Chest X-ray: of 5 tests 1 finds the reverse (train loss) and 4 could not be made yet."

@@ -39,8 +39,8 @@ SHARE = (1, 2, "")
 LEVELS = {  # what a level is a share of, in a sentence
     "blocks_apart": "separation of labels between blocks",
     "own_label_share": "own label's share of what a walk changes",
-    "moved_share": "walk moves the label by a share of how real images differ",
-    "parts_split": "information on the part that a variable changes",
+    "moved_share": "share of the way between real images that a walk covers",
+    "parts_split": "difference between the parts that two variables change",
     "along_share": "share of the work that one variable does",
 }
 
@@ -96,7 +96,7 @@ def _sentence(task: str, mine: list[Decided]) -> str:
     for word in WORDS:
         here = [one for one in mine if one.outcome.word == word]
         if here:
-            topics = "" if word == NOT_TESTED else f" ({', '.join(map(_topic, here))})"
+            topics = "" if word == NOT_TESTED else f" ({'; '.join(map(_topic, here))})"
             said.append(f"{len(here)} {_verb(word, len(here))}{topics}")
     listed = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
     return f"{TASKS[task].title}: of {len(mine)} tests {listed}."
@@ -106,7 +106,7 @@ def _topic(one: Decided) -> str:
     """What a test is about, in a few words; of a level also what was found."""
     test = one.test
     if test.kind == "level":
-        return f"{LEVELS.get(test.score, test.score.replace('_', ' '))}, {number(one.outcome.mean, 2)}"
+        return f"{LEVELS.get(test.score, test.score.replace('_', ' '))}: {number(one.outcome.mean, 2)}"
     name = f"{test.split} {forest.SCORE_NAMES.get(test.score, test.score.replace('_', ' '))}"
     if {test.first, test.second} == {"ccvae", "mccvae"}:
         return name

@@ -222,7 +222,6 @@ class Report:
     def intervention(self) -> None:
         """What moves of a block change, by the deciding runs; without them the first walk's picture."""
         if panels := body.move_panels(self.scores):
-            self.finding("intervention")
             self.panels(panels)
             self._page("intervention", "Figures 9 to 12, effects of single latents")
         elif self.has("intervention"):
