@@ -9,7 +9,9 @@ from test_faults import python
 SCORES = """
     import sys; from pathlib import Path
     import torch; torch.set_num_threads(1)
-    from support import characteristics, runs, settings, tables
+    from support import runs, settings
+    from support.experiments import characteristics
+    from support.show import tables
     settings.Profile.folder = property(lambda self: Path(sys.argv[1]))
     characteristics.JUDGE_STEPS = 200
     profile = settings.read_profile("smoke", images=140, epochs=2, models=["mccvae-rb300-k3"])

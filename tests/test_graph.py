@@ -322,6 +322,7 @@ def test_the_published_report_is_made_from_records_without_training(clone):
     jobs = re.findall(r"^(\w+) +\d+$", said.stdout + said.stderr, re.MULTILINE)
     assert set(jobs) == {
         *read_profile("published").experiments,
+        "details_notebook",
         "report_notebook",
         "page",
         "finish",

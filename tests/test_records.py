@@ -161,7 +161,7 @@ def test_the_published_tables_come_out_of_the_records(tmp_path, without_data, mo
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
     monkeypatch.setattr("support.report.explorer.display", lambda what: shown.append(what.data))
-    for name in [*read_profile(PUBLISHED).experiments, "report"]:
+    for name in [*read_profile(PUBLISHED).experiments, "details", "report"]:
         cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         namespace = {}

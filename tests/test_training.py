@@ -301,7 +301,7 @@ def test_a_batch_whose_weights_vanish_counts_for_no_images():
         (lambda x: x.float(), lambda y: y, "uint8"),
         (lambda x: x[:, :, :32, :32], lambda y: y, "60, 60"),
         (lambda x: x, lambda y: y[:10], "labels must be"),
-        (lambda x: x, lambda y: y.float() * 0.5, "labels must be"),
+        (lambda x: x, lambda y: y.float() * 0.5, "label 0 is binary: it must be 0, 1 or NaN"),
         (lambda x: x, lambda y: torch.full(y.shape, math.nan), "120 are missing"),
     ],
 )
