@@ -101,8 +101,10 @@ def shared(open_page, page_file):
 
 @pytest.fixture
 def tab(shared):
-    """The tab with every explorer at its first start."""
-    shared.evaluate("Object.values(window.explorers).forEach((e) => { e.open().begin(0); e.open().draw(); })")
+    """The tab with every explorer at its first label and start."""
+    shared.bring_to_front()
+    again = "e.open().choose(0); e.open().begin(0); e.open().draw();"
+    shared.evaluate(f"Object.values(window.explorers).forEach((e) => {{ {again} }})")
     return shared
 
 
