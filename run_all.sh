@@ -12,16 +12,16 @@ here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export MATPLOTLIBRC="$PWD/notebooks/support/show/style.mplstyle"
 
-# glibc's allocator keeps what a batch frees for the next one. Else it goes back to the system, which clears the same pages anew each time:
-# a sixth of a training's time on grey images, a quarter on colour ones.
+# glibc's allocator keeps what a batch frees for the next one. Else it goes back to the system, which clears the same
+# pages anew each time: a sixth of a training's time on grey images, a quarter on colour ones.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-$((1 << 33))}"
 
 fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit "${code:-1}"; }
 
 # A Python that can make the environment and read the words, before there is one.
 find_python() {
-  local python
-  for python in "${VIRTUAL_ENV:-${CONDA_PREFIX:-.venv}}/bin/python" python3 python3.14 python3.13 python3.12 python3.11 .venv/bin/python; do
+  local python active="${VIRTUAL_ENV:-${CONDA_PREFIX:-.venv}}/bin/python"
+  for python in "$active" python3 python3.14 python3.13 python3.12 python3.11 .venv/bin/python; do
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$python" && return
   done
   fail "no Python 3.11 or later found; install one, or use conda: conda env create -f environment.yml"
@@ -56,7 +56,8 @@ for line in open("requirements.txt"):
 PYTHON
 }
 
-# Leaves the environment's bin/ first in PATH: the active one if it satisfies the pins, else .venv, made where it is not there.
+# Leaves the environment's bin/ first in PATH: the active one if it satisfies the pins, else .venv, made where it is not
+# there.
 set_up() {
   local active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" lack python
   if [ -n "$active" ] && [ -x "$active/bin/python" ]; then
@@ -70,8 +71,10 @@ set_up() {
     local started=$SECONDS
     python=$(find_python) || exit 1
     echo "Setting up .venv with the versions of requirements.txt (some minutes, once) ..."
-    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv || fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || fail "could not install requirements.txt (pip's message is above); run again when that is mended"
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv ||
+      fail "could not make .venv; on Debian and Ubuntu install python3-venv first"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt ||
+      fail "could not install requirements.txt (pip's message is above); run again when that is mended"
     echo "Set up in $((SECONDS - started)) s."
   fi
   export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
@@ -91,7 +94,8 @@ run_own() {
 stand_in_note() { # the profile's source decides, not its name
   [[ $1 != own_* ]] || return 0
   grep -q '^source: embedded' "notebooks/profiles/$1.yaml" || return 0
-  grep -qE '^(models: \[|  (celeba|mnist|chest_xray):)' "notebooks/profiles/$1.yaml" || return 0 # stick figures stand in for nothing
+  # stick figures stand in for nothing
+  grep -qE '^(models: \[|  (celeba|mnist|chest_xray):)' "notebooks/profiles/$1.yaml" || return 0
   echo "These are stand-in data, not the paper's: ./run_all.sh paper is the reproduction."
 }
 
@@ -113,16 +117,21 @@ run_profile() {
   if [ "$status" != 0 ]; then
     [ "$status" = 3 ] && exit 1 # it has said why
     [ -e "$report" ] && echo "$report is an earlier run's, not brought up to date." >&2
-    [ -n "$interrupted" ] && printf 'run_all.sh: interrupted. Finished steps are kept; the same command goes on from here.\n' >&2 && exit "$interrupted"
+    if [ -n "$interrupted" ]; then
+      code=$interrupted fail "interrupted. Finished steps are kept; the same command goes on from here."
+    fi
     [ "$status" = 2 ] && fail "Snakemake did not understand the options after --; its message is above."
-    why=$(python notebooks/support/commands/graph.py "$graph" "$@" --dry-run 2>&1) || fail "Snakemake stopped: $(grep -v -e '^Building DAG' -e '^Assuming ' <<<"$why" | tail -n 5)"
-    fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when it is mended."
+    why=$(python notebooks/support/commands/graph.py "$graph" "$@" --dry-run 2>&1) ||
+      fail "Snakemake stopped: $(grep -v -e '^Building DAG' -e '^Assuming ' <<<"$why" | tail -n 5)"
+    fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when" \
+      "it is mended."
   fi
   if ! python notebooks/support/commands/options.py "$@"; then
     echo "Nothing was made: these options only show what would be done, or what is there."
   elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
-    [[ $profile != own_* ]] || echo "What the model says of each image: $PWD/outputs/$profile/characteristics.csv. Of new images: ./run_all.sh apply $PWD/outputs/$profile IMAGES"
+    [[ $profile != own_* ]] || echo "What the model says of each image: $PWD/outputs/$profile/characteristics.csv." \
+      "Of new images: ./run_all.sh apply $PWD/outputs/$profile IMAGES"
   else
     echo "No report was made: the options did not ask for one."
   fi
@@ -136,7 +145,10 @@ command="${1:-demo}"
 case "$command" in own | apply | repeat | check | draw) ;; *) [ "${1:-}" != "--" ] || shift ;; esac
 case "$command" in
   # a file a process: what it prepares is made once; threads would only be in each other's way
-  test) set_up && OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;;
+  test)
+    set_up
+    OMP_NUM_THREADS=1 exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
+    ;;
   lab) set_up && exec python -m jupyterlab --ServerApp.root_dir="$PWD" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
   own) run_own "$@" ;;
   apply | repeat | check | draw) set_up && cd notebooks && MCCVAE_HERE="$here" exec python -m support "$command" "$@" ;;

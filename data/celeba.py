@@ -218,7 +218,10 @@ def colours(base, *changes) -> np.ndarray:
 def paint(p, s) -> np.ndarray:
     """Pictures, uint8 (n, 64, 64, 3), of parts p and style s, each a named column (n,) in [0, 1]. 1/32 of a length is a
     pixel."""
-    rgb = lambda thing: np.stack([getattr(s, f"{thing}_{channel}") for channel in ("red", "green", "blue")], 1)  # noqa: E731
+
+    def rgb(thing):
+        return np.stack([getattr(s, f"{thing}_{channel}") for channel in ("red", "green", "blue")], 1)
+
     skin = colours((0.55, 0.36, 0.22), (p.skin_lightness, (0.40, 0.48, 0.46)), (p.skin_rosiness, (0.05, -0.08, 0.16)))
     hair = colours((0.12, 0.10, 0.16), (p.hair_lightness, (0.55, 0.52, 0.50)), (p.hair_yellowness, (0.28, 0.16, -0.20)))
     x, y, size = 0.16 * s.x - 0.08, 0.12 * s.y - 0.06, 0.92 + 0.16 * s.size

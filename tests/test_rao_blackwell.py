@@ -237,7 +237,10 @@ def test_its_variance_is_far_below_officials_and_official_alone_is_biased_on_the
     assert spread(ours[:, classifier]) < spread(official[:, classifier]) / 351
     parameters = [model.q_loc, model.q_raw, model.classifier_weight]
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(-brute_force(model, y, 12), parameters)])
-    error = lambda rows: (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))  # noqa: E731
+
+    def error(rows):
+        return (rows.mean(0) - exact).norm().item() / (rows.std(0).norm().item() / math.sqrt(draws))
+
     assert error(ours) < 2.5
     log_qyx = core.label_terms(model, model.split_posterior(model.encode(X[None]))[0], torch.tensor([y]).double())[
         1

@@ -155,7 +155,10 @@ def test_effects_are_what_the_judge_sees_and_fall_on_what_is_moved(open_model):
 def test_a_swap_takes_the_label_and_keeps_the_others(open_model):
     a, b = torch.tensor([[-1.0, -1, 1, 1, 0]] * 4), torch.tensor([[1.0, 1, -1, -1, 0]] * 4)
     assert judging.swap_scores(open_model, a, b, 0, Reading()) == {"pairs": 4, "taken": 1.0, "kept": 1.0}
-    entangled = lambda z: torch.cat([z[:, :2], z[:, 2:4] - 2 * z[:, :2], z[:, 4:]], 1)  # noqa: E731 (label 1 follows label 0)
+
+    def entangled(z):  # label 1 follows label 0
+        return torch.cat([z[:, :2], z[:, 2:4] - 2 * z[:, :2], z[:, 4:]], 1)
+
     open_model.decode = entangled
     assert judging.swap_scores(open_model, a, b, 0, Reading())["kept"] == 0.0
     open_model.decode = lambda z: z * torch.tensor([0.0, 0, 1, 1, 1]) - 1  # label 0 shows nowhere
@@ -234,7 +237,10 @@ def test_kernel_distance_has_the_mean_of_its_closed_form_and_a_spread_that_falls
     their moments."""
     m = 0.5
     moments = {0: (0, 1, 0), m: (m, 1 + m**2, m**3 + 3 * m)}
-    kernel = lambda a, b: sum(c * p * q for c, p, q in zip((3, 3, 1), moments[a], moments[b], strict=True))  # noqa: E731 (the ones cancel)
+
+    def kernel(a, b):  # the ones cancel
+        return sum(c * p * q for c, p, q in zip((3, 3, 1), moments[a], moments[b], strict=True))
+
     expected = kernel(0, 0) + kernel(m, m) - 2 * kernel(0, m)
     rng, found = torch.Generator().manual_seed(0), {}
     for n in (100, 900):

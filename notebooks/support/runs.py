@@ -422,7 +422,10 @@ def first_runs(profile: Profile, task: str, *, characteristics: bool = False) ->
     for run in read_runs(profile, tasks=[task]):
         if run.spec.classes is None:
             first.setdefault(run.spec.name, run)
-    there = lambda run: any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))  # noqa: E731
+
+    def there(run):
+        return any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))
+
     return [
         run
         for run in first.values()

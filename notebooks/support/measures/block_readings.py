@@ -72,7 +72,10 @@ def _of_pair(part: Codes, pair: tuple[int, int], latents: np.ndarray) -> tuple[n
 def label_readings(train: Codes, test: Codes, latent_owner: np.ndarray, label: int) -> dict[str, float]:
     """AUC at which a label is read from its own block, the other labels' blocks, style, and the other labels
     themselves, which shows how far labels go together (1 where they exclude one another); chance is 1/2."""
-    read = lambda take: probe_score(*((take(*part), part[1][:, label]) for part in (train, test)), "linear")  # noqa: E731
+
+    def read(take):
+        return probe_score(*((take(*part), part[1][:, label]) for part in (train, test)), "linear")
+
     of = lambda mask: read(lambda codes, _: codes[:, mask])  # noqa: E731
     others = (latent_owner != label) & (latent_owner != STYLE)
     return {
