@@ -60,6 +60,23 @@ def test_runs_that_were_trained_longer_have_rows_and_a_sentence_of_their_own():
     assert body.longer_sentence([], "Test accuracy", body.accuracy_of, 3) == ""
 
 
+def test_of_tasks_with_longer_runs_their_readings_stand():
+    longer = a_run("mccvae", 10, 0.9, "celeba")
+    longer.record["epochs"] = 200
+    table = pd.DataFrame({"task_title": ["CelebA", "MNIST"], "model": "mccvae", "model_title": "MCCVAE"})
+    table = table.assign(label_own=0.5, label_others=0.5, label_style=0.5)
+    about = {"task": "celeba", "model": "mccvae", "seed": 10, "coordinates": "", "label": "", "split": "test"}
+    found = {"auc_own": 0.9, "auc_others": 0.8, "auc_style": 0.7, "psnr": 17.0}
+    scores = pd.DataFrame([about | {"score": score, "value": value} for score, value in found.items()])
+    scores = pd.concat([scores, scores.assign(label="Male", value=0.1), scores.assign(task="mnist", value=0.2)])
+    read = body.readings(table, scores, [longer])
+    assert read[["task_title", "label_own", "label_others", "label_style"]].values.tolist() == [
+        ["CelebA, 200 epochs", 0.9, 0.8, 0.7],
+        ["MNIST", 0.5, 0.5, 0.5],
+    ]
+    assert body.readings(table, scores, []) is table
+
+
 @pytest.fixture
 def scores(tmp_path):
     """Tables of two deciding runs and of one whose seed decides nothing."""

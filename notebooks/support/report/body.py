@@ -31,6 +31,7 @@ SECTIONS = {  # of each experiment: its place in the page of details
     "characteristics": "What-the-latents-hold",
 }
 SIDES = {"label_own": "own latents", "label_others": "other labels'", "label_style": "style"}
+READINGS = {"label_own": "auc_own", "label_others": "auc_others", "label_style": "auc_style"}  # of the deciding runs
 
 
 def in_words(spec: ModelSpec) -> str | None:
@@ -131,9 +132,22 @@ def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: It
     return _with_linear(_with_longer(panels, longer, psnr_of), linear, "psnr")
 
 
+def readings(table: pd.DataFrame, scores: pd.DataFrame, longer: Iterable[Run]) -> pd.DataFrame:
+    """characteristics.csv, where of tasks with longer trained runs these stand, by their scores (`deciding_scores`)."""
+    epochs, rows = {run.record["task"]: run.record["epochs"] for run in longer}, []
+    means = scores[scores["task"].isin(epochs) & (scores["coordinates"] == "") & (scores["label"] == "")]
+    for (task, model, _), mine in means.groupby(["task", "model", "seed"], sort=False):
+        value = mine[mine["split"] == "test"].set_index("score")["value"]
+        about = {"task_title": f"{TASKS[task].title}, {epochs[task]} epochs", "model": model}
+        about["model_title"] = ModelSpec.parse(model).title
+        rows.append(about | {column: value.get(score, math.nan) for column, score in READINGS.items()})
+    others = table[~table["task_title"].isin([TASKS[task].title for task in epochs])]
+    return pd.concat([pd.DataFrame(rows), others], ignore_index=True) if rows else table
+
+
 def reading_panels(table: pd.DataFrame) -> list[Panel]:
     """How well a label is read from its own latents, from other labels' and from style; a panel per task, a row per
-    model and place. table: characteristics.csv."""
+    model and place. table: `readings`."""
     table = table[table["model"].isin(("ccvae", "mccvae"))]
     colours, panels = figures.colours([], []), []
     for task, part in table.groupby("task_title", sort=False):
@@ -246,7 +260,7 @@ def hidden_weight(table: pd.DataFrame) -> str:
 
 
 def reading_sentence(table: pd.DataFrame) -> str:
-    """From where MCCVAE's labels are read, means over labels and seeds. table: characteristics.csv."""
+    """From where MCCVAE's labels are read, means over labels and seeds. table: `readings`."""
     said = []
     for task, part in table[table["model"] == "mccvae"].groupby("task_title", sort=False):
         own, others, style = (f"{part[side].mean():.2f}" for side in SIDES)

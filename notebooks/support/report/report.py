@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
+from data import TASKS
+
 from ..claims import preregistration
 from ..claims.decided import Decided, decide_all, verdict_table
 from ..experiments import baselines, forensics
@@ -128,6 +130,13 @@ class Report:
         else:
             absent(f"The profile {self.profile.profile} has no experiment {name}.")
 
+    def _finding_of_short_runs(self, name: str) -> None:
+        """An experiment's finding, with a word on what trained for fewer epochs than the deciding runs."""
+        self.finding(name)
+        tasks = {run.record["task"] for run in self.longer}
+        epochs = {run.record["task"]: run.record["epochs"] for run in self.runs if run.record["task"] in tasks}
+        self._say(" ".join(f"{TASKS[task].title}'s models have {n} epochs here." for task, n in epochs.items()))
+
     def _say(self, sentence: str) -> None:
         if sentence:
             display(Markdown(markdown(sentence)))
@@ -207,14 +216,14 @@ class Report:
 
     def classification(self) -> None:
         if self.has("classification"):
-            self.finding("classification")
+            self._finding_of_short_runs("classification")
             self._say(body.longer_sentence(self.longer, "Test accuracy", body.accuracy_of, 3))
             self.panels(body.accuracy_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("classification", "Tables 1 and 2, other scores")
 
     def reconstruction(self) -> None:
         if self.has("reconstruction"):
-            self.finding("reconstruction")
+            self._finding_of_short_runs("reconstruction")
             self._say(body.longer_sentence(self.longer, "Test PSNR in dB", body.psnr_of, 1))
             self.panels(body.psnr_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("reconstruction", "Table 3, the loss's terms, pictures")
@@ -231,8 +240,9 @@ class Report:
 
     def latents(self) -> None:
         if self.has("characteristics"):
-            self.panels(body.reading_panels(self.read("characteristics")))
-            display(Markdown(body.reading_sentence(self.read("characteristics"))))
+            table = body.readings(self.read("characteristics"), self.scores, self.longer)
+            self.panels(body.reading_panels(table))
+            display(Markdown(body.reading_sentence(table)))
             self._page("characteristics", "the judge, swaps, samples, parts, lungs")
 
     def _page(self, experiment: str, what: str) -> None:
