@@ -483,7 +483,8 @@ class LossTerms:
     mean_weight      mean of w; its expectation is 1.
     ess              effective sample size of w, (sum w)^2 / sum w^2, in images: B where all weigh the same.
 
-    log_px (B,), log p(x|z) of each image without its graph, is no term: it is what a control variate is made from.
+    Of each image (B,), without their graphs, and no terms: log_px, log p(x|z), from which control variates are made;
+    each, its part in loss_alpha0.
     """
 
     loss: Tensor
@@ -499,6 +500,7 @@ class LossTerms:
     mean_weight: Tensor
     ess: Tensor
     log_px: Tensor
+    each: Tensor
 
     @classmethod
     def of(
@@ -515,24 +517,25 @@ class LossTerms:
             ("reconstruction", "kl_style", "characteristics", "log_qyz", "weighting"),
             ("log_qyx", "log_py"),
         )
-        mean = {name: parts.pop(name, zero).mean() for name in adding + subtracting}
-        if parts:
-            raise TypeError(f"no terms: {', '.join(parts)}")
+        if unknown := set(parts) - {*adding, *subtracting}:
+            raise TypeError(f"no terms: {', '.join(unknown)}")
+        mean = {name: parts.get(name, zero).mean() for name in adding + subtracting}
+        each = sum(parts.get(name, zero) for name in adding) - sum(parts.get(name, zero) for name in subtracting)
         w = (zero + 1 if weight is None else weight).detach()
         loss_alpha0 = sum(mean[name] for name in adding) - sum(mean[name] for name in subtracting)
         block_correlation = zero.sum() if block_correlation is None else block_correlation
         loss = loss_alpha0 - objective.label_weight * mean["log_qyx"] + objective.block_penalty * block_correlation
         share = w / w.max().clamp(min=torch.finfo(w.dtype).tiny)  # squares of a small w would be 0
         ess = share.sum() ** 2 / (share**2).sum().clamp(min=1e-12)
-        kept = {"block_correlation": block_correlation, "mean_weight": w.mean(), "ess": ess, "log_px": log_px}
-        return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, **kept)
+        kept = {"block_correlation": block_correlation, "mean_weight": w.mean(), "ess": ess}
+        return cls(loss=loss, loss_alpha0=loss_alpha0, **mean, **kept, log_px=log_px, each=each.detach())
 
     def values(self) -> Tensor:
         """All terms in the order of LOSS_TERMS, (12,), without their graph."""
         return torch.stack([getattr(self, name).detach() for name in LOSS_TERMS])
 
 
-LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms) if field.name != "log_px")
+LOSS_TERMS = tuple(field.name for field in dataclasses.fields(LossTerms) if field.name not in ("log_px", "each"))
 
 
 def kl_standard_normal(q: Normal) -> Tensor:

@@ -1,7 +1,6 @@
 """Scores of a model image by image, whose means over images are those of `scores`: for intervals over images."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import mccvae_core as core
@@ -32,24 +31,11 @@ def psnrs(model: core.MCCVAE, images: Tensor) -> Tensor:
 @torch.no_grad()
 def unbiased_losses(model: core.MCCVAE, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
     """Each image's part, (N,) in nats, in `mccvae_core.evaluate_loss` by BOUND of uint8 images (N, *image_shape) with
-    labels (N, L), all known: the same draws, so that the mean is the same. An image's control variate is the mean of
+    labels (N, L): the same draws, so that the mean is the same. An image's control variate is the mean of
     the others in its batch; multiplied by w - 1, whose expectation is 0, it ties no image to another on average."""
     device, losses = next(model.parameters()).device, []
     noise = torch.Generator(device).manual_seed(seed)
     for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-        losses.append(_losses(model, core.to_images(x, device), y.float().to(device), noise).cpu())
+        x, y = core.to_images(x, device), y.float().to(device)
+        losses.append(core.ccvae_loss(model, x, y, core.BOUND, generator=noise).each.cpu())
     return torch.cat(losses)
-
-
-def _losses(model: core.MCCVAE, x: Tensor, y: Tensor, noise: torch.Generator) -> Tensor:
-    """As `mccvae_core.rao_blackwell_loss` at alpha = 0, before the mean over the batch."""
-    q = model.encode(x)
-    z = q.loc + q.scale * torch.randn(q.loc.shape, generator=noise, device=x.device, dtype=y.dtype)
-    q_c, q_style = model.split_posterior(q)
-    characteristics, log_qyx, log_py = core.label_terms(model, q_c, y)
-    u = model.label_logits(model.split(z)[0])
-    w = (F.logsigmoid(torch.where(y > 0.5, u, -u)) - log_qyx).sum(1).exp()
-    log_px = model.log_px(x, z)
-    b = (log_px.sum() - log_px) / max(len(x) - 1, 1)
-    of_labels = (characteristics - log_qyx - log_py).sum(1)
-    return core.kl_standard_normal(q_style) + of_labels - log_px - (w - 1) * (log_px - b)
