@@ -23,7 +23,7 @@ from ..show.strips import Panel, Row
 
 LINEAR = "linear model"  # principal components and logistic regression
 NO_LINEAR = pd.DataFrame({"what": []})
-MOVES = {"along": "along", "across": "across"}  # of a label's block
+MOVES = ("along", "across")  # of a label's block
 SECTIONS = {  # of each experiment: its place in the page of details
     "classification": "Classification",
     "reconstruction": "Reconstruction",
@@ -71,17 +71,22 @@ def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | No
     return panels
 
 
+def _with_rows(panels: list[Panel], task: str, *, before: Iterable[Row] = (), after: Iterable[Row] = ()) -> list[Panel]:
+    """The panels, a task's with more rows."""
+    opens = f"{TASKS[task].title}: "
+    more = lambda panel: dataclasses.replace(panel, rows=[*before, *panel.rows, *after])  # noqa: E731
+    return [more(panel) if panel.title.startswith(opens) else panel for panel in panels]
+
+
 def _with_longer(panels: list[Panel], longer: Iterable[Run], read: Callable[[Run], float | None]) -> list[Panel]:
     """The panels with rows of runs that were trained longer than the report's own, before the others."""
     for task, models in _by_task(longer).items():
-        title, rows = TASKS[task].title, []
+        rows = []
         colours = figures.colours([task] * len(models), [spec.title for spec in models])
         for spec, runs in models.items():
             name = f"{in_words(spec)}, {runs[0].record['epochs']} epochs"
             rows.append(Row(name, tuple(float(v) for v in map(read, runs) if v is not None), colours[spec.title]))
-        panels = [
-            dataclasses.replace(p, rows=[*rows, *p.rows]) if p.title.startswith(f"{title}: ") else p for p in panels
-        ]
+        panels = _with_rows(panels, task, before=rows)
     return panels
 
 
@@ -101,12 +106,8 @@ def _with_linear(panels: list[Panel], linear: pd.DataFrame, score: str) -> list[
     """The panels with a row of a linear model that has as many numbers per image as CCVAE latents. linear:
     baselines.csv."""
     for row in linear[(linear["what"] == "linear")].itertuples():
-        title = TASKS[row.task].title
         if "ccvae" in str(row.models).split() and not np.isnan(value := getattr(row, score)):
-            more = Row(LINEAR, (float(value),), "#555555")
-            panels = [
-                dataclasses.replace(p, rows=[*p.rows, more]) if p.title.startswith(f"{title}: ") else p for p in panels
-            ]
+            panels = _with_rows(panels, row.task, after=[Row(LINEAR, (float(value),), "#555555")])
     return panels
 
 
