@@ -12,7 +12,7 @@ from support.commands.sources import imported
 SUPPORT = ROOT / "notebooks" / "support"
 ROWS = (  # of support, lowest first: modules, or folders of them
     ("__init__",),
-    ("code_identity", "weights", "settings", "catalogue", "machine"),
+    ("code_identity", "weights", "model_names", "settings", "catalogue", "machine"),
     ("measures",),
     ("records", "runs"),
     ("show",),
