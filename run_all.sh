@@ -32,7 +32,7 @@ read_words() {
   local python status=0
   python=$(find_python) || exit 1
   [[ $python != .venv/* ]] || python="$PWD/$python"
-  (cd notebooks && "$python" -m support --check "$@") || status=$?
+  (cd notebooks && "$python" -B -m support --check "$@") || status=$?
   [ "$status" = 100 ] && exit 0 # it has helped
   [ "$status" = 0 ] || exit "$status"
 }
@@ -69,6 +69,8 @@ set_up() {
   fi
   if ! [ -x .venv/bin/python ] || ! lack=$(satisfies .venv/bin/python 2>&1); then
     local started=$SECONDS
+    [ -z "$only_shows" ] || fail "a dry run makes nothing, and the environment .venv is not there yet, or not whole;" \
+      "make it: ./run_all.sh test -- --version"
     python=$(find_python) || exit 1
     echo "Setting up .venv with the versions of requirements.txt (some minutes, once) ..."
     .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv ||
@@ -80,16 +82,27 @@ set_up() {
   export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
 }
 
-# Checks the images and makes their profile, then runs it.
+# Do these options of Snakemake only show something? Then nothing may be written, not even compiled modules.
+only_shows=""
+look_at_options() {
+  local python
+  python=$(find_python) || exit 1
+  "$python" -B notebooks/support/commands/options.py "$@" || { only_shows=yes; export PYTHONDONTWRITEBYTECODE=1; }
+}
+
+# Checks the images and makes their profile, then runs it; a dry run says what it would make.
 run_own() {
   local words=() said
   while [ $# -gt 0 ] && [ "$1" != "--" ]; do words+=("$1"); shift; done
   [ "${1:-}" = "--" ] && shift
+  look_at_options "$@"
   set_up
-  said=$(cd notebooks && python -m support.commands.own "$here" "${words[@]}") || exit $?
+  said=$(cd notebooks && python -m support.commands.own ${only_shows:+--dry-run} "$here" "${words[@]}") || exit $?
   printf '%s\n' "${said%$'\n'*}"
-  run_profile "${said##*$'\n'}" "$@"
+  if [ "${said##*$'\n'}" = "-" ]; then nothing_made; else run_profile "${said##*$'\n'}" "$@"; fi
 }
+
+nothing_made() { echo "Nothing was made: these options only show what would be done, or what is there."; }
 
 stand_in_note() { # the profile's source decides, not its name
   [[ $1 != own_* ]] || return 0
@@ -103,6 +116,7 @@ run_profile() {
   local graph="$1" profile="$1" started=$SECONDS
   shift
   [ "$graph" = report ] && profile=published
+  look_at_options "$@"
   stand_in_note "$profile"
   set_up
   local report="outputs/$profile/report.html"
@@ -126,8 +140,8 @@ run_profile() {
     fail "stopped: a step failed, and its message is above. Finished steps are kept; run the same command again when" \
       "it is mended."
   fi
-  if ! python notebooks/support/commands/options.py "$@"; then
-    echo "Nothing was made: these options only show what would be done, or what is there."
+  if [ -n "$only_shows" ]; then
+    nothing_made
   elif [ -e "$report" ]; then
     echo "The report is $report (made in $((SECONDS - started)) s, set-up included)."
     [[ $profile != own_* ]] || echo "What the model says of each image: $PWD/outputs/$profile/characteristics.csv." \

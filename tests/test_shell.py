@@ -3,13 +3,18 @@
 import errno
 import fcntl
 import os
+import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 from support import OUTPUTS, PUBLISHED, ROOT, runs
 from support.commands import execute
 from support.commands.options import options_of
@@ -46,15 +51,69 @@ def test_options_that_make_something_are_not_taken_for_a_dry_run():
 HOSTILE = {"PYTHONHOME": "/nonexistent", "PYTHONSAFEPATH": "1", "LC_ALL": "C", "MPLBACKEND": "none"}
 
 
-@pytest.mark.parametrize("option", ["-np", "--summary"])
-def test_a_dry_run_in_a_hostile_environment_touches_nothing_and_says_so(clone, tmp_path, option):  # noqa: F811
+def test_a_dry_run_in_a_hostile_environment_touches_nothing_and_says_so(clone, tmp_path):  # noqa: F811
     for module in ("support", "torch", "data", "yaml"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('of another project')\n")
     (tmp_path / "notebooks").mkdir()
     hostile = HOSTILE | dict.fromkeys(("PYTHONPATH", "CDPATH", "JUPYTER_PATH"), str(tmp_path))
-    status, said = run_all(clone, "brief", "--", option, *TARGETS, **hostile)
+    status, said = run_all(clone, "brief", "--", "-np", *TARGETS, **hostile)
     assert status == 0 and "Nothing was made" in said and "another project" not in said, said
     assert not (clone / "outputs").exists() and not (clone / ".venv").exists()
+
+
+def everything(*folders):
+    """Every file and folder below these with its age and size."""
+    return {
+        path: (path.lstat().st_mtime_ns, path.lstat().st_size)
+        for folder in folders
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of 60 grey pictures in two folders that are their classes."""
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        folder = tmp_path / "images" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (66, 70), dtype=np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "images"
+
+
+WRITES = {"PYTHONDONTWRITEBYTECODE": ""}  # as a user's Python does
+
+
+def test_a_dry_run_of_own_images_checks_says_what_it_would_do_and_leaves_the_disk_as_it_was(clone, images):  # noqa: F811
+    words = ["own", images, "name=dry", "epochs=1"]
+    before = everything(clone, images)
+    status, said = run_all(clone, *words, "--", "--summ", **WRITES)
+    assert status == 0 and "60 images" in said and "Nothing was made" in said, said
+    assert "It would write outputs/own_dry/images.npz and outputs/own_dry/profile.yaml, train 1 model" in said
+    status, said = run_all(clone, *words, "--dry-run", **WRITES)  # before --: as everywhere it means nothing
+    assert status == 2 and "options of Snakemake stand after --" in said, said
+    assert everything(clone, images) == before
+
+
+def test_a_dry_run_of_what_is_there_shows_the_graph_and_leaves_the_disk_as_it_was(clone, images):  # noqa: F811
+    environment = os.environ | {"PYTHONPATH": ""}
+    command = [sys.executable, "-m", "support.commands.own", "/", str(images), "name=dry", "epochs=1"]
+    assert subprocess.run(command, cwd=clone / "notebooks", env=environment, stdout=subprocess.PIPE).returncode == 0
+    for kind in ("metadata", "incomplete"):
+        (clone / ".snakemake" / kind).mkdir(parents=True, exist_ok=True)
+    before = everything(clone, images)
+    status, said = run_all(clone, "own", images, "name=dry", "epochs=1", "--", "--dry-run", **WRITES)
+    assert status == 0 and re.search(r"\ntrain +1\n", said) and "Nothing was made" in said, said
+    assert "It would write" not in said and everything(clone, images) == before
+    shutil.rmtree(clone / "outputs" / "own_dry")
+
+
+def test_a_dry_run_makes_no_environment_and_says_what_makes_one(clone, tmp_path):  # noqa: F811
+    before = everything(clone)
+    nothing = {"VIRTUAL_ENV": str(tmp_path), "CONDA_PREFIX": "", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    status, said = run_all(clone, "brief", "--", "-n", **WRITES, **nothing)
+    assert status == 1 and "it: ./run_all.sh test -- --version" in said, said
+    assert everything(clone) == before
 
 
 def test_a_source_from_the_future_is_named_and_touched_it_is_none(clone):  # noqa: F811

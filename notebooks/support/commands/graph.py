@@ -9,9 +9,11 @@ half-written is swept when the next one takes it. Exits with 3, saying why, wher
 used."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -88,9 +90,32 @@ def main(arguments: list[str]) -> None:
     ]  # targets may come first in options, so nothing that takes several values last
     for why in [] if shows or from_records else runs.sweep(profile):
         print(f"run_all.sh: {why}", file=sys.stderr, flush=True)
-    if clustered and dry:
-        sys.exit(_plan(command))
+    if shows:
+        sys.exit(_shown(command, plan=bool(clustered and dry)))
     os.execvp(command[0], command)
+
+
+def _shown(command: list[str], plan: bool) -> int:
+    """Run Snakemake where it only shows something; its exit status. It works in a folder of links, since it makes some
+    of its own beside the graph even then. plan: shows what would be asked of a cluster."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="mccvae-") as name:
+        stage = Path(name)
+        _link(ROOT, stage, without=(".snakemake", ".git", ".venv"))
+        if (ROOT / ".snakemake").is_dir():
+            (stage / ".snakemake").mkdir()
+            _link(ROOT / ".snakemake", stage / ".snakemake", without=("log", "iocache", "locks"))
+        os.environ |= {"XDG_CACHE_HOME": f"{name}/.cache", "PYTHONDONTWRITEBYTECODE": "1"}
+        return _plan(command, stage) if plan else subprocess.run(command, cwd=stage).returncode
+
+
+def _link(folder: Path, to: Path, without: tuple[str, ...]) -> None:
+    """The folders in a folder as links, its files as copies of the same age: a link has an age of its own."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name not in without:
+            (to / path.name).symlink_to(path)
+        elif path.is_file():
+            shutil.copy2(path, to / path.name)
 
 
 def _from_the_future(folder: Path) -> str | None:
@@ -109,11 +134,10 @@ def _from_the_future(folder: Path) -> str | None:
     )
 
 
-def _plan(command: list[str]) -> int:
-    """Shows what a dry run would ask of a cluster; its exit status."""
-    done = subprocess.run(
-        [part for part in command if part not in ("--quiet", "rules")], capture_output=True, text=True
-    )
+def _plan(command: list[str], folder: Path) -> int:
+    """Shows what a dry run in a folder would ask of a cluster; its exit status."""
+    words = [part for part in command if part not in ("--quiet", "rules")]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     print(cluster.plan(done.stdout + done.stderr) if done.returncode == 0 else done.stderr)
     return done.returncode
 

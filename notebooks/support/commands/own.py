@@ -1,9 +1,10 @@
-"""`python -m support.commands.own HERE IMAGES [LABELS] [word=value ...]`: check a folder of one's own images and their
-labels, and make their profile.
+"""`python -m support.commands.own [--dry-run] HERE IMAGES [LABELS] [word=value ...]`: check a folder of own images and
+their labels, and make their profile.
 
 HERE: where the command was given. In outputs/own_<name> it leaves images.npz and profile.yaml, from which the graph
-goes on; the last line that it prints is the profile's name. A mistake is one message on standard error and exit status
-1, and leaves nothing."""
+goes on; the last line that it prints is the profile's name. With --dry-run it checks all the same, says what it would
+write and writes nothing; the last line is then - where the graph has nothing to start from. A mistake is one
+message on standard error and exit status 1, and leaves nothing."""
 
 import dataclasses
 import math
@@ -158,28 +159,60 @@ def profile_name(words: dict[str, str], folder: Path) -> str:
     return OWN + name
 
 
-def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None:
-    """Write images and profile, where they are not there already; a remark if they take the place of others.
+def compare(name: str, arrays: dict[str, np.ndarray]) -> tuple[bool, str | None]:
+    """Whether these very images are kept already; and a remark if they take the place of others.
 
     Raises SettingsError where the profile is of images of which less than half is here: it would take another project's
     place."""
-    path, remark = OUTPUTS / name / IMAGES, None
+    old = _old(OUTPUTS / name / IMAGES)
+    if old is None:
+        return False, None
+    if all(np.array_equal(old[key], arrays[key]) for key in own.KEYS):
+        return True, None
+    before, now = ({p.tobytes() for p in each["x"]} for each in (old, arrays))
+    if 2 * len(before & now) < len(before):
+        raise SettingsError(
+            f"outputs/{name} is of other images; give these another name (name=...), or delete that folder"
+        )
+    return False, f"outputs/{name} had other images or labels: models are trained anew, the report is made again."
+
+
+def profile_text(settings: dict) -> bytes:
+    return ("# Made by ./run_all.sh own.\n" + yaml.safe_dump(settings, sort_keys=False)).encode()
+
+
+def _has(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None:
+    """Write images and profile, where they are not there already; a remark if they take the place of others. Raises
+    SettingsError, see `compare`."""
+    path, text = OUTPUTS / name / IMAGES, profile_text(settings)
     with hold(path.parent, wait=1):
-        old = _old(path)
-        same = old is not None and all(np.array_equal(old[key], arrays[key]) for key in own.KEYS)
-        if old is not None and not same:
-            before, now = ({p.tobytes() for p in each["x"]} for each in (old, arrays))
-            if 2 * len(before & now) < len(before):
-                raise SettingsError(
-                    f"outputs/{name} is of other images; give these another name (name=...), or delete that folder"
-                )
-            remark = f"outputs/{name} had other images or labels: models are trained anew, the report is made again."
+        same, remark = compare(name, arrays)
         if not same:
             write_npz(path, arrays)
-        text = "# Made by ./run_all.sh own.\n" + yaml.safe_dump(settings, sort_keys=False)
-        if not profile_file(name).exists() or profile_file(name).read_text() != text:
-            write_atomically(profile_file(name), text.encode())
+        if not _has(profile_file(name), text):
+            write_atomically(profile_file(name), text)
     return remark
+
+
+def would(name: str, words: dict[str, str], arrays: dict[str, np.ndarray], settings: dict) -> tuple[list[str], bool]:
+    """What a dry run says, and whether all that the graph starts from is there already. Raises SettingsError, see
+    `compare`."""
+    same, remark = compare(name, arrays)
+    there = {IMAGES: same, "profile.yaml": _has(profile_file(name), profile_text(settings))}
+    lines = [remark] * (remark is not None)
+    if lacking := [f"outputs/{name}/{file}" for file, is_there in there.items() if not is_there]:
+        runs = len(settings["models"][own.TASK.name]) * len(settings["seeds"])
+        lines.append(
+            f"It would write {' and '.join(lacking)}, train {runs} model{'s' * (runs > 1)}, and make "
+            f"outputs/{name}/report.html and characteristics.csv."
+        )
+    elif ("csv" in words) != (OUTPUTS / name / EXCEL).exists():
+        lines.append(f"It would make outputs/{name}/characteristics.csv anew, in another form.")
+    return lines, not lacking
 
 
 def keep_form(name: str, words: dict[str, str]) -> None:
@@ -237,19 +270,28 @@ def gather(
 
 
 def main(arguments: list[str]) -> None:
-    here, folder, *options = arguments
+    dry = arguments[0] == "--dry-run"
+    here, folder, *options = arguments[dry:]
     folder = Path(here) / folder
     table = Path(here) / options.pop(0) if options and not re.match(r"[a-z_]+=", options[0]) else None
     name, words, arrays, remarks = gather(folder, table, options)
     data = own.dataset(arrays)
     settings = settings_of(words, data, name)
-    remarks.append(keep(name, arrays, settings))
-    keep_form(name, words)
-    read_profile(name)
+    there = True
+    if dry:
+        said, there = would(name, words, arrays, settings)
+        remarks += said
+    else:
+        remarks.append(keep(name, arrays, settings))
+        keep_form(name, words)
+        read_profile(name)
+    print(*filter(None, [*remarks, *of_training(data, settings)]), name if there else "-", sep="\n")
+
+
+def of_training(data: Dataset, settings: dict) -> list[str]:
+    """What is said of the training before it begins."""
     n = {part: len(getattr(data, part)) for part in PARTS}
-    remarks.append(
-        f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test."
-    )
+    remarks = [f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test."]
     remarks.append(
         f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs "
         f"in batches of {settings['batch_size']}."
@@ -260,7 +302,7 @@ def main(arguments: list[str]) -> None:
             f"That is {steps:,} steps, and {STEPS:,} or more are usual: leave epochs= out, or "
             "expect a model that has learnt little."
         )
-    print(*filter(None, remarks), name, sep="\n")
+    return remarks
 
 
 if __name__ == "__main__":
