@@ -10,7 +10,7 @@ SCORES = """
     import sys; from pathlib import Path
     import torch; torch.set_num_threads(1)
     from support import runs, settings
-    from support.experiments import characteristics
+    from support.experiments import characteristics, classification, objective, reconstruction
     from support.show import tables
     settings.Profile.folder = property(lambda self: Path(sys.argv[1]))
     characteristics.JUDGE_STEPS = 200
@@ -19,8 +19,9 @@ SCORES = """
     trained = [runs.train(profile, "stick_figures", model, 0, data) for model in profile.models]
     judge = characteristics.train_judge(data)
     scores = characteristics.score_all(trained, {"stick_figures": data}, {"stick_figures": judge})
-    scores = scores | {"table_1": tables.accuracy_table(trained, "test"), "table_3": tables.loss_table(trained)}
-    scores |= {"audit": tables.audit_table(data, {run.spec.title: run.model() for run in trained}, draws=3)}
+    scores |= {"table_1": classification.accuracy_table(trained, "test")}
+    scores |= {"table_3": reconstruction.loss_table(trained)}
+    scores |= {"audit": objective.audit_table(data, {run.spec.title: run.model() for run in trained}, draws=3)}
     for name, table in scores.items():
         tables.save_table(table, profile, name)
 """

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from support import runs, settings
-from support.experiments import baselines
+from support.experiments import baselines, classification
 from support.measures import linear
 from support.runs import RunError
 from support.settings import SettingsError, read_profile
@@ -87,8 +87,8 @@ def test_tables_1_and_2_have_the_baselines_below(profile, capsys):
     shown = []
     tables.display_table, kept = lambda shown_table, *args, **options: shown.append(shown_table), tables.display_table
     try:
-        tables.display_accuracy(table, "Table 2", stand_in=False, beside=beside)
-        tables.display_accuracy(table, "Table 2", stand_in=False, beside=baselines.of_labels(rows[:0], "test"))
+        classification.display_accuracy(table, "Table 2", stand_in=False, beside=beside)
+        classification.display_accuracy(table, "Table 2", stand_in=False, beside=baselines.of_labels(rows[:0], "test"))
     finally:
         tables.display_table = kept
     assert list(shown[0].index) == ["MCCVAE", "CCVAE", *beside["model_title"][:2]]

@@ -9,9 +9,9 @@ import torch
 from support import OUTPUTS, PUBLISHED
 from support.experiments import forensics
 from support.experiments.forensics import Known
+from support.experiments.paper import PAPER
 from support.measures import scores
 from support.settings import ModelSpec
-from support.show.tables import PAPER
 
 
 def run(task, model, seed=0, epochs=50, **metrics):

@@ -14,6 +14,7 @@ from PIL import Image
 from support import ROOT, runs, settings
 from support.commands import apply, cluster
 from support.commands import own as command
+from support.experiments import classification, reconstruction
 from support.report import own_report
 from support.settings import SettingsError
 from support.show import tables
@@ -448,7 +449,7 @@ def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics
     trained = [runs.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
     assert [run.record["style_dim"] for run in trained] == [3, 3] and trained[0].record["by_turns"] is False
     assert "unlabelled_loss" not in trained[0].history and np.isfinite(trained[0].history["labelled_loss"]).all()
-    accuracy, losses = tables.accuracy_table(trained, "test"), tables.loss_table(trained)
+    accuracy, losses = classification.accuracy_table(trained, "test"), reconstruction.loss_table(trained)
     assert (
         accuracy["accuracy"].between(0, 1).all()
         and accuracy["paper"].isna().all()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from support import PUBLISHED, ROOT, runs, settings
 from support.commands import own
+from support.experiments import overview
 from support.show import tables
 
 COLUMNS = 120
@@ -104,7 +105,7 @@ def test_every_profile_is_told():
 
 def test_every_published_result_is_told():
     results = tables.read_csv(ROOT / "outputs" / PUBLISHED / "tables" / "results.csv")
-    shown = tables.results_columns(results)
+    shown = overview.results_columns(results)
     rows = [line(row) for row in shown.itertuples(index=False)]
     told = table_in("outputs/published/README.md", line(shown.columns))
     assert told == rows, "\n".join(["the table is", *rows])
@@ -120,7 +121,7 @@ def test_the_readme_has_the_paper_s_models_by_the_runs_that_decide_where_there_a
     of_model = results["model"].map({model: number for number, model in enumerate(PAPER_MODELS)})
     its_own = results["paper_train_loss"].notna() & of_task.notna()
     results = results.assign(of_task=of_task, of_model=of_model)[its_own].sort_values(["of_task", "of_model"])
-    shown = tables.results_columns(results).rename(columns=lambda name: name.removesuffix(": paper / ours"))
+    shown = overview.results_columns(results).rename(columns=lambda name: name.removesuffix(": paper / ours"))
     rows = [line(row) for row in shown[README_COLUMNS].itertuples(index=False)]
     told = table_in("README.md", line(README_COLUMNS))
     assert told == rows and len(rows) == 8, "\n".join(["the table is", *rows])

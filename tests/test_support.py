@@ -10,9 +10,19 @@ import pandas as pd
 import pytest
 import torch
 from support import ROOT, runs, settings, weights
+from support.experiments import (
+    classification,
+    intervention,
+    label_weight,
+    likelihood_floors,
+    objective,
+    overview,
+    paper,
+    reconstruction,
+)
 from support.report import provenance
 from support.settings import ModelSpec, SettingsError, notebook_profile, read_profile
-from support.show import figures, tables, walks
+from support.show import figures, numbers, tables, walks
 
 import data
 
@@ -308,7 +318,10 @@ def test_a_missing_run_says_how_to_make_it():
 
 
 def made_up(task, model, seed, accuracy, loss):
-    terms = dict.fromkeys([*tables.SPLIT_TERMS, "ess"], 1.0) | {"loss_alpha0": loss, "reconstruction": loss - 10}
+    terms = dict.fromkeys([*reconstruction.SPLIT_TERMS, "ess"], 1.0) | {
+        "loss_alpha0": loss,
+        "reconstruction": loss - 10,
+    }
     scores = {"n": 100, "accuracy": accuracy, "majority_accuracy": 0.9, "loss": terms, "bound": terms}
     record = {
         "task": task,
@@ -341,37 +354,37 @@ def four_runs():
 
 
 def test_tables_hold_mean_and_spread_over_seeds_beside_the_paper(four_runs):
-    table = tables.accuracy_table(four_runs, "test").set_index("model")
+    table = classification.accuracy_table(four_runs, "test").set_index("model")
     assert table.loc["ccvae", "accuracy"] == pytest.approx(0.96) and table.loc["ccvae", "accuracy_sd"] == pytest.approx(
         0.04 / math.sqrt(2)
     )
     assert table.loc["ccvae", "seeds"] == 2 and table.loc["mccvae", "paper"] == 1
-    losses = tables.loss_table(four_runs).set_index("model")
+    losses = reconstruction.loss_table(four_runs).set_index("model")
     assert (
         losses.loc["ccvae", "loss"] == 510
         and losses.loc["ccvae", "last_epoch_mean"] == 511
         and losses.loc["ccvae", "paper"] == 2298
     )
-    wide = tables.wide(losses.reset_index(), "loss", 0, {"last_epoch_mean": "last epoch"})
+    wide = paper.wide(losses.reset_index(), "loss", 0, {"last_epoch_mean": "last epoch"})
     assert wide.loc["CCVAE", ("MNIST", "ours")] == "510 ± 14" and wide.loc["CCVAE", ("MNIST", "paper")] == "2,298"
 
 
 def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_runs):
-    table = tables.results_table(four_runs[:3])
+    table = overview.results_table(four_runs[:3])
     ccvae = table.set_index("model").loc["ccvae"]
     half = 12.706 * (0.04 / math.sqrt(2)) / math.sqrt(2)  # Student's 97.5 % of one degree of freedom, by hand
     assert ccvae["test_accuracy"] == pytest.approx(0.96) and ccvae["test_accuracy_half"] == pytest.approx(
         half, rel=1e-4
     )
     assert table["seeds"].tolist() == [2, 1] and math.isnan(table["test_accuracy_half"][1])
-    shown = tables.results_columns(table).set_index("model")
+    shown = overview.results_columns(table).set_index("model")
     assert (
         shown.loc["CCVAE", "train loss: paper / ours"] == "2,298 / 510 ± 127"
         and shown.loc["MCCVAE", "test loss, unbiased"] == "480"
     )
     without = table.assign(paper_train_loss=math.nan)
-    assert tables.results_columns(without)["train loss"][0] == "510 ± 127"
-    assert shown.loc["CCVAE", "test, majority"] == tables._number(four_runs[0].metrics["test"]["majority_accuracy"], 3)
+    assert overview.results_columns(without)["train loss"][0] == "510 ± 127"
+    assert shown.loc["CCVAE", "test, majority"] == numbers.decimal(four_runs[0].metrics["test"]["majority_accuracy"], 3)
 
 
 def test_the_label_weight_is_chosen_on_validation(four_runs):
@@ -380,7 +393,7 @@ def test_the_label_weight_is_chosen_on_validation(four_runs):
     validation = dict.fromkeys(runs.PARTS, better.metrics["test"]) | {
         "test": better.metrics["test"] | {"accuracy": 0.5}
     }
-    table = tables.trade_off_table([*four_runs, dataclasses.replace(better, metrics=validation)])
+    table = label_weight.trade_off_table([*four_runs, dataclasses.replace(better, metrics=validation)])
     assert list(table[table["chosen"]]["model"]) == ["mccvae-rb30"] and table["test_bound"].tolist() == [
         500,
         520,
@@ -393,7 +406,7 @@ def test_the_label_weight_is_chosen_on_validation(four_runs):
 
 
 def test_of_models_that_are_equally_accurate_the_one_with_the_lower_validation_loss_is_chosen():
-    table = tables.trade_off_table(
+    table = label_weight.trade_off_table(
         [made_up("mnist", "ccvae", 0, 0.9, 500.0), made_up("mnist", "mccvae", 0, 0.9, 490.0)]
     )
     assert table["chosen"].tolist() == [False, True]
@@ -402,36 +415,36 @@ def test_of_models_that_are_equally_accurate_the_one_with_the_lower_validation_l
 def test_the_open_weight_is_held_against_official_of_the_same_base(four_runs):
     ours = dataclasses.replace(made_up("mnist", "mccvae-rb30", 0, 0.97, 470.0))
     ours.record.update(estimator="rao-blackwell", epochs=1)
-    (sentence,) = tables.against_official(tables.trade_off_table([*four_runs, ours]))
+    (sentence,) = label_weight.against_official(label_weight.trade_off_table([*four_runs, ours]))
     assert "MCCVAE, rb30 has on MNIST in 1 instead of 2 epochs +2.0 points of test accuracy and -10 nats" in sentence
-    assert tables.against_official(tables.trade_off_table(four_runs)) == []
+    assert label_weight.against_official(label_weight.trade_off_table(four_runs)) == []
 
 
 def test_shares_of_the_encoders_gradient_count_the_labels_with_the_weight_that_they_have(four_runs):
-    table = tables.encoder_table(four_runs[:1])
+    table = objective.encoder_table(four_runs[:1])
     assert table["epoch"].tolist() == [2] and table["label_weight"].tolist() == [99]
     assert table["share_labels"].item() == pytest.approx(0.2) and table["share_reconstruction"].item() == pytest.approx(
         0.6
     )
     assert table["share_labels_bare"].item() == pytest.approx(0.02 / 8.02)
-    assert len(tables.encoder_columns(table)) == 1
+    assert len(objective.encoder_columns(table)) == 1
 
 
 def test_table_3_is_held_against_floors_and_what_was_reached(four_runs):
     d = data.load("mnist", "embedded", images=100)
-    floors = tables.floor_table(d, four_runs).set_index("sigmoids")
+    floors = likelihood_floors.floor_table(d, four_runs).set_index("sigmoids")
     assert floors.loc[1, "ours"] == 480 and floors.loc[1, "needed_w"] == pytest.approx(2242 / 470)
     assert math.isnan(floors.loc[2, "ours"]) and floors.loc[2, "floor"] > floors.loc[1, "floor"]
-    variants = tables.variant_table(d, count=50).set_index("images")["floor, 2 sigmoids"]
+    variants = likelihood_floors.variant_table(d, count=50).set_index("images")["floor, 2 sigmoids"]
     assert variants["every pixel that is not black made white"] < variants["as everywhere here"] < variants["at 64×64"]
     faces = data.load("celeba", "embedded", images=60)
-    assert tables.floor_table(faces, [])["floor"].item() == pytest.approx(12_288 * math.log(2))
+    assert likelihood_floors.floor_table(faces, [])["floor"].item() == pytest.approx(12_288 * math.log(2))
 
 
 def test_the_official_loss_is_evaluated_again_and_again():
     d = data.load("chest_xray", "embedded", images=60)
     model = runs.core.build_model("MCCVAE", ModelSpec.parse("mccvae").config(d), 0).eval()
-    row = tables.weight_table(d, {"MCCVAE": model}, repeats=3, count=20).iloc[0]
+    row = objective.weight_table(d, {"MCCVAE": model}, repeats=3, count=20).iloc[0]
     assert (
         row.lowest_mean_weight < row.mean_weight < row.highest_mean_weight
         and row.lowest_loss < row.loss < row.highest_loss
@@ -441,11 +454,11 @@ def test_the_official_loss_is_evaluated_again_and_again():
 
 def test_findings_are_computed_and_paired_over_seeds(four_runs):
     unpaired = [*four_runs, made_up("mnist", "ccvae", 2, 0.5, 900.0), made_up("mnist", "mccvae-rb30", 0, 0.1, 100.0)]
-    sentence = tables.classification_finding(tables.score_frame(unpaired[:4] + unpaired[5:]))
+    sentence = classification.finding(classification.score_frame(unpaired[:4] + unpaired[5:]))
     assert "+1.0 points on MNIST" in sentence and "+5.5 points on MNIST" in sentence  # -rb is not the paper's
-    assert "+1.0 points on MNIST" in tables.classification_finding(tables.score_frame(unpaired))
-    assert "−30.0 nats on MNIST (−30.0 of it reconstruction)" in tables.reconstruction_finding(
-        tables.loss_frame(unpaired)
+    assert "+1.0 points on MNIST" in classification.finding(classification.score_frame(unpaired))
+    assert "−30.0 nats on MNIST (−30.0 of it reconstruction)" in reconstruction.finding(
+        reconstruction.loss_frame(unpaired)
     )
     about = {"task": "celeba", "figure": 9, "model_title": "MCCVAE"}
     walks = pd.DataFrame(
@@ -464,7 +477,7 @@ def test_findings_are_computed_and_paired_over_seeds(four_runs):
             },
         ]
     )
-    finding = tables.intervention_finding(walks)
+    finding = intervention.finding(walks)
     assert "by 0.70 on CelebA and 0.90 on Chest X-ray, and every other label's by 0.04 on CelebA and 0.01" in finding
     assert "80 to 80 %" in finding
 
@@ -480,13 +493,13 @@ def test_the_papers_numbers_are_those_of_its_tables():
         for line, model in zip(text.split(" | "), ("ccvae", "ccvae_more_style", "mccvae"), strict=True):
             values = [float(v) for v in line.split()[1:]]
             order = ("celeba", "mnist", "chest_xray")[-len(values) :]
-            assert tables.PAPER[name][model] == dict(zip(order, values, strict=True))
+            assert paper.PAPER[name][model] == dict(zip(order, values, strict=True))
 
 
 def test_intervention_table_moves_what_it_says():
     d = data.load("chest_xray", "embedded", images=70)
     models = {m: runs.core.build_model("MCCVAE", ModelSpec.parse(m).config(d), 0).eval() for m in ("ccvae", "mccvae")}
-    table = tables.intervention_table(d, models, count=4)
+    table = intervention.intervention_table(d, models, count=4)
     assert list(table["latents"]) == ["the one", "latent 1 of 2", "latent 2 of 2", "both together"]
     assert table["share"].sum() == pytest.approx(1) and table["share"].isna().tolist() == [True, False, False, True]
     goal = {d.labels.index("bacteria"): 0, d.labels.index("normal"): 1}
@@ -523,9 +536,9 @@ def test_every_number_of_ours_has_a_note_that_leads_to_its_run(four_runs, profil
     ]
     sources, shown = provenance.Sources(runs_), []
     monkeypatch.setattr(tables, "display", lambda value: shown.append(value.data))
-    table = tables.accuracy_table(runs_, "test")
-    tables.display_accuracy(table, "Table 2", stand_in=False, note=sources.note, csv="tables/table_2.csv")
-    tables.display_table(tables.score_columns(table), "Scores", stand_in=False, note=sources.note)
+    table = classification.accuracy_table(runs_, "test")
+    classification.display_accuracy(table, "Table 2", stand_in=False, note=sources.note, csv="tables/table_2.csv")
+    tables.display_table(classification.score_columns(table), "Scores", stand_in=False, note=sources.note)
     for title, model, mean in (("CCVAE", "ccvae", "0.960 ±&nbsp;0.028"), ("MCCVAE", "mccvae", "0.950 ±&nbsp;0.000")):
         mark = sources.note("MNIST", title)
         assert (
@@ -564,12 +577,12 @@ def test_a_model_has_the_same_colour_in_every_figure():
 
 def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
     assert (
-        tables._number(-0.0004, 3) == "0.000"
-        and tables._number(-0.0006, 3) == "−0.001"
-        and tables._number(math.nan, 1) == "–"
+        numbers.decimal(-0.0004, 3) == "0.000"
+        and numbers.decimal(-0.0006, 3) == "−0.001"
+        and numbers.decimal(math.nan, 1) == "–"
     )
-    assert tables._signed(-0.04, 1) == "+0.0" and tables._signed(-1234.56, 1) == "−1,234.6"
-    assert tables._interval(-1.0, 2.0, 1) == "−1.0 to 2.0" and tables._interval(math.nan, math.nan, 1) == "–"
+    assert numbers.signed(-0.04, 1) == "+0.0" and numbers.signed(-1234.56, 1) == "−1,234.6"
+    assert numbers.interval(-1.0, 2.0, 1) == "−1.0 to 2.0" and numbers.interval(math.nan, math.nan, 1) == "–"
 
 
 def test_a_figure_is_saved_with_caption_and_alt_text(profile):

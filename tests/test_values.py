@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from support import OUTPUTS, PUBLISHED, runs
 from support.commands import apply, check
+from support.experiments import classification
 from support.runs import RunError
 from support.settings import read_profile
 from support.show import tables
@@ -108,7 +109,7 @@ def test_a_table_cut_short_is_named_wherever_it_was_cut_and_whole_again_read(tmp
         name = f"runs/mnist/{model}/seed{seed}"
         shutil.copytree(OUTPUTS / PUBLISHED / name, there.folder / name)
     trained = runs.read_runs(there, tasks=["mnist"])
-    table = tables.accuracy_table(trained, "test")
+    table = classification.accuracy_table(trained, "test")
     tables.save_table(table, there, "table_2")
     path = there.folder / "tables" / "table_2.csv"
     whole = path.read_text()

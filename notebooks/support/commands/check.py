@@ -29,7 +29,7 @@ from data import DataError
 from data.files import digest, open_regular, reason, shown, write_atomically
 
 from .. import OUTPUTS, PUBLISHED, code_identity, runs, weights
-from ..experiments import characteristics, conditional, lungs
+from ..experiments import characteristics, classification, conditional, intervention, lungs, overview, reconstruction
 from ..measures import scores
 from ..report import claims
 from ..runs import Run, RunError
@@ -201,22 +201,22 @@ def _half_weights(folder: Path) -> list[str]:
 
 def _classification(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     trained = runs.read_runs(profile, tasks=runs.compared(profile))
-    yield "table_1.csv", tables.accuracy_table(trained, "train")
-    yield "table_2.csv", tables.accuracy_table(trained, "test")
-    yield "finding_classification.txt", tables.classification_finding(tables.score_frame(trained))
+    yield "table_1.csv", classification.accuracy_table(trained, "train")
+    yield "table_2.csv", classification.accuracy_table(trained, "test")
+    yield "finding_classification.txt", classification.finding(classification.score_frame(trained))
 
 
 def _reconstruction(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     trained = runs.read_runs(profile, tasks=runs.compared(profile))
-    yield "table_3.csv", tables.loss_table(trained)
-    yield "finding_reconstruction.txt", tables.reconstruction_finding(tables.loss_frame(trained))
+    yield "table_3.csv", reconstruction.loss_table(trained)
+    yield "finding_reconstruction.txt", reconstruction.finding(reconstruction.loss_frame(trained))
 
 
 def _intervention(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     trained = [run for task in runs.compared(profile) for run in runs.first_runs(profile, task, characteristics=True)]
-    table = tables.intervention_tables(NoData(profile), trained)
+    table = intervention.intervention_tables(NoData(profile), trained)
     yield "interventions.csv", table
-    yield "finding_intervention.txt", tables.intervention_finding(table)
+    yield "finding_intervention.txt", intervention.finding(table)
 
 
 def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
@@ -235,7 +235,7 @@ def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str
 
 def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     trained = runs.read_runs(profile)
-    yield "results.csv", tables.results_table(trained)
+    yield "results.csv", overview.results_table(trained)
     yield "claims.csv", claims.claims_table(profile, trained)
 
 

@@ -155,8 +155,8 @@ def read(folder: Path, tasks=None) -> pd.DataFrame:
 
 
 def of_labels(baselines: pd.DataFrame, part: str) -> pd.DataFrame:
-    """Rows for Table 1 (part "train") or 2 ("test"), as `tables.display_accuracy` takes them, one for each model of the
-    paper and task."""
+    """Rows for Table 1 (part "train") or 2 ("test"), as `classification.display_accuracy` takes them, one for each
+    model of the paper and task."""
     found = baselines[baselines["what"] == "linear"]
     found = found.assign(models=found["models"].str.split()).explode("models", ignore_index=True)
     shown = pd.DataFrame({"task_title": [TASKS[task].title for task in found["task"]]})

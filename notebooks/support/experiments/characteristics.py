@@ -20,7 +20,8 @@ from ..measures import latents
 from ..runs import Run
 from ..settings import ModelSpec, Profile
 from ..show.figures import caption, picture, show
-from ..show.tables import _columns, _interval, _number, _pm, listed
+from ..show.numbers import decimal, interval, listed, plus_minus
+from ..show.tables import named_columns
 
 JUDGE_STEPS, JUDGE_EPOCHS = 1_000, 15  # of 64 images, no more than so many epochs
 PROBED = 3_000  # images that a probe is fitted on, at most, and as many that it is tried on
@@ -396,7 +397,7 @@ def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFr
     """`shown` with mean ± sd over seeds of some of SCORES, by their names for people."""
     for column in columns:
         pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
-        shown[SCORES[column][0]] = [_pm(m, s, 1 if column in NATS else 3) for m, s in pairs]
+        shown[SCORES[column][0]] = [plus_minus(m, s, 1 if column in NATS else 3) for m, s in pairs]
     return shown
 
 
@@ -464,9 +465,9 @@ def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
     digits = [1 if value in NATS else 3 for value in table["value"]]
     shown = table.assign(
         value=[SCORES[value][0] for value in table["value"]],
-        interval=[_interval(r.low, r.high, d) for r, d in zip(table.itertuples(), digits, strict=True)],
+        interval=[interval(r.low, r.high, d) for r, d in zip(table.itertuples(), digits, strict=True)],
         **{
-            name: [_number(v, d) for v, d in zip(table[name], digits, strict=True)]
+            name: [decimal(v, d) for v, d in zip(table[name], digits, strict=True)]
             for name in ("first_mean", "second_mean", "difference")
         },
     )
@@ -475,7 +476,7 @@ def comparison_columns(table: pd.DataFrame) -> pd.DataFrame:
         "second_mean": "the other's",
         "difference": "difference", "interval": "95 % interval", "n": "seeds", "verdict": "verdict",
     }  # fmt: skip
-    return _columns(shown, names)
+    return named_columns(shown, names)
 
 
 def as_many_latents(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -769,4 +770,4 @@ def allocation_finding(comparison: pd.DataFrame) -> str:
 
 
 def _mean(value: str, mean: float) -> str:
-    return _number(mean, 1 if value in NATS else 3)
+    return decimal(mean, 1 if value in NATS else 3)

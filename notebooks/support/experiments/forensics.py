@@ -30,8 +30,8 @@ from .. import OUTPUTS, PUBLISHED, runs
 from ..measures import scores
 from ..runs import PAPER_TASKS, Run, RunError
 from ..settings import ModelSpec, SettingsError, read_profile
-from ..show import tables
-from ..show.tables import PAPER
+from ..show.numbers import as_printed, decimal
+from .paper import PAPER
 
 NAME = "forensics"
 NUMBERS = {"table_1": "train accuracy", "table_2": "test accuracy", "table_3": "train loss"}
@@ -252,7 +252,7 @@ def _joined(mine: pd.DataFrame) -> dict:
     numbers = [number.partition(", ") for number in mine["number"]]
     kinds = dict.fromkeys(kind for kind, *_ in numbers)
     loss = "loss" in numbers[0][0]
-    shown = lambda value: tables._number(value, 0 if loss else 3)  # noqa: E731
+    shown = lambda value: decimal(value, 0 if loss else 3)  # noqa: E731
     said = []
     for row in mine.itertuples():
         ends = [shown(row.low)] if row.low == row.high else [shown(row.low), shown(row.high)]
@@ -261,7 +261,7 @@ def _joined(mine: pd.DataFrame) -> dict:
     return {
         "numbers": f"{' and '.join(kinds)}: {', '.join(models)}",
         "predicted": ", ".join(said),
-        "paper": ", ".join(tables._paper(value) for value in mine["paper"]),
+        "paper": ", ".join(as_printed(value) for value in mine["paper"]),
         "fits": ", ".join(mine["fits"]) if mine["fits"].nunique() > 1 else mine["fits"].iloc[0],
         "from": "; ".join(dict.fromkeys(mine["from"])),
     }

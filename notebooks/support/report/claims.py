@@ -17,10 +17,11 @@ import pandas as pd
 
 from data import TASKS
 
+from ..experiments import objective
 from ..experiments.characteristics import as_many_latents, paired
 from ..runs import Run, is_published
 from ..settings import Profile
-from ..show import tables
+from ..show import numbers, tables
 
 STYLE = "as many in style"
 VERDICTS = ("holds", "does not hold", "open")
@@ -185,7 +186,7 @@ def run_scores(profile: Profile, runs: list[Run]) -> pd.DataFrame:
             row |= {"test_reconstruction": test["bound"]["reconstruction"]}
         rows.append(row)
     frame = pd.DataFrame(rows)
-    shares = tables.encoder_table(runs)
+    shares = objective.encoder_table(runs)
     if len(shares):
         last = shares.sort_values("epoch").drop_duplicates(["task", "model", "seed"], keep="last")
         frame = frame.merge(last[["task", "model", "seed", "share_reconstruction"]], how="left")
@@ -354,7 +355,7 @@ def verdict_columns(table: pd.DataFrame, *, drawn: bool = False, real: bool = Fa
     shown[tasks] = shown[tasks].map(tables.Markup)
     shown["says"] += shown["late"].map({True: LATE, False: ""})
     names = {"number": "no.", "says": "the paper claims", "section": "where"}
-    return tables._columns(shown, names | {title: title for title in tasks})
+    return tables.named_columns(shown, names | {title: title for title in tasks})
 
 
 def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -363,7 +364,7 @@ def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
     digits = [1 if score.lstrip("-") in LOSSES else 3 for score in table["score"]]
     level = table["kind"] == "level"
     turned = level & table["score"].str.startswith("-")
-    number = lambda values: [tables._number(v, d) for v, d in zip(values, digits, strict=True)]  # noqa: E731
+    number = lambda values: [numbers.decimal(v, d) for v, d in zip(values, digits, strict=True)]  # noqa: E731
     low, high = (table[one].mask(turned, -table[other]) for one, other in (("low", "high"), ("high", "low")))
     side = [(("< " if t else "> ") if is_level else "") for t, is_level in zip(turned, level, strict=True)]
     return pd.DataFrame(
@@ -375,7 +376,7 @@ def evidence_columns(table: pd.DataFrame) -> pd.DataFrame:
             "measured": table["measured"],
             "test": table["kind"].map(KINDS),
             "value": number(table["value"].mask(turned, -table["value"])),
-            "95 % interval": [tables._interval(a, b, d) for a, b, d in zip(low, high, digits, strict=True)],
+            "95 % interval": [numbers.interval(a, b, d) for a, b, d in zip(low, high, digits, strict=True)],
             "margin or bound": [
                 s + m for s, m in zip(side, number(table["margin"].mask(turned, -table["margin"])), strict=True)
             ],

@@ -8,7 +8,20 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
-from ..experiments import baselines, characteristics, conditional, forensics, lungs
+from ..experiments import (
+    baselines,
+    characteristics,
+    classification,
+    conditional,
+    forensics,
+    intervention,
+    label_weight,
+    likelihood_floors,
+    lungs,
+    objective,
+    overview,
+    reconstruction,
+)
 from ..runs import is_published
 from ..settings import options_table
 from ..show import figures, tables
@@ -100,10 +113,10 @@ class Details(Report):
 
     def overview(self) -> None:
         """Every model of every task in one table, saved beside the others; the READMEs have it too."""
-        tables.save_table(tables.results_table(self.runs), self.profile, "results")
+        tables.save_table(overview.results_table(self.runs), self.profile, "results")
         table = self.read("results")  # so that a number rounds here as in the READMEs
         self.table(
-            tables.results_columns(table),
+            overview.results_columns(table),
             "All models: mean over seeds ± half the 95 % interval; losses in nats per image",
             "results",
         )
@@ -113,10 +126,12 @@ class Details(Report):
         if self.has("classification"):
             for name, part in (("table_1", "train"), ("table_2", "test")):
                 table, text = self.read(name), f"Table {name[-1]}: {part} classification accuracy per label"
-                show = functools.partial(tables.display_accuracy, beside=baselines.of_labels(self.baselines, part))
+                show = functools.partial(
+                    classification.display_accuracy, beside=baselines.of_labels(self.baselines, part)
+                )
                 self.table(table, text, name, show=show)
             self.table(
-                tables.score_columns(table),
+                classification.score_columns(table),
                 f"Test scores beside accuracy per label ({tables.seeds_note(table)})",
                 "table_2",
             )
@@ -126,9 +141,9 @@ class Details(Report):
         """Table 3, the loss's terms, Figures 3 and 6 to 8."""
         if self.has("reconstruction"):
             table = self.read("table_3")
-            self.table(table, "Table 3: train loss, nats per image", "table_3", show=tables.display_losses)
+            self.table(table, "Table 3: train loss, nats per image", "table_3", show=reconstruction.display_losses)
             self.table(
-                tables.term_columns(table),
+                reconstruction.term_columns(table),
                 f"Terms of the train loss, nats per image ({tables.seeds_note(table)})",
                 "table_3",
             )
@@ -148,7 +163,9 @@ class Details(Report):
             for number in table["figure"].unique():
                 self.figure(f"figure_{number}")
             self.table(
-                tables.intervention_columns(table), "Effects of the walks, means over test images", "interventions"
+                intervention.intervention_columns(table),
+                "Effects of the walks, means over test images",
+                "interventions",
             )
             if len(self.baselines):
                 self.table(baselines.edit_columns(self.baselines), baselines.EDITS, note=None)
@@ -161,35 +178,35 @@ class Details(Report):
         elif self.has("objective"):
             self.figure("gradients")
             self.table(
-                tables.hidden_columns(self.read("objective")),
+                objective.hidden_columns(self.read("objective")),
                 "The label weight that official hides on the encoder",
                 "objective",
             )
             self.figure("terms_over_training")
             self.figure("encoder")
             self.table(
-                tables.encoder_columns(self.read("encoder")),
+                objective.encoder_columns(self.read("encoder")),
                 "Shares of the encoder's gradient after the last epoch",
                 "encoder",
             )
             self.figure("trade_off")
             self.table(
-                tables.trade_off_columns(self.read("label_weight")),
+                label_weight.trade_off_columns(self.read("label_weight")),
                 "Accuracy against loss, mean ± sd over seeds",
                 "label_weight",
             )
             self.table(
-                tables.floor_columns(self.read("floors")),
+                likelihood_floors.floor_columns(self.read("floors")),
                 "Likelihoods beside the paper's Table 3, nats per image",
                 "floors",
             )
-            variants = tables.variant_columns(self.read("floor_variants"))
+            variants = likelihood_floors.variant_columns(self.read("floor_variants"))
             self.table(variants, "Floors on other treatments of the images, nats per image", "floor_variants")
             if (self.profile.folder / "tables" / f"{forensics.NAME}.csv").exists():
                 table = self.read(forensics.NAME)
                 self.table(forensics.forensic_columns(table), forensics.TEXT, forensics.NAME, note=None)
             self.table(
-                tables.weight_columns(self.read("weights")),
+                objective.weight_columns(self.read("weights")),
                 "The official loss under other noise, training images",
                 "weights",
             )

@@ -14,7 +14,7 @@ from ..claims import decided, preregistration, verdicts
 from ..claims.decided import Decided, Trained
 from ..claims.preregistration import PAPER, Claim, Preregistration
 from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, WORDS
-from ..experiments import baselines
+from ..experiments import baselines, overview
 from ..runs import Run
 from ..show import figures, strips, tables
 from ..show.markup import escaped
@@ -66,7 +66,7 @@ def linear_beside(deciding) -> pd.DataFrame:
 def save_results(deciding) -> None:
     """The deciding runs at a glance, as the table `results` in their folder."""
     if found := deciding_runs(deciding.folder):
-        tables.save_table(tables.results_table(found), deciding, "results")
+        tables.save_table(overview.results_table(found), deciding, "results")
 
 
 def show_gaps(deciding, found: list[Decided]) -> None:

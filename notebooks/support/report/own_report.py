@@ -16,6 +16,7 @@ from data import Dataset, own
 from data.common import Split
 
 from .. import IMAGES, OUTPUTS
+from ..experiments import data_set
 from ..measures import intervals
 from ..runs import Run, load_data, missing
 from ..settings import Profile
@@ -190,7 +191,7 @@ class OwnReport:
 
     def counts(self) -> None:
         """How many images have a label known, and how many of these are 1."""
-        self.table(tables.known_table(self.data), "Known labels")
+        self.table(data_set.known_table(self.data), "Known labels")
         missing_of = {
             name: int(np.isnan(y).sum()) for name, y in zip(self.data.labels, self._all_labels().T, strict=True)
         }

@@ -7,7 +7,7 @@ from data import TASKS
 from ..runs import PAPER_TASKS, Run, commit
 from ..settings import ModelSpec, Profile
 from ..show.markup import escaped, link, markdown
-from ..show.tables import listed
+from ..show.numbers import listed
 
 
 def data_table(runs: list[Run]) -> pd.DataFrame:

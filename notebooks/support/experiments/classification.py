@@ -1,0 +1,84 @@
+"""Tables 1 and 2: how well labels are read, beside the paper's accuracy and the majority's."""
+
+import pandas as pd
+
+from ..runs import PARTS, Run
+from ..show import tables
+from ..show.numbers import listed, signed
+from ..show.tables import about_run, named_columns
+from .paper import PAPER, PAPERS, differences, over_seeds, wide
+
+ACCURACIES = ("accuracy", "majority_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match",
+          "argmax_accuracy", "majority_argmax_accuracy", "argmax_balanced_accuracy", "sampled_accuracy")  # fmt: skip
+
+
+def score_frame(runs: list[Run]) -> pd.DataFrame:
+    """One row a run and part: the scores of metrics.json. Models without a classifier have none and are left out."""
+    rows = [
+        about_run(run) | {"part": part, "n": run.metrics[part]["n"]} | {s: run.metrics[part].get(s) for s in ACCURACIES}
+        for run in runs
+        for part in PARTS
+        if "accuracy" in run.metrics[part]
+    ]
+    return pd.DataFrame(rows)
+
+
+def accuracy_table(runs: list[Run], part: str) -> pd.DataFrame:
+    """Table 1 (part "train") or 2 ("test"): the paper's accuracy beside ours, and the majority's."""
+    frame = score_frame(runs)
+    return over_seeds(
+        frame[frame["part"] == part], list(ACCURACIES), PAPER[{"train": "table_1", "test": "table_2"}[part]]
+    )
+
+
+def display_accuracy(table: pd.DataFrame, text: str, *, beside: pd.DataFrame | None = None, **options) -> None:
+    """Table 1 or 2 in the paper's layout, the majority beside it; beside: further rows, of baselines. Options as of
+    `display_table`."""
+    text = f"{text}; ours: {tables.seeds_note(table)}"
+    models = list(dict.fromkeys(table["model_title"]))
+    if beside is not None and len(beside):
+        table = pd.concat([table, beside[beside["task_title"].isin(table["task_title"])]], ignore_index=True)
+        models = list(dict.fromkeys([*models, *table["model_title"]]))
+    shown = wide(table, "accuracy", 3, {"majority_accuracy": "majority"})
+    tables.display_table(shown.loc[models], text, index=True, **options)
+
+
+def score_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The scores beside the paper's accuracy, for showing."""
+    titles = {
+        "majority_exact_match": "exact match, majority",
+        "majority_argmax_accuracy": "argmax, majority",
+        "argmax_balanced_accuracy": "balanced argmax",
+    }
+    names = {"task_title": "task", "model_title": "model"}
+    wanted = ("sampled_accuracy", "balanced_accuracy", "exact_match", "majority_exact_match", "argmax_accuracy",
+              "majority_argmax_accuracy", "argmax_balanced_accuracy")  # fmt: skip
+    return named_columns(
+        table, names | {c: titles.get(c, c.replace("_", " ").removesuffix(" accuracy")) for c in wanted}
+    )
+
+
+def finding(frame: pd.DataFrame) -> str:
+    """CCVAE against MCCVAE, paired over seeds, and the paper's models against the majority; from a `score_frame`."""
+    test = frame[frame["part"] == "test"]
+    gap = differences(test, "accuracy", "ccvae", "mccvae")
+    papers = test[test["model"].isin(PAPERS)] if test["model"].isin(PAPERS).any() else test
+    lift = (
+        papers.groupby("task_title", sort=False)[["accuracy", "majority_accuracy"]]
+        .mean()
+        .eval("accuracy - majority_accuracy")
+    )
+    parts = []
+    if gap:
+        parts.append(
+            "On test images CCVAE's accuracy per label minus MCCVAE's is "
+            + listed(f"{signed(100 * d, 1)} points on {t}" for t, d in gap.items())
+        )
+    parts.append(
+        "over always answering the majority the models gain "
+        + listed(f"{signed(100 * d, 1)} points on {t}" for t, d in lift.items())
+        + f", and {'one seed' if test['seed'].nunique() == 1 else 'the spread over seeds'} "
+        "limits what can be told from that"
+    )
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
