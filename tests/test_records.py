@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, weights
-from support.commands import repeat
+from support.commands import publish, repeat
 from support.experiments import characteristics
 from support.report import provenance
 from support.settings import read_profile
@@ -225,7 +226,8 @@ def test_a_set_that_can_t_be_had_is_told_with_the_way_to_name_a_folder(monkeypat
 
 def test_published_records_are_whole_and_weights_are_theirs():
     profile = read_profile(PUBLISHED)
-    trained = {runs.published_weights(run.folder): run for run in runs.read_runs(profile)}
+    deciding = [runs.read_run(file.parent) for file in runs.deciding_folder(profile.folder).glob("*/*/seed*/run.json")]
+    trained = {runs.published_weights(run.folder): run for run in [*runs.read_runs(profile), *deciding]}
     files = sorted((FOLDER / "weights").iterdir())
     assert files and set(files) <= set(trained) and sum(path.stat().st_size for path in files) <= 30e6
     for path in files:
@@ -234,6 +236,54 @@ def test_published_records_are_whole_and_weights_are_theirs():
             list(model.config.characteristics) == record["characteristics"]
             and model.config.style_dim == record["style_dim"]
         )
+        assert trained[path].epoch_of_weights() in (record["epochs"], trained[path].metrics["best"]["epoch"])
+
+
+def test_pictures_are_drawn_from_the_runs_that_decide_where_their_weights_are_published():
+    profile = read_profile(PUBLISHED)
+    shown = runs.first_runs(profile, "celeba")
+    assert [(run.spec.name, run.record["seed"], run.record["epochs"]) for run in shown] == [
+        ("ccvae", 10, 200),
+        ("mccvae", 10, 200),
+    ]
+    assert all(run.epoch_of_weights() == run.metrics["best"]["epoch"] < 200 for run in shown)
+    assert {run.record["seed"] for run in runs.first_runs(profile, "chest_xray")} == {0}  # none of theirs are kept
+
+
+def test_a_published_run_by_hand_takes_its_weights_or_names_the_seeds_that_have_some(monkeypatch, capsys):
+    monkeypatch.delenv("GRAPH_PID", raising=False)
+    profile, found = read_profile(PUBLISHED), runs.read_run(FOLDER / "trained_out/celeba/ccvae/seed10")
+    data = load("celeba", "embedded", images=60)
+    monkeypatch.setattr(type(data), "summary", lambda self: found.record["data"])
+    monkeypatch.setattr(settings.ModelSpec, "config", lambda self, data: found.model().config)
+    run = runs.train(profile, "celeba", "ccvae", 10, data)
+    assert run.metrics == found.metrics["best"] and "published weights, " in capsys.readouterr().out
+    with pytest.raises(settings.SettingsError, match="the seed 10, 11 are published; take that, or another profile"):
+        runs.train(profile, "celeba", "ccvae", 0, data)
+
+
+def test_published_by_a_command_the_deciding_runs_have_their_records_scores_and_weights(tmp_path):
+    source, target = FOLDER / "trained_out", tmp_path / "published"
+    shutil.copytree(source, tmp_path / "trained_out")
+    run = tmp_path / "trained_out/chest_xray/ccvae/seed10"
+    model = core.build_model(
+        "MCCVAE", settings.ModelSpec.parse("ccvae").config(load("chest_xray", "embedded", images=60)), 0
+    )
+    weights.save_model(run / runs.WEIGHTS, model)
+    record = json.loads((run / "run.json").read_text())
+    record["sha256"] |= {runs.WEIGHTS: hashlib.sha256((run / runs.WEIGHTS).read_bytes()).hexdigest()}
+    del record["sha256"][runs.BEST_WEIGHTS]
+    (run / "run.json").write_text(json.dumps(record))
+    scores = pd.read_csv(source / "claim_scores.csv")
+    (target / "trained_out").mkdir(parents=True)
+    scores[scores["task"] == "celeba"].to_csv(target / "trained_out/claim_scores.csv", index=False)
+    chest = scores["task"].eq("chest_xray") & scores["seed"].eq(10) & scores["model"].eq("ccvae")
+    scores[chest].to_csv(tmp_path / "trained_out/claim_scores.csv", index=False)
+    assert publish.publish(tmp_path / "trained_out", target, [10]) == ["chest_xray-ccvae-seed10.safetensors"]
+    assert len(pd.read_csv(target / "trained_out/claim_scores.csv")) == scores["task"].eq("celeba").sum() + 1
+    copied = runs.read_run(target / "trained_out/chest_xray/ccvae/seed10")
+    assert copied.record == record and copied.epoch_of_weights() == 50 and not copied.model().decoder.training
+    assert (copied.folder / "scores/claims.csv").exists()
 
 
 @pytest.mark.parametrize(("profile_name", "rows"), [(PUBLISHED, ["CCVAE"]), ("quick", ["original", "CCVAE"])])

@@ -11,6 +11,7 @@ OWN = "own_"  # how a profile of own images begins
 IMAGES = "images.npz"  # these images, beside their profile
 EXCEL = "csv_excel"  # an empty file beside them: characteristics.csv is to be written for Excel
 PUBLISHED = "published"  # the profile whose outputs are tracked
+DECIDING = "trained_out"  # that whose runs decide the claims; published in a folder of the published one
 
 
 def profile_file(name: str, profiles: Path = PROFILES) -> Path:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
 from data.files import hold, read_limited, write_atomically
 
-from . import IMAGES, OUTPUTS, PUBLISHED, ROOT, code_identity, machine, runs_below, weights
+from . import DECIDING, IMAGES, OUTPUTS, PUBLISHED, ROOT, code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, scores
 from .records import PARTS, check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError, read_profile
@@ -96,6 +97,16 @@ class Run:
                 )
         return model.to(machine.choose_device())
 
+    def epoch_of_weights(self) -> int:
+        """After which epoch `weights()` were kept: the last, or, published in half precision, the best."""
+        path = self.weights()
+        epoch = None if path.parent == self.folder else weights.epoch_of(path)
+        return self.record["epochs"] if epoch is None else epoch
+
+    def metrics_of_weights(self) -> dict:
+        """The metrics of `weights()`."""
+        return self.metrics if self.epoch_of_weights() == self.record["epochs"] else self.metrics["best"]
+
     def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept` of this run."""
         return kept(self.folder / SCORES / f"{name}.csv", make)
@@ -103,6 +114,12 @@ class Run:
 
 def run_folder(profile: Profile, task: str, model: str, seed: int) -> Path:
     return runs_below(profile.folder) / task / model / f"seed{seed}"
+
+
+def deciding_folder(folder: Path) -> Path | None:
+    """Where, of a profile with this folder, the runs lie that decide the claims: of the published one beside its own;
+    None where they are the profile's own."""
+    return folder / DECIDING if is_published(folder) else None
 
 
 def published_weights(folder: Path) -> Path:
@@ -167,7 +184,8 @@ def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of scores that needs weights and data. Among the published runs it is read from its file, since the
     weights of all seeds would be too large to publish, and made and put there where that is missing; elsewhere it is
     made."""
-    if not any(file.is_relative_to(runs_below(folder)) for folder in file.parents if is_published(folder)):
+    places = ((runs_below(folder), deciding_folder(folder)) for folder in file.parents if is_published(folder))
+    if not any(map(file.is_relative_to, itertools.chain(*places))):
         return make()
     if not file.exists():
         content = make().to_csv(index=False, float_format="%.6g").encode()
@@ -214,6 +232,8 @@ def train(
         "code": code_identity.code_version(),
     }  # fmt: skip
     folder = folder or run_folder(profile, task, spec.name, seed)
+    if only_looked_at(profile.folder):
+        return _published(profile, identity)
     with hold(folder):
         if run := _finished(folder, identity):
             print(f"{_label(identity)}: already trained, read from its folder")
@@ -221,6 +241,30 @@ def train(
                 checkpoint.unlink()
             return run
         return _train(folder, spec, data, identity)
+
+
+def _published(profile: Profile, identity: dict) -> Run:
+    """A published run by hand: its weights are there, or nothing is done. Its metrics are those of its weights. Raises
+    SettingsError with the seeds whose weights there are, RunError where data or settings differ from the run's."""
+    task, model, seed = (identity[key] for key in ("task", "model", "seed"))
+    found = {}
+    for place in (runs_below(profile.folder), deciding_folder(profile.folder)):
+        for record in (place / task / model).glob("seed*/run.json"):
+            if has_weights(run := read_run(record.parent)):
+                found[run.record["seed"]] = run
+    if seed not in found:
+        seeds = ", ".join(map(str, sorted(found)))
+        with_seed = f"the seed {seeds}" if found else "no seed"
+        raise SettingsError(
+            f"{_label(identity)}: of {task} {model} the weights of {with_seed} are published; take that, or another "
+            "profile, which trains"
+        )
+    run = found[seed]
+    known = identity | {key: run.record.get(key, identity[key]) for key in ("epochs", "precision", "code")}
+    if differs := code_identity.differences(run.record, known):
+        raise RunError(f"{_label(identity)}: it was published with other settings or data: {'; '.join(differs)}")
+    print(f"{_label(identity)}: published weights, {run.epoch_of_weights()} epochs")
+    return dataclasses.replace(run, metrics=run.metrics_of_weights())
 
 
 def _label(identity: dict) -> str:
@@ -416,21 +460,39 @@ def missing(profile: Profile, *, tasks: list[str] | None = None) -> list[tuple[s
 
 
 def first_runs(profile: Profile, task: str, *, characteristics: bool = False) -> list[Run]:
-    """Of each model of the task its first seed, of the published profile where its weights are there;
-    `characteristics`: only models that have them. Models of other classes than the task's (-c2) are left out."""
-    first = {}
-    for run in read_runs(profile, tasks=[task]):
-        if run.spec.classes is None:
+    """Of each model of the task its first seed; `characteristics`: only models that have them. Models of other classes
+    than the task's (-c2) are left out. Of the published profile those whose weights are there: where runs that decide
+    the claims have theirs, these alone, since the others were not trained as long."""
+    published, first = is_published(profile.folder), {}
+    found = read_runs(profile, tasks=[task])
+    if published:
+        found = _longest(deciding_folder(profile.folder), task) or [run for run in found if has_weights(run)]
+    for run in found:
+        if run.spec.classes is None and (run.spec.kind == "MCCVAE" or not characteristics):
             first.setdefault(run.spec.name, run)
+    return list(first.values())
 
-    def there(run):
-        return any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))
 
-    return [
-        run
-        for run in first.values()
-        if (run.spec.kind == "MCCVAE" or not characteristics) and (there(run) or not is_published(profile.folder))
-    ]
+def has_weights(run: Run) -> bool:
+    """Whether a run's weights are there, whole or in half precision."""
+    return any(path.exists() for path in (run.folder / WEIGHTS, published_weights(run.folder)))
+
+
+def _longest(folder: Path, task: str) -> list[Run]:
+    """The runs that decide a task's claims and whose weights are there, by model and seed."""
+    records = sorted(
+        (folder / task).glob("*/seed*/run.json"), key=lambda file: (file.parts[-3], len(file.parts[-2]), file)
+    )
+    return [run for run in map(read_run, (file.parent for file in records)) if has_weights(run)]
+
+
+def how_trained(shown: Iterable[Run]) -> str:
+    """Of each task the epochs and the seeds of the runs that pictures are drawn from, one clause per task."""
+    said = {}
+    for run in shown:
+        clause = f"{run.spec.title} {run.epoch_of_weights()} epochs, seed {run.record['seed']}"
+        said.setdefault(TASKS[run.record["task"]].title, []).append(clause)
+    return "; ".join(f"{title}: {', '.join(clauses)}" for title, clauses in said.items())
 
 
 def models_by_title(profile: Profile, task: str, *, characteristics: bool = False) -> dict[str, core.VAE]:

@@ -76,11 +76,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata
 
 
-def save_model(path: Path, model: core.VAE) -> None:
-    """Weights and config in one safetensors file, from which `load_model` rebuilds the model."""
-    write_safetensors(
-        path, model.state_dict(), {"kind": type(model).__name__, "config": dataclasses.asdict(model.config)}
-    )
+def save_model(path: Path, model: core.VAE, **about) -> None:
+    """Weights and config in one safetensors file, from which `load_model` rebuilds the model, and what else is said
+    `about` them."""
+    config = dataclasses.asdict(model.config)
+    write_safetensors(path, model.state_dict(), {"kind": type(model).__name__, "config": config, **about})
+
+
+def epoch_of(path: Path) -> int | None:
+    """The epoch after which a file's weights were kept; None where it doesn't say so."""
+    return read_safetensors(path)[1].get("epoch")
 
 
 def load_model(path: Path) -> core.VAE:

@@ -169,9 +169,8 @@ def display_explorer(profile: Profile, trained: list[runs.Run]) -> None:
     for run in shown:
         task, model = run.record["task"], run.model()
         starts = run.scores("starts", lambda task=task, model=model: starts_table(data[task], model))
-        content = payload(
-            TASKS[task], run.record["data"], starts, model, f"{run.spec.title}, seed {run.record['seed']}"
-        )
+        title = f"{run.spec.title}, seed {run.record['seed']}, {run.epoch_of_weights()} epochs"
+        content = payload(TASKS[task], run.record["data"], starts, model, title)
         display(HTML(section(content)))
     if not shown:
         display(Markdown(f"*The profile {markdown(profile.profile)} has no CCVAE or MCCVAE to explore.*"))

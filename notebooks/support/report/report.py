@@ -13,10 +13,11 @@ from IPython.display import HTML, Markdown, display
 
 from data import TASKS
 
+from .. import DECIDING
 from ..claims import preregistration
 from ..claims.decided import Decided, decide_all, verdict_table
 from ..experiments import baselines, forensics
-from ..runs import Datasets, Run, is_published, missing
+from ..runs import Datasets, Run, deciding_folder, first_runs, is_published, missing
 from ..settings import Profile
 from ..show import figures, strips, tables, walks
 from ..show.figures import STAND_IN
@@ -25,7 +26,6 @@ from . import body, explorer, opening
 from .provenance import Sources, missing_text
 
 DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
-DECIDING_PROFILE = "trained_out"  # its runs decide the claims; published beside the others
 OPENING = "opening"  # the picture of the first screen, among the figures
 
 USE = """\
@@ -85,9 +85,9 @@ class Report:
     def deciding(self) -> "tuple[Profile | Beside, str] | None":
         """The runs that decide the claims, and their folder's address from the page; None for a report of other
         runs."""
-        if is_published(self.profile.folder):
-            return Beside(DECIDING_PROFILE, self.profile.folder / DECIDING_PROFILE, ()), f"{DECIDING_PROFILE}/"
-        return (self.profile, "") if self.profile.profile == DECIDING_PROFILE else None
+        if folder := deciding_folder(self.profile.folder):
+            return Beside(DECIDING, folder, ()), f"{DECIDING}/"
+        return (self.profile, "") if self.profile.profile == DECIDING else None
 
     @functools.cached_property
     def found(self) -> list[Decided]:
@@ -104,6 +104,13 @@ class Report:
         deciding = opening.deciding_runs(self.deciding[0].folder) if self.deciding is not None else []
         own = lambda run: epochs.get((run.record["task"], run.record["model"]), math.inf)  # noqa: E731
         return [run for run in deciding if run.record["epochs"] > own(run)]
+
+    @functools.cached_property
+    def shown(self) -> list[Run]:
+        """The runs that pictures are drawn from."""
+        tasks = dict.fromkeys(run.record["task"] for run in self.runs)
+        published = is_published(self.profile.folder)
+        return [run for task in tasks for run in first_runs(self.profile, task)] if published else self.runs
 
     @functools.cached_property
     def scores(self) -> pd.DataFrame:
@@ -177,7 +184,7 @@ class Report:
 
     def _opening_picture(self) -> None:
         """The walk along, across and both of one MCCVAE with several latents per label, drawn anew where data are."""
-        chosen = [run for run in explorer.chosen(self.runs) if max(run.record["characteristics"]) > 1]
+        chosen = [run for run in explorer.chosen(self.shown) if max(run.record["characteristics"]) > 1]
         by_task = {run.record["task"]: run for run in chosen}
         run = next((by_task[task] for task in walks.OPENING_TASKS if task in by_task), None)
         for data in Datasets(self.profile).to_draw([run.record["task"]] if run else []):
@@ -190,7 +197,7 @@ class Report:
     def claims(self) -> None:
         """The paper's claims and our answers, from the runs that decide them."""
         if self.deciding is None:
-            absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING_PROFILE} do.")
+            absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING} do.")
         else:
             deciding, below = self.deciding
             opening.save_results(deciding)
@@ -251,7 +258,7 @@ class Report:
 
     def explorer(self) -> None:
         """One trained MCCVAE of each task, to be moved by hand."""
-        explorer.display_explorer(self.profile, self.runs)
+        explorer.display_explorer(self.profile, self.shown)
 
     def forensics(self) -> None:
         """Which hypotheses on the paper's numbers fit, in a sentence."""
