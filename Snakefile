@@ -51,7 +51,7 @@ def asked(trains=False):
 
 
 METHOD = sources("data/__main__.py")
-TRAINING = sources("mccvae_core.py", "notebooks/support/runs.py", "notebooks/support/commands/execute.py")
+TRAINING = sources("mccvae_core.py", "notebooks/support/training.py", "notebooks/support/commands/execute.py")
 SHOWING = [f"notebooks/support/{name}" for name in ("show/style.mplstyle", "paper.yaml")]
 PAGES = ("report",) if OWN else ("report", "details")  # beside the experiments
 BESIDE = (*expand("{of}claim_{what}.csv", of=("trained_out/", ""), what=("scores", "intervals")), "baselines.csv")

@@ -9,14 +9,14 @@ from test_faults import python
 SCORES = """
     import sys; from pathlib import Path
     import torch; torch.set_num_threads(1)
-    from support import runs, settings
+    from support import runs, settings, training
     from support.experiments import characteristics, classification, objective, reconstruction
     from support.show import tables
     settings.Profile.folder = property(lambda self: Path(sys.argv[1]))
     characteristics.JUDGE_STEPS = 200
     profile = settings.read_profile("smoke", images=140, epochs=2, models=["mccvae-rb300-k3"])
     data = runs.load_data(profile, "stick_figures")
-    trained = [runs.train(profile, "stick_figures", model, 0, data) for model in profile.models]
+    trained = [training.train(profile, "stick_figures", model, 0, data) for model in profile.models]
     judge = characteristics.train_judge(data)
     scores = characteristics.score_all(trained, {"stick_figures": data}, {"stick_figures": judge})
     scores |= {"table_1": classification.accuracy_table(trained, "test")}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import runs, settings
+from support import runs, settings, training
 from support.experiments import baselines, classification
 from support.measures import linear
 from support.runs import RunError
@@ -50,7 +50,7 @@ def profile(tmp_path, monkeypatch):
 
 def test_rows_of_a_profile_are_made_kept_and_shown(profile):
     for model in ("ccvae", "mccvae", "vae"):
-        runs.train(profile, "chest_xray", model, 0)
+        training.train(profile, "chest_xray", model, 0)
     with pytest.raises(SettingsError, match="no task 'stick_figures' to compare"):
         baselines.make(profile, ["stick_figures"])
     made = baselines.make(profile, ["chest_xray"])

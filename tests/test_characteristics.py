@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import runs, settings
+from support import runs, settings, training
 from support.experiments import characteristics as ch
 from support.measures import judge as judging
 from support.measures import latents
@@ -145,7 +145,7 @@ def test_runs_are_scored_each_with_its_own_model_and_joined_in_their_order(profi
         return {"found": pd.DataFrame([{"model": run.spec.name, "mean": mean, "judge": judges[task]}])}
 
     monkeypatch.setattr(ch, "run_tables", run_tables)
-    trained = [runs.train(profile, "stick_figures", model, 0) for model in ("mccvae", "ccvae")]
+    trained = [training.train(profile, "stick_figures", model, 0) for model in ("mccvae", "ccvae")]
     d = runs.load_data(profile, "stick_figures")
     table = ch.score_all(trained, {"stick_figures": d}, {"stick_figures": "the judge"})["found"]
     assert list(table["model"]) == [run.spec.name for run in trained] and set(table["judge"]) == {"the judge"}

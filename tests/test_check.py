@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import OUTPUTS, PUBLISHED, ROOT, runs
+from support import OUTPUTS, PUBLISHED, ROOT, runs, training
 from support.commands import check
 from support.settings import SettingsError, read_profile
 from support.show import tables
@@ -172,8 +172,8 @@ def test_weights_that_don_t_give_the_recorded_scores_are_named(tmp_path, capsys)
         "smoke", images=70, epochs=1, models={"stick_figures": ["mccvae-e1"]}, seeds=[0], experiments=[], allocation=[]
     )
     there = check.Elsewhere(**vars(small), at=tmp_path / PUBLISHED)
-    run = runs.train(there, "stick_figures", "mccvae-e1", 0)
-    other = runs.train(there, "stick_figures", "mccvae-e1", 1, folder=tmp_path / "other")
+    run = training.train(there, "stick_figures", "mccvae-e1", 0)
+    other = training.train(there, "stick_figures", "mccvae-e1", 1, folder=tmp_path / "other")
     half = runs.published_weights(run.folder)
     half.parent.mkdir()
     for trained, fault in ((run, None), (other, "its weights give")):

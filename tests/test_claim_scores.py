@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import runs, settings
+from support import runs, settings, training
 from support.claims import block_scores, claim_images, claim_judges, claim_scores, preregistration, verdicts
 from support.measures import block_readings, blocks, judged, parts
 from support.settings import read_profile
@@ -246,7 +246,7 @@ def folder_of(trained):
 
 
 def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
-    trained = {model: runs.train(profile, "chest_xray", model, 0) for model in ("ccvae", "mccvae", "vae")}
+    trained = {model: training.train(profile, "chest_xray", model, 0) for model in ("ccvae", "mccvae", "vae")}
     table = claim_scores.score_profile(profile)
     assert list(table["model"]) == ["ccvae", "mccvae"] and set(table["weights"]) == {"last"}
     claims = preregistration.read()

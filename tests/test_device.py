@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import torch
-from support import runs
+from support import runs, training
 from support.measures import blocks, gradients, scores
 from support.settings import read_profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -91,7 +91,7 @@ def profile(tmp_path, monkeypatch):
 def test_training_and_every_measure_of_it_need_no_float64_on_the_device(profile, model):
     data = runs.load_data(profile, "mnist")
     with device_without_float64():
-        run = runs.train(profile, "mnist", model, 0, data)
+        run = training.train(profile, "mnist", model, 0, data)
     assert run.record["epochs"] == 1
 
 
@@ -109,7 +109,7 @@ def test_runs_of_two_precisions_are_not_compared(profile):
     profile = dataclasses.replace(profile, models={"mnist": ["vae-e1"]}, seeds=[0, 1])
     data = runs.load_data(profile, "mnist")
     for seed in profile.seeds:
-        run = runs.train(profile, "mnist", "vae-e1", seed, data)
+        run = training.train(profile, "mnist", "vae-e1", seed, data)
     assert len(runs.read_runs(profile, tasks=["mnist"])) == 2
     record = json.loads((run.folder / "run.json").read_text())
     other = next(precision for precision in core.PRECISIONS if precision != record["precision"])
@@ -117,5 +117,5 @@ def test_runs_of_two_precisions_are_not_compared(profile):
     with pytest.raises(runs.RunError, match="mnist runs were computed in bf16 and float32, which can't be compared"):
         runs.read_runs(profile, tasks=["mnist"])
     (run.folder / "run.json").unlink()  # the remedy: delete one precision's, train again
-    runs.train(profile, "mnist", "vae-e1", 1, data)
+    training.train(profile, "mnist", "vae-e1", 1, data)
     assert len(runs.read_runs(profile, tasks=["mnist"])) == 2

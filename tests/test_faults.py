@@ -21,7 +21,7 @@ import pytest
 import torch
 import yaml
 from conftest import RUN_FILES
-from support import ROOT, runs, settings, weights
+from support import ROOT, settings, training, weights
 from support.settings import read_profile
 
 import mccvae_core as core
@@ -128,7 +128,7 @@ def profile(tmp_path, monkeypatch):
 
 
 def test_every_broken_file_of_a_run_is_named_and_the_run_made_again(profile, capsys, often):
-    run = runs.train(profile, "stick_figures", "mccvae", 0)
+    run = training.train(profile, "stick_figures", "mccvae", 0)
     files = {p.name: p.read_bytes() for p in run.folder.iterdir()}
     written = {"run.json", "metrics.json", "model.safetensors", "best.safetensors", "history.csv"}
     assert set(files) == written | {"checkpoint.safetensors"}
@@ -140,7 +140,7 @@ def test_every_broken_file_of_a_run_is_named_and_the_run_made_again(profile, cap
             (run.folder / name).write_bytes(files[name][:offset])
             capsys.readouterr()
             # its checkpoint is there: evaluated again, not trained
-            again = runs.train(profile, "stick_figures", "mccvae", 0)
+            again = training.train(profile, "stick_figures", "mccvae", 0)
             assert "trained again" in capsys.readouterr().out, (name, offset)
             assert (
                 again.metrics == run.metrics
@@ -149,7 +149,7 @@ def test_every_broken_file_of_a_run_is_named_and_the_run_made_again(profile, cap
 
 
 def test_a_truncated_checkpoint_is_never_taken_for_whole(profile, often):
-    run = runs.train(profile, "stick_figures", "mccvae", 0)
+    run = training.train(profile, "stick_figures", "mccvae", 0)
     path = run.folder / "checkpoint.safetensors"
     whole = path.read_bytes()
     model = run.model()
@@ -167,12 +167,12 @@ def test_a_truncated_checkpoint_is_never_taken_for_whole(profile, often):
 
 
 def test_a_checkpoint_of_other_settings_is_named_set_aside_and_not_loaded(profile, capsys):
-    run = runs.train(profile, "stick_figures", "mccvae-e1", 0)
+    run = training.train(profile, "stick_figures", "mccvae-e1", 0)
     aside, record = run.folder / "checkpoint.aside.safetensors", run.folder / "run.json"
     old = (run.folder / "checkpoint.safetensors").read_bytes()
     record.unlink()
     changed = read_profile("smoke", images=70, epochs=1, batch_size=16)
-    runs.train(changed, "stick_figures", "mccvae-e1", 0)
+    training.train(changed, "stick_figures", "mccvae-e1", 0)
     said = capsys.readouterr().out
     assert "batch_size 32 there, 16 here" in said and "set aside as checkpoint.aside.safetensors" in said
     assert aside.read_bytes() == old

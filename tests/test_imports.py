@@ -14,7 +14,7 @@ ROWS = (  # of support, lowest first: modules, or folders of them
     ("__init__",),
     ("code_identity", "weights", "model_names", "settings", "catalogue", "machine"),
     ("measures",),
-    ("records", "runs"),
+    ("records", "runs", "training"),
     ("show",),
     ("experiments",),
     ("claims",),

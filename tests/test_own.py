@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from support import ROOT, runs, settings
+from support import ROOT, runs, settings, training
 from support.commands import apply, cluster
 from support.commands import own as command
 from support.experiments import classification, reconstruction
@@ -446,7 +446,7 @@ def test_grey_images_with_gaps_train_two_models_whose_tables_and_characteristics
 ):
     command.main(["/", str(folder), str(table(folder, rows())), "epochs=1", "models=mccvae,ccvae", "style_dim=3"])
     profile = settings.read_profile("own_images")
-    trained = [runs.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
+    trained = [training.train(profile, "own", *run) for run in profile.runs(data.TASKS["own"])]
     assert [run.record["style_dim"] for run in trained] == [3, 3] and trained[0].record["by_turns"] is False
     assert "unlabelled_loss" not in trained[0].history and np.isfinite(trained[0].history["labelled_loss"]).all()
     accuracy, losses = classification.accuracy_table(trained, "test"), reconstruction.loss_table(trained)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, weights
+from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, training, weights
 from support.commands import publish, repeat
 from support.experiments import characteristics
 from support.report import provenance
@@ -72,7 +72,7 @@ def test_published_runs_have_one_judge(published, monkeypatch):
 
 
 def test_what_is_not_published_is_left_out_and_named(published):
-    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    run = training.train(published, "stick_figures", "mccvae-e1", 0)
     assert [r.folder for r in runs.read_runs(published)] == [run.folder]
     absent = runs.missing(published)
     assert absent == [("stick_figures", "mccvae-e1", 1)]
@@ -81,13 +81,13 @@ def test_what_is_not_published_is_left_out_and_named(published):
 
 
 def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(published):
-    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    run = training.train(published, "stick_figures", "mccvae-e1", 0)
     half, scores = runs.published_weights(run.folder), run.folder / "scores"
     assert not half.exists()  # a seed whose weights are not published gets none
     half.parent.mkdir()
     half.write_bytes(b"of an earlier training")
     scores.mkdir()
-    again = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
+    again = training.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
     assert not scores.exists()
     expected = copy.deepcopy(again.model()).half()
     assert all(
@@ -99,20 +99,20 @@ def test_trained_again_a_published_run_has_new_half_weights_and_no_old_scores(pu
 def test_published_weights_are_taken_though_the_code_is_newer_and_nothing_else_may_differ(
     published, capsys, monkeypatch
 ):
-    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    run = training.train(published, "stick_figures", "mccvae-e1", 0)
     half = runs.published_weights(run.folder)
     weights.save_model(half, copy.deepcopy(run.model()).half())
     (run.folder / "model.safetensors").unlink()
-    monkeypatch.setattr(runs.code_identity, "code_version", lambda: "newer")
+    monkeypatch.setattr(training.code_identity, "code_version", lambda: "newer")
     capsys.readouterr()
-    taken = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    taken = training.train(published, "stick_figures", "mccvae-e1", 0)
     assert taken.record == run.record and "already trained" in capsys.readouterr().out
-    other = runs.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
+    other = training.train(dataclasses.replace(published, images=80), "stick_figures", "mccvae-e1", 0)
     assert other.record["code"] == "newer" and other.record["data"] != run.record["data"]
 
 
 def test_a_run_repeated_from_its_record_has_the_same_scores_and_other_scores_are_told(published, capsys):
-    run = runs.train(published, "stick_figures", "mccvae-e1", 0)
+    run = training.train(published, "stick_figures", "mccvae-e1", 0)
     files = lambda: {path: path.read_bytes() for path in published.folder.rglob("*") if path.is_file()}  # noqa: E731
     before = files()
     assert repeat.repeat(run.folder, published) == 0 and files() == before
@@ -256,10 +256,10 @@ def test_a_published_run_by_hand_takes_its_weights_or_names_the_seeds_that_have_
     data = load("celeba", "embedded", images=60)
     monkeypatch.setattr(type(data), "summary", lambda self: found.record["data"])
     monkeypatch.setattr(settings.ModelSpec, "config", lambda self, data: found.model().config)
-    run = runs.train(profile, "celeba", "ccvae", 10, data)
+    run = training.train(profile, "celeba", "ccvae", 10, data)
     assert run.metrics == found.metrics["best"] and "published weights, " in capsys.readouterr().out
     with pytest.raises(settings.SettingsError, match="the seed 10, 11 are published; take that, or another profile"):
-        runs.train(profile, "celeba", "ccvae", 0, data)
+        training.train(profile, "celeba", "ccvae", 0, data)
 
 
 def test_published_by_a_command_the_deciding_runs_have_their_records_scores_and_weights(tmp_path):

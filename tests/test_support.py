@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pytest
 import torch
-from support import ROOT, runs, settings, weights
+from support import ROOT, runs, settings, training, weights
 from support.experiments import (
     classification,
     intervention,
@@ -25,6 +25,7 @@ from support.settings import ModelSpec, SettingsError, notebook_profile, read_pr
 from support.show import figures, numbers, tables, walks
 
 import data
+import mccvae_core as core
 
 # --- settings ---------------------------------------------------------------------------------------------------
 
@@ -148,9 +149,7 @@ def test_models_are_the_papers_three_configurations():
         assert ModelSpec.parse("mccvae-k3").config(d).characteristics == (3,) * n
         assert ModelSpec.parse("mccvae-rb1-k" + ".".join(["1"] * (n - 1) + ["4"]) + "-z9-r0.5-pfull").config(
             d
-        ) == runs.core.ModelConfig(
-            task.image_shape, (1,) * (n - 1) + (4,), 9, task.likelihood, d.label_prior, 0.5, "full"
-        )
+        ) == core.ModelConfig(task.image_shape, (1,) * (n - 1) + (4,), 9, task.likelihood, d.label_prior, 0.5, "full")
         with pytest.raises(SettingsError, match=f"takes one number or {n}, not 2"):
             ModelSpec.parse("mccvae-k1.2").config(d)
         if task.likelihood == "bernoulli":
@@ -203,7 +202,7 @@ def profile(tmp_path, monkeypatch):
 
 
 def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch, capsys):
-    run = runs.train(profile, "chest_xray", "mccvae", 3)
+    run = training.train(profile, "chest_xray", "mccvae", 3)
     assert run.folder == profile.folder / "chest_xray" / "mccvae" / "seed3"
     records = {"run.json", "metrics.json", "history.csv", "model.safetensors", "best.safetensors"}
     assert {p.name for p in run.folder.iterdir()} == records | {runs.CHECKPOINT, "checkpoint.before.safetensors"}
@@ -235,18 +234,18 @@ def test_a_run_leaves_its_records_and_is_not_trained_twice(profile, monkeypatch,
     assert (run.history[[f"gradient_{name}" for name in ("reconstruction", "latents", "labels")]] > 0).all(axis=None)
     assert set(run.metrics) == {"train", "validation", "test", "best"} and run.metrics["best"]["epoch"] == 2
     assert run.metrics["best"]["validation_bound"] == pytest.approx(run.history["validation_bound"].iloc[-1])
-    assert run.history["separation"].iloc[-1] > 0 and record["precision"] in runs.core.PRECISIONS
+    assert run.history["separation"].iloc[-1] > 0 and record["precision"] in core.PRECISIONS
     out = capsys.readouterr().out
     assert out.count("epoch") == 2 and "chest_xray mccvae seed 3  epoch 2/2" in out
     stamp = (run.folder / "model.safetensors").stat().st_mtime_ns
-    again = runs.train(profile, "chest_xray", "mccvae", 3)
+    again = training.train(profile, "chest_xray", "mccvae", 3)
     assert not (run.folder / runs.CHECKPOINT).exists()
     assert (
         "already trained" in capsys.readouterr().out
         and (again.folder / "model.safetensors").stat().st_mtime_ns == stamp
     )
-    monkeypatch.setattr(runs.code_identity, "code_version", lambda: "other")
-    assert runs.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
+    monkeypatch.setattr(training.code_identity, "code_version", lambda: "other")
+    assert training.train(profile, "chest_xray", "mccvae", 3).record["code"] == "other"
     out = capsys.readouterr().out
     assert "epoch 2/2" in out and "trained again, since code: the core's equations have changed since" in out
 
@@ -258,16 +257,16 @@ def test_an_interrupted_run_goes_on_and_one_of_other_settings_starts_afresh(prof
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs.Progress, "__call__", interrupt)
-        runs.train(profile, "mnist", "ccvae", 0, d)
+        patch.setattr(training.Progress, "__call__", interrupt)
+        training.train(profile, "mnist", "ccvae", 0, d)
     assert not (runs.run_folder(profile, "mnist", "ccvae", 0) / "run.json").exists()
-    runs.train(profile, "mnist", "ccvae", 0, d)
+    training.train(profile, "mnist", "ccvae", 0, d)
     out = capsys.readouterr().out
     assert "epoch 1/2" not in out and "epoch 2/2" in out
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs.Progress, "__call__", interrupt)
-        runs.train(dataclasses.replace(profile, batch_size=8), "mnist", "ccvae", 0, d)
-    runs.train(dataclasses.replace(profile, batch_size=16), "mnist", "ccvae", 0, d)
+        patch.setattr(training.Progress, "__call__", interrupt)
+        training.train(dataclasses.replace(profile, batch_size=8), "mnist", "ccvae", 0, d)
+    training.train(dataclasses.replace(profile, batch_size=16), "mnist", "ccvae", 0, d)
     out = capsys.readouterr().out
     assert "starting afresh" in out and "batch_size 8 there, 16 here" in out and "epoch 1/2" in out
 
@@ -277,14 +276,17 @@ def test_what_fails_after_training_costs_no_training(profile, monkeypatch, capsy
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(runs.scores, "evaluate", broken)
-        runs.train(profile, "mnist", "ccvae", 0)
+        patch.setattr(training.scores, "evaluate", broken)
+        training.train(profile, "mnist", "ccvae", 0)
     assert "epoch 2/2" in capsys.readouterr().out
-    assert runs.train(profile, "mnist", "ccvae", 0).record["epochs"] == 2 and "epoch 2/2" not in capsys.readouterr().out
+    assert (
+        training.train(profile, "mnist", "ccvae", 0).record["epochs"] == 2
+        and "epoch 2/2" not in capsys.readouterr().out
+    )
 
 
 def test_a_loss_that_jumps_is_named(capsys):
-    progress = runs.Progress("celeba ccvae seed 0", 20)
+    progress = training.Progress("celeba ccvae seed 0", 20)
     losses = {5: 10_241.0, 10: 10_259.0, 15: 10_778.0, 20: 10_700.0}
     for epoch in range(1, 21):
         validated = {"validation_bound": losses[epoch]} if epoch in losses else {}
@@ -295,14 +297,14 @@ def test_a_loss_that_jumps_is_named(capsys):
 
 def test_gradients_are_measured_at_powers_of_two_and_the_last_epoch(profile):
     d = runs.load_data(profile, "mnist")
-    model = runs.core.build_model("MCCVAE", ModelSpec.parse("ccvae").config(d), 0)
-    measured = [epoch for epoch in range(1, 12) if "gradient_labels" in runs.measure(model, d, 11, epoch)]
+    model = core.build_model("MCCVAE", ModelSpec.parse("ccvae").config(d), 0)
+    measured = [epoch for epoch in range(1, 12) if "gradient_labels" in training.measure(model, d, 11, epoch)]
     assert measured == [1, 2, 4, 8, 11]
-    assert runs.measure(runs.core.build_model("VAE", model.config, 0), d, 2, 1) == {}
+    assert training.measure(core.build_model("VAE", model.config, 0), d, 2, 1) == {}
 
 
 def test_epochs_changed_by_hand_make_a_run_of_their_own(profile):
-    run = runs.train(dataclasses.replace(profile, epochs=1), "mnist", "vae", 0)
+    run = training.train(dataclasses.replace(profile, epochs=1), "mnist", "vae", 0)
     assert run.folder.parent.name == "vae-e1" and run.record["epochs"] == 1 and "accuracy" not in run.metrics["test"]
 
 
@@ -443,7 +445,7 @@ def test_table_3_is_held_against_floors_and_what_was_reached(four_runs):
 
 def test_the_official_loss_is_evaluated_again_and_again():
     d = data.load("chest_xray", "embedded", images=60)
-    model = runs.core.build_model("MCCVAE", ModelSpec.parse("mccvae").config(d), 0).eval()
+    model = core.build_model("MCCVAE", ModelSpec.parse("mccvae").config(d), 0).eval()
     row = objective.weight_table(d, {"MCCVAE": model}, repeats=3, count=20).iloc[0]
     assert (
         row.lowest_mean_weight < row.mean_weight < row.highest_mean_weight
@@ -498,7 +500,7 @@ def test_the_papers_numbers_are_those_of_its_tables():
 
 def test_intervention_table_moves_what_it_says():
     d = data.load("chest_xray", "embedded", images=70)
-    models = {m: runs.core.build_model("MCCVAE", ModelSpec.parse(m).config(d), 0).eval() for m in ("ccvae", "mccvae")}
+    models = {m: core.build_model("MCCVAE", ModelSpec.parse(m).config(d), 0).eval() for m in ("ccvae", "mccvae")}
     table = intervention.intervention_table(d, models, count=4)
     assert list(table["latents"]) == ["the one", "latent 1 of 2", "latent 2 of 2", "both together"]
     assert table["share"].sum() == pytest.approx(1) and table["share"].isna().tolist() == [True, False, False, True]
@@ -598,13 +600,13 @@ def test_a_figure_is_saved_with_caption_and_alt_text(profile):
 def test_weights_of_another_run_are_not_taken_for_this_ones(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
     profile = settings.read_profile("smoke", images=70, epochs=1)
-    first, other = (runs.train(profile, "stick_figures", "mccvae", seed) for seed in (0, 1))
+    first, other = (training.train(profile, "stick_figures", "mccvae", seed) for seed in (0, 1))
     weights = (first.folder / "model.safetensors").read_bytes()
     (first.folder / "model.safetensors").write_bytes((other.folder / "model.safetensors").read_bytes())
     with pytest.raises(runs.RunError, match=r"model\.safetensors is not what was written, its checksum differs"):
         first.model()
     capsys.readouterr()
-    again = runs.train(profile, "stick_figures", "mccvae", 0)
+    again = training.train(profile, "stick_figures", "mccvae", 0)
     assert "trained again" in capsys.readouterr().out and (again.folder / "model.safetensors").read_bytes() == weights
 
 
@@ -617,7 +619,7 @@ def test_a_label_prior_of_the_models_name_takes_the_tasks_place():
 def test_a_published_run_without_weights_takes_those_in_half_precision(tmp_path, monkeypatch):
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / "published"))
     profile = settings.read_profile("smoke", images=70, epochs=1)
-    run = runs.train(profile, "stick_figures", "mccvae-e1", 0)
+    run = training.train(profile, "stick_figures", "mccvae-e1", 0)
     assert run.folder == tmp_path / "published" / "runs" / "stick_figures" / "mccvae-e1" / "seed0"
     whole, half = run.model(), runs.published_weights(run.folder)
     assert half == tmp_path / "published" / "weights" / "stick_figures-mccvae-e1-seed0.safetensors"
@@ -634,7 +636,7 @@ def test_a_published_run_without_weights_takes_those_in_half_precision(tmp_path,
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "/../../x", 2**63])
 def test_a_seed_is_a_whole_number_and_no_path(seed):
     with pytest.raises(settings.SettingsError, match="seed must be a whole number"):
-        runs.train(settings.read_profile("smoke"), "stick_figures", "mccvae", seed)
+        training.train(settings.read_profile("smoke"), "stick_figures", "mccvae", seed)
 
 
 @pytest.mark.parametrize(

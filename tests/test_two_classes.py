@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import code_identity, runs, settings
+from support import code_identity, runs, settings, training
 from support.settings import ModelSpec, SettingsError, read_profile
 
 from data import chest_xray, load
@@ -41,7 +41,7 @@ def test_a_record_of_before_has_the_tasks_classes():
 def test_a_run_of_two_classes_is_trained_and_read(tmp_path, monkeypatch):
     monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
     profile = read_profile("smoke", images=210, models={"chest_xray": ["ccvae-c2"]}, seeds=[0])
-    run = runs.train(profile, "chest_xray", "ccvae-c2", 0)
+    run = training.train(profile, "chest_xray", "ccvae-c2", 0)
     assert run.record["data"]["labels"] == ["sick"] and run.record["characteristics"] == [1]
     assert "argmax_accuracy" not in run.metrics["test"] and 0 <= run.metrics["test"]["accuracy"] <= 1
     assert run.model().config.labels == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data import DataError
 
-from .. import OUTPUTS, runs
+from .. import OUTPUTS, runs, training
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
 
@@ -54,7 +54,9 @@ def repeat(folder: Path, profile: Profile) -> int:
     task, model, seed = (run.record[key] for key in ("task", "model", "seed"))
     with tempfile.TemporaryDirectory() as elsewhere:
         folder = Path(elsewhere, "runs", task, model, f"seed{seed}")
-        again = runs.train(profile, task, model, seed, folder=folder, precision=run.record.get("precision", "float32"))
+        again = training.train(
+            profile, task, model, seed, folder=folder, precision=run.record.get("precision", "float32")
+        )
     for key in ABOUT:
         if run.record.get(key) != again.record[key]:
             print(f"{key} then: {run.record.get(key)}\n{' ' * len(key)}  now: {again.record[key]}")

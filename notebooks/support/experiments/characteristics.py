@@ -13,7 +13,7 @@ import torch
 import mccvae_core as core
 from data import Dataset, Split
 
-from .. import runs
+from .. import runs, training
 from ..measures import allocation as allocating
 from ..measures import judge as judging
 from ..measures import latents
@@ -692,7 +692,7 @@ def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict
 
     def train(base_model, **changes):
         spec = dataclasses.replace(ModelSpec.parse(f"{base_model}{base}"), **changes)
-        return runs.train(profile, task, spec.name, seed, data)
+        return training.train(profile, task, spec.name, seed, data)
 
     def several(k):  # two everywhere is MCCVAE itself
         return train("mccvae", k=None if set(k) == {2} else k)

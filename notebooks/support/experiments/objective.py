@@ -116,7 +116,7 @@ def weight_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 def encoder_table(runs: list[Run]) -> pd.DataFrame:
     """Who moves the encoder over training: shares of its gradient's norms, a row a run and measured epoch
-    (`runs.measure`).
+    (`training.measure`).
 
     `label_weight` is the one in the open or, in `official`, the hidden one, taken as that epoch's mean of -f: the
     labels' gradient weighs 1 + label_weight. `share_labels_bare` is the labels' share if it weighed 1, as section 2.3
