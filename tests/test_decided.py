@@ -12,7 +12,7 @@ from support.claims import decided, verdicts
 from support.claims.decided import DecidedError, Trained, decide_all
 from support.claims.preregistration import read
 from support.claims.verdicts import NOT_TESTED
-from support.report import body, opening
+from support.report import body, deciding_runs
 from support.show import figures
 
 CLAIMS = read()
@@ -176,12 +176,12 @@ def test_weights_and_seeds_that_the_rule_does_not_name_have_no_say(folder):
 
 def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps_and_results(folder, monkeypatch):
     monkeypatch.setattr(figures, "display", lambda value, **_: None)
-    used = opening.deciding_runs(folder)
+    used = deciding_runs.read(folder)
     said = body.rests_on(used)
     assert len(used) == 20 and said.startswith("Chest X-ray, ") and said.endswith(" steps, 10 seeds")
     deciding = type("Deciding", (), {"folder": folder})
-    opening.show_gaps(deciding, decide_all(folder, CLAIMS))
+    deciding_runs.show_gaps(deciding, decide_all(folder, CLAIMS))
     assert {path.name for path in (folder / "figures").iterdir()} == {"gaps.png", "gaps.json"}
-    opening.save_results(deciding)
+    deciding_runs.save_results(deciding)
     results = pd.read_csv(folder / "tables" / "results.csv")
     assert results["seeds"].tolist() == [10, 10] and results["paper_train_loss"].tolist() == [2419, 2385]

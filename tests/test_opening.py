@@ -10,7 +10,7 @@ import pytest
 from support.claims.decided import Trained, decide_all
 from support.claims.preregistration import read
 from support.claims.verdicts import WORDS
-from support.report import body, forest, opening
+from support.report import answers, body, claim_numbers, claims_table, deciding_runs, forest
 from support.show import strips
 from test_forest import LEVEL, LOSS, decided_as, the_test
 
@@ -64,7 +64,7 @@ def of(claim, found):
 
 
 def test_one_sentence_per_data_set_made_from_outcomes(found):
-    celeba, chest, mnist = sorted(opening.sentences(found))
+    celeba, chest, mnist = sorted(answers.sentences(found))
     assert celeba == "CelebA: none of 6 tests could be made yet."
     assert mnist == (
         "MNIST: of 4 tests 1 reproduces the paper (share of the work that one variable does: 0.97), 1 is inconclusive "
@@ -74,12 +74,12 @@ def test_one_sentence_per_data_set_made_from_outcomes(found):
 
 
 def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
-    said = opening.answer(*of("lower-training-loss", found))
+    said = answers.answer(*of("lower-training-loss", found))
     assert "No on Chest X-ray: MCCVAE's train loss is 29.8 nats higher than CCVAE's (" in said
     assert re.search(r"\(2\d\.\d to 3\d\.\d, margin 10; 5 seeds, over images: inconclusive\)\.", said)
     assert "Open on MNIST: " in said and "3 of 5 planned" not in said.split("Open on MNIST")[0]
     assert said.endswith("Not tested on CelebA: 0 of at least 3 seeds.")
-    level = opening.answer(*of("one-does-the-work", found))
+    level = answers.answer(*of("one-does-the-work", found))
     assert level.startswith("Yes on MNIST: MCCVAE's share of the work that one variable does: 0.97 (")
     assert "bound 0.9; 3 of 5 seeds" in level.replace("planned ", "")
 
@@ -88,15 +88,15 @@ def test_a_gain_where_more_is_better_and_a_loss_where_less_is_read_alike():
     accuracy = the_test("ccvae-classifies-better", "celeba")
     high, low = [0.9] * 3, [0.88] * 3
     for first, second, way in ((high, low, "2.0 points higher"), (low, high, "2.0 points lower")):
-        assert f"CCVAE's train accuracy is {way} than MCCVAE's (2.0 to 2.0, margin 1" in opening.finding(
+        assert f"CCVAE's train accuracy is {way} than MCCVAE's (2.0 to 2.0, margin 1" in answers.finding(
             decided_as(accuracy, first, second)
         )
-    said = opening.finding(decided_as(LOSS, [10] * 3, [30] * 3))
+    said = answers.finding(decided_as(LOSS, [10] * 3, [30] * 3))
     assert "MCCVAE's train loss is 20.0 nats lower than CCVAE's (20.0 to 20.0" in said
 
 
 def test_every_claim_has_a_row_with_the_papers_words_an_answer_and_its_marks(found):
-    page = Rows(opening.claims_tables(CLAIMS, found, "tables/verdicts.csv"))
+    page = Rows(claims_table.claims_tables(CLAIMS, found, "tables/verdicts.csv"))
     head = ["the paper says", "our answer", "CelebA", "MNIST", "Chest X-ray"]
     assert [row for row in page.rows if row == head] == [head] * 2 and page.deepest == 1
     rows = [row for row in page.rows if row != head]
@@ -114,24 +114,24 @@ def test_every_claim_has_a_row_with_the_papers_words_an_answer_and_its_marks(fou
 
 
 def test_the_forest_has_a_row_per_test_that_was_made_with_its_dots_in_margins(found):
-    text = opening.forest_html(found, 15)
+    text = claims_table.forest_html(found, 15)
     assert text.count("strip-row") == 3 and "Chest X-ray, train loss: MCCVAE &lt; CCVAE" in text
-    losses = opening._forest_panel("x", [one for one in found if one.test == LOSS])
+    losses = claims_table._forest_panel("x", [one for one in found if one.test == LOSS])
     assert losses.rows[0].values == pytest.approx([-3.0, -3.0, -3.1, -2.9, -2.9]) and losses.band == (-1, 1)
     assert losses.rows[0].text == "✗ reversed" and losses.limits[0] < -3.1
-    level = opening._forest_panel("x", [one for one in found if one.test == LEVEL])
+    level = claims_table._forest_panel("x", [one for one in found if one.test == LEVEL])
     assert level.rows[0].values == pytest.approx([value / 0.9 for value in (0.970, 0.975, 0.972)])
-    assert opening.forest_html([decided_as(LOSS, [])], 15) == "" and "the 99.7 % interval" in text
+    assert claims_table.forest_html([decided_as(LOSS, [])], 15) == "" and "the 99.7 % interval" in text
 
 
 def test_an_interval_beyond_the_axis_ends_in_an_arrow():
-    panel = opening._forest_panel("x", [decided_as(LOSS, [0, 500, 1000], [0, 0, 0])])
+    panel = claims_table._forest_panel("x", [decided_as(LOSS, [0, 500, 1000], [0, 0, 0])])
     assert panel.limits == (-forest.FARTHEST, forest.FARTHEST)
     assert "‹" in strips.panels_html([panel])
 
 
 def test_behind_an_answer_stand_its_numbers(found):
-    said = " ".join(opening.numbers(*of("lower-training-loss", found), 15))
+    said = " ".join(claim_numbers.numbers(*of("lower-training-loss", found), 15))
     assert "CelebA 8657 (MCCVAE) and 9676 (CCVAE)" in said and "99.7 % interval over 5 seeds" in said
     assert "each: −30.0, −30.0, −31.0, −29.0, −29.0" in said and "over train images −35.0 to 25.0" in said
     assert "P(first better) 0.00" in said and "Holm's p 0.010" in said
@@ -143,25 +143,25 @@ def test_pca_stands_beside_scores_that_it_has(found):
     test = next(test for _, test in CLAIMS.tests if test.score == "psnr" and test.task == "chest_xray")
     one = SimpleNamespace(test=test, models=["mccvae", "ccvae"])
     said = "23.400 with as many numbers as MCCVAE has latents, 22.800 with as many numbers as CCVAE has latents"
-    assert opening._beside(one, beside) == [f"PCA, read by logistic regression: {said}."]
-    assert opening._beside(one, beside[:0]) == opening._beside(one, None) == []
+    assert claim_numbers._beside(one, beside) == [f"PCA, read by logistic regression: {said}."]
+    assert claim_numbers._beside(one, beside[:0]) == claim_numbers._beside(one, None) == []
     loss = next(test for _, test in CLAIMS.tests if test.score == "unbiased_loss")
-    assert opening._beside(SimpleNamespace(test=loss, models=["mccvae"]), beside) == []  # never beside a bound
+    assert claim_numbers._beside(SimpleNamespace(test=loss, models=["mccvae"]), beside) == []  # never beside a bound
 
 
 def test_each_word_has_a_mark_and_each_level_a_name():
-    assert set(opening.MARKS) == {*WORDS, "exploratory"}
-    assert {test.score for _, test in CLAIMS.tests if test.kind == "level"} == set(opening.LEVELS)
+    assert set(claims_table.MARKS) == {*WORDS, "exploratory"}
+    assert {test.score for _, test in CLAIMS.tests if test.kind == "level"} == set(answers.LEVELS)
 
 
 def test_text_of_claims_is_escaped(found, tmp_path):
     claim = CLAIMS.claims[0].model_copy(update={"quote": "<b>x</b>", "secondary": ("<i>",)})
     hostile = CLAIMS.model_copy(update={"claims": (claim, *CLAIMS.claims[1:])})
-    table = opening.claims_tables(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
+    table = claims_table.claims_tables(hostile, decide_all(tmp_path, CLAIMS), 'a"b.csv')
     assert "<b>" not in table and "<i>" not in table and 'a"b' not in table
 
 
 def test_without_runs_the_opening_stands_too(tmp_path):
-    assert opening.deciding_runs(tmp_path) == [] and body.rests_on([]) == ""
+    assert deciding_runs.read(tmp_path) == [] and body.rests_on([]) == ""
     scores = body.deciding_scores(tmp_path)
     assert body.second_latent(scores) == "" and body.move_panels(scores) == []

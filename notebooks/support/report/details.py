@@ -26,7 +26,7 @@ from ..runs import is_published
 from ..settings import options_table
 from ..show import figures, tables
 from ..show.markup import Markup, escaped, link, markdown
-from . import claims, opening, schemes
+from . import claims, deciding_runs, schemes
 from .provenance import data_table, provenance_table, settings_table, trained_on
 from .report import DRAWN_PROFILE, Beside, Report, absent
 
@@ -300,7 +300,7 @@ class Details(Report):
         if self.deciding is None:
             absent("These runs decide none of the paper's claims.")
         else:
-            opening.show_gaps(self.deciding[0], self.found)
+            deciding_runs.show_gaps(self.deciding[0], self.found)
 
     # --- methods and provenance ---
 

@@ -22,7 +22,7 @@ from ..settings import Profile
 from ..show import figures, strips, tables, walks
 from ..show.figures import STAND_IN
 from ..show.markup import escaped, link, markdown
-from . import body, explorer, opening
+from . import answers, body, claims_table, deciding_runs, explorer
 from .provenance import Sources, missing_text
 
 DRAWN_PROFILE = "characteristics"  # published beside the runs, all of it on drawn data
@@ -101,7 +101,7 @@ class Report:
     def longer(self) -> list[Run]:
         """The deciding runs of models that the report's own runs trained for fewer epochs."""
         epochs = {(run.record["task"], run.record["model"]): run.record["epochs"] for run in self.runs}
-        deciding = opening.deciding_runs(self.deciding[0].folder) if self.deciding is not None else []
+        deciding = deciding_runs.read(self.deciding[0].folder) if self.deciding is not None else []
         own = lambda run: epochs.get((run.record["task"], run.record["model"]), math.inf)  # noqa: E731
         return [run for run in deciding if run.record["epochs"] > own(run)]
 
@@ -173,12 +173,12 @@ class Report:
     def answers(self) -> None:
         """One sentence per data set, what a label's second latent does, the picture that shows it, what it rests on."""
         if self.deciding is not None:
-            said = "".join(f"<li>{escaped(sentence)}</li>" for sentence in opening.sentences(self.found))
+            said = "".join(f"<li>{escaped(sentence)}</li>" for sentence in answers.sentences(self.found))
             second = body.second_latent(self.scores)
             shown = f'<p class="second">{escaped(second)}</p>' if second else ""
             display(HTML(f'<ul class="answers">{said}</ul>{shown}'))
         self._opening_picture()
-        trained = opening.deciding_runs(self.deciding[0].folder) if self.deciding is not None else self.runs
+        trained = deciding_runs.read(self.deciding[0].folder) if self.deciding is not None else self.runs
         if trained:
             display(HTML(f'<p class="rests">Rests on: {escaped(body.rests_on(trained))}.</p>'))
 
@@ -200,9 +200,9 @@ class Report:
             absent(f"These runs decide none of the paper's claims; those of the profile {DECIDING} do.")
         else:
             deciding, below = self.deciding
-            opening.save_results(deciding)
-            csv, beside = f"{below}tables/verdicts.csv", opening.linear_beside(deciding)
-            display(HTML(opening.claims_tables(preregistration.read(), self.found, csv, beside)))
+            deciding_runs.save_results(deciding)
+            csv, beside = f"{below}tables/verdicts.csv", deciding_runs.linear_beside(deciding)
+            display(HTML(claims_table.claims_tables(preregistration.read(), self.found, csv, beside)))
 
     # --- the questions ---
 

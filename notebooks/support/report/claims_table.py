@@ -1,0 +1,111 @@
+"""The paper's claims with our answers, as a table in HTML: a row opens to the numbers and the forest of its tests."""
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from data import TASKS
+
+from ..claims import verdicts
+from ..claims.decided import Decided
+from ..claims.preregistration import Claim, Preregistration
+from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
+from ..show import strips
+from ..show.markup import escaped
+from ..show.strips import Panel, Row
+from . import forest
+from .answers import answer
+from .claim_numbers import numbers
+
+MARKS = {  # of a verdict: sign, word
+    REPRODUCED: ("✓", "reproduced"),
+    REVERSED: ("✗", "reversed"),
+    NO_DIFFERENCE: ("≈", "no difference"),
+    INCONCLUSIVE: ("?", "inconclusive"),
+    NOT_TESTED: ("–", "not tested"),
+    "exploratory": ("–", "exploratory"),
+}
+
+
+def claims_tables(claims: Preregistration, found: list[Decided], csv: str, beside: pd.DataFrame | None = None) -> str:
+    """The claims with a primary test as an HTML table, a row each, whose numbers open; the others, exploratory, folded
+    below it. csv: the address of all numbers. beside: `baselines.read`."""
+    tested = {one.claim.id for one in found}
+    ours, rest = ([c for c in claims.claims if (c.id in tested) == whether] for whether in (True, False))
+    caption = f'The paper\'s claims and our answers <a class="csv" href="{escaped(csv)}">verdicts.csv</a>'
+    table = _table(claims, ours, found, caption, beside)
+    if not rest:
+        return table
+    summary = f"{len(rest)} more sentences of the paper, exploratory: without a test of their own"
+    folded = _table(claims, rest, found, "Exploratory", beside)
+    return f'{table}<details class="fold"><summary>{summary}</summary>{folded}</details>'
+
+
+def _table(claims: Preregistration, shown: list[Claim], found: list[Decided], caption: str, beside) -> str:
+    tasks = list(claims.tasks)
+    heads = "".join(f'<th scope="col">{escaped(TASKS[task].title)}</th>' for task in tasks)
+    rows = []
+    for claim in shown:
+        mine = [one for one in found if one.claim.id == claim.id]
+        dots, told = forest_html(mine, len(found)), numbers(claim, mine, len(found), beside)
+        rows.append(_claim_row(claim, mine, tasks, dots, told))
+    head = f'<thead><tr><th scope="col">the paper says</th><th scope="col">our answer</th>{heads}</tr></thead>'
+    return f'<table class="claims"><caption>{caption}</caption>{head}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], dots: str, told: list[str]) -> str:
+    words = {one.test.task: one.outcome.word for one in found}
+    words = {task: claim.status or NOT_TESTED for task in claim.about} | words
+    cells = "".join(_mark(task, words.get(task)) for task in tasks)
+    if found:
+        inside = "".join(f"<li>{escaped(text)}</li>" for text in told)
+        more = f'<details class="numbers"><summary>Numbers</summary>{dots}<ul>{inside}</ul></details>'
+    else:  # stands in a fold itself
+        more = f" {escaped(' '.join(told))}"
+    quote = f"<q>{escaped(claim.quote)}</q> <small>§{escaped(claim.section)}</small>"
+    answered = f"<td>{escaped(answer(claim, found))}{more}</td>"
+    return f'<tr id="claim-{claim.id}"><th scope="row">{quote}</th>{answered}{cells}</tr>'
+
+
+def _mark(task: str, word: str | None) -> str:
+    """A cell; None: the paper does not say it of these data."""
+    about = f'data-task="{escaped(TASKS[task].title)}"'
+    if word is None:
+        return f"<td {about}></td>"
+    sign, said = MARKS[word]
+    kind = said.replace(" ", "-")
+    return f'<td {about}><span class="verdict {kind}">{sign} {said}</span></td>'
+
+
+def forest_html(found: list[Decided], tests: int) -> str:
+    """Of these tests those that were made, one row each: a ring per seed, the interval as a bar, the verdict's word.
+    tests: how many there are in all."""
+    made = [one for one in found if one.outcome.word != NOT_TESTED]
+    if not made:
+        return ""
+    level = 100 * (1 - verdicts.ALPHA / tests)
+    text = f"Ring: a seed. Dot: the mean. Bar: the {level:.1f} % interval over seeds."
+    levels = [one for one in made if one.test.kind == "level"]
+    sides = {
+        "Difference in margins; to the right is what the paper says": [one for one in made if one not in levels],
+        "Level, as a share of the least that the paper's word asks for": levels,
+    }
+    panels = [_forest_panel(title, rows) for title, rows in sides.items() if rows]
+    return f"<p>{text} Grey band: differences too small to matter.</p>{strips.panels_html(panels)}"
+
+
+def _forest_panel(title: str, tests: list[Decided]) -> Panel:
+    level, rows = tests[0].test.kind == "level", []
+    for one in tests:
+        low, high = (float(end) for end in one.in_margins([one.outcome.low, one.outcome.high]))
+        values = tuple(float(value) for value in one.in_margins(one.outcome.values))
+        sign, word = MARKS[one.outcome.word]
+        kind = f"verdict {word.replace(' ', '-')}"
+        colour = forest.COLOURS[one.outcome.word]
+        rows.append(Row(forest.described(one), values, colour, low, high, f"{sign} {word}", kind))
+    drawn = [end for row in rows for end in (*row.values, row.low, row.high) if math.isfinite(end)]
+    least, most = (0.0, 1.2) if level else (-1.5, 1.5)
+    limits = (max(min(least, *drawn), -forest.FARTHEST), min(max(most, *drawn), forest.FARTHEST))
+    line, band = ((1.0, "the bound"), None) if level else ((0.0, "no difference"), (-1.0, 1.0))
+    return Panel(title, rows, 1, line, band, limits, wide=True)
