@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from support.report import claims
-from support.report.claims import CLAIMS, NEEDED, STYLE, Claim, judge, verdict
+from support.report import earlier_claims, earlier_scores, earlier_verdicts
+from support.report.earlier_claims import CLAIMS, NEEDED, STYLE, Claim
+from support.report.earlier_verdicts import judge, verdict
 from support.settings import ModelSpec
 
 from data import TASKS
 
-HOLDS, FAILS, OPEN = claims.VERDICTS
+HOLDS, FAILS, OPEN = earlier_claims.VERDICTS
 NO = math.nan
 
 
@@ -137,21 +138,23 @@ def test_the_evidence_names_what_was_measured_and_a_level_as_it_is():
     rows = [dataclasses.asdict(one) | {"task_title": "T"} | judge(one, table)
             for one in (claim(second="ccvae"), claim("level", second=None), few,
                 dataclasses.replace(claim(score="-score"), late=True))]  # fmt: skip
-    shown = claims.evidence_columns(pd.DataFrame(rows))
+    shown = earlier_verdicts.evidence_columns(pd.DataFrame(rows))
     assert list(shown["measured"]) == ["mccvae − ccvae", "mccvae", "mccvae", "mccvae − ccvae"]
     assert list(shown["margin or bound"]) == ["0.100", "> 0.100", "< 1.500", "0.100"]
     mean = table.loc[table["model"] == "mccvae", "score"].mean()
     assert float(shown["value"][1]) == float(shown["value"][2]) == pytest.approx(mean, abs=1e-3)
     low, high = map(float, shown["95 % interval"][2].replace("−", "-").split(" to "))
     assert low < mean < high and shown["value"][3] == f"−{shown['value'][0]}"
-    assert shown["the paper claims"][3].endswith(claims.LATE) and not shown["the paper claims"][0].endswith(claims.LATE)
+    assert shown["the paper claims"][3].endswith(earlier_claims.LATE) and not shown["the paper claims"][0].endswith(
+        earlier_claims.LATE
+    )
 
 
 def test_a_labels_share_is_held_against_an_even_one_and_the_most_there_can_be():
     scores = pd.DataFrame(
         {"label_diagonal": [1 / 3, 0.5, 0.1, 1.0], "disentanglement": [1, 1, 0.2, NO], "completeness": [0, 0.5, 1, 1]}
     )
-    found = claims.with_shares(scores, pd.Series([3, 3, 10, 10]), pd.Series([True, True, False, False]))
+    found = earlier_scores.with_shares(scores, pd.Series([3, 3, 10, 10]), pd.Series([True, True, False, False]))
     assert found["label_alone"].tolist() == pytest.approx([0, 1, 0, 1])
     assert found["parts_apart"].tolist()[:3] == [0, 0.5, 0.2] and math.isnan(found["parts_apart"][3])
 
@@ -170,7 +173,9 @@ def test_latents_where_they_are_needed_are_held_against_k_2_in_accuracy_and_reco
         for way, (a, r) in gain.items()
         for s in range(3)
     ]
-    accuracy, reconstruction = claims._needed(pd.DataFrame(rows), {"Chest X-ray": "drawn chests"}, about=" (elsewhere)")
+    accuracy, reconstruction = earlier_verdicts._needed(
+        pd.DataFrame(rows), {"Chest X-ray": "drawn chests"}, about=" (elsewhere)"
+    )
     assert accuracy["verdict"] == reconstruction["verdict"] == HOLDS and accuracy["task_title"] == "drawn chests"
     assert accuracy["value"] == pytest.approx(0.03) and reconstruction["value"] == pytest.approx(10)
     assert accuracy["measured"] == "where needed − k = 2 (elsewhere)"
@@ -182,20 +187,23 @@ def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
         for one, title in ((CLAIMS[0], "MNIST"), (NEEDED[0], "drawn chests"))
     ]
     table = pd.DataFrame(rows)
-    shown, drawn = claims.verdict_columns(table, real=True), claims.verdict_columns(table, drawn=True)
+    shown, drawn = (
+        earlier_verdicts.verdict_columns(table, real=True),
+        earlier_verdicts.verdict_columns(table, drawn=True),
+    )
     assert (
         list(shown["no."]) == sorted(shown["no."])
         and len(shown) == len((*CLAIMS, *NEEDED))
         and "drawn chests" not in shown
     )
     of = lambda says: shown.loc[shown["the paper claims"].str.startswith(says), "MNIST"].item()  # noqa: E731
-    assert f">{HOLDS}</span> <small>n = 5</small>" in of("CCVAE classifies training") and claims.NOT_TRIED in of(
-        "CCVAE classifies test"
-    )
+    assert f">{HOLDS}</span> <small>n = 5</small>" in of(
+        "CCVAE classifies training"
+    ) and earlier_claims.NOT_TRIED in of("CCVAE classifies test")
     assert (
-        claims.NOT_MEANT in of("A walk to a disease")
-        and claims.NOT_MEANT in of("Each of a label's two")
-        and claims.NOT_TRIED in of("… and not on MNIST")
+        earlier_claims.NOT_MEANT in of("A walk to a disease")
+        and earlier_claims.NOT_MEANT in of("Each of a label's two")
+        and earlier_claims.NOT_TRIED in of("… and not on MNIST")
     )
     assert (
         len(drawn) == 1 and drawn["no."].item() == 10 and HOLDS in drawn["drawn chests"].item() and "MNIST" not in drawn
@@ -204,7 +212,7 @@ def test_claims_on_drawn_data_stand_in_a_table_of_their_own():
 
 def test_the_tally_counts_each_tasks_verdicts():
     rows = [("MNIST", HOLDS), ("MNIST", OPEN), ("MNIST", HOLDS), ("drawn chests", FAILS)]
-    assert claims.tally(pd.DataFrame(rows, columns=["task_title", "verdict"])) == (
+    assert earlier_verdicts.tally(pd.DataFrame(rows, columns=["task_title", "verdict"])) == (
         "- **MNIST**, 3 tests: *holds* 2, *does not hold* 0, *open* 1\n- **drawn chests**, 1 "
         "test: *holds* 0, *does not hold* 1, *open* 0"
     )

@@ -31,7 +31,7 @@ from data.files import digest, open_regular, reason, shown, write_atomically
 from .. import OUTPUTS, PUBLISHED, code_identity, runs, weights
 from ..experiments import characteristics, classification, conditional, intervention, lungs, overview, reconstruction
 from ..measures import scores
-from ..report import claims
+from ..report import earlier_verdicts
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
 from ..show import tables
@@ -236,7 +236,7 @@ def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str
 def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     trained = runs.read_runs(profile)
     yield "results.csv", overview.results_table(trained)
-    yield "claims.csv", claims.claims_table(profile, trained)
+    yield "claims.csv", earlier_verdicts.claims_table(profile, trained)
 
 
 def _makers(profile: Profile) -> dict[str, Callable]:

@@ -26,17 +26,18 @@ from ..runs import is_published
 from ..settings import options_table
 from ..show import figures, tables
 from ..show.markup import Markup, escaped, link, markdown
-from . import claims, deciding_runs, schemes
+from . import deciding_runs, earlier_claims, earlier_verdicts, schemes
 from .provenance import data_table, provenance_table, settings_table, trained_on
 from .report import DRAWN_PROFILE, Beside, Report, absent
 
 ABOUT_VERDICTS = """\
-Each claim has a test and a margin (`support/claims.py`), written before the runs, or, where † stands, when the
-results of some of them were known; differences are paired over seeds, with 95 % intervals. *n* is the number of
-seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what there may be of a
-difference is too small to matter. *Open*: the interval does not decide; with one seed there is none. *Not tried*: no
-run for it yet. *Not meant*: the claim is not about these data, or can't be tried on them: nobody knows the parts of
-what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the numbers."""
+Each claim has a test and a margin (`support/report/earlier_claims.py`), written before the runs, or, where †
+stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals. *n* is
+the number of seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what
+there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is
+none. *Not tried*: no run for it yet. *Not meant*: the claim is not about these data, or can't be tried on them:
+nobody knows the parts of what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the
+numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Details(Report):
 
     @functools.cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`claims.claims_table` of the runs before these, saved beside the other tables."""
-        table = claims.claims_table(self.profile, self.runs)
+        """`earlier_verdicts.claims_table` of the runs before these, saved beside the other tables."""
+        table = earlier_verdicts.claims_table(self.profile, self.runs)
         tables.save_table(table, self.profile, "claims")
         return table
 
@@ -71,7 +72,7 @@ class Details(Report):
         for."""
         table = tables.read_table(self.profile, name, None if self.below else self.runs)
         if self.below == f"{DRAWN_PROFILE}/" and "task_title" in table:
-            table["task_title"] = table["task_title"].replace(claims.DRAWN)
+            table["task_title"] = table["task_title"].replace(earlier_claims.DRAWN)
         return table
 
     def figure(self, name: str) -> None:
@@ -94,9 +95,11 @@ class Details(Report):
     def earlier(self) -> None:
         """What the tests before these say of the profile's own runs."""
         if len(self.verdicts):
-            display(Markdown(claims.tally(self.verdicts)))
-            self.table(claims.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims")
-            if len(drawn := claims.verdict_columns(self.verdicts, drawn=True)):
+            display(Markdown(earlier_verdicts.tally(self.verdicts)))
+            self.table(
+                earlier_verdicts.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims"
+            )
+            if len(drawn := earlier_verdicts.verdict_columns(self.verdicts, drawn=True)):
                 self.table(
                     drawn,
                     "… and on drawn data, by the profile characteristics, whose results were known when "
@@ -282,7 +285,7 @@ class Details(Report):
     def evidence(self) -> None:
         """What the verdicts rest on."""
         if len(self.verdicts):
-            shown = claims.evidence_columns(self.verdicts)
+            shown = earlier_verdicts.evidence_columns(self.verdicts)
             pairs = zip(self.verdicts["task_title"], self.verdicts["measured"], strict=True)
             marks = [
                 "".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − ")))
