@@ -13,7 +13,7 @@ from support import IMAGES, catalogue, runs_below, settings
 from support.commands import cluster
 from support.commands.sources import sources
 
-PROFILE = settings.read_profile(config.get("profile", "demo"))
+PROFILE = settings.read_profile(str(config.get("profile", "demo")))
 FROM_RECORDS = config.get("from_records", False)  # the runs' tracked records are the start: nothing is trained
 OUT = f"outputs/{PROFILE.profile}"
 RUNS_BELOW = runs_below(Path(OUT)).as_posix()

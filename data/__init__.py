@@ -3,7 +3,7 @@ data set. Tasks alone need no torch: what does is imported when it is first aske
 
 from typing import TYPE_CHECKING
 
-from .files import DataError
+from .messages import DataError
 from .tasks import SOURCES, TASKS, Task
 
 if TYPE_CHECKING:

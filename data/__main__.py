@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import DataError, load
 from .files import write_atomically
+from .messages import plain
 
 if __name__ == "__main__":
     if len(sys.argv) not in (4, 5):
@@ -18,5 +19,5 @@ if __name__ == "__main__":
         text = json.dumps(load(task, source, file=Path(file[0]) if file else None).summary(), indent=1)
         write_atomically(Path(target), f"{text}\n".encode())
     except (DataError, OSError) as error:
-        sys.exit(f"data: {task}: {error}")
+        sys.exit(plain(f"data: {task}: {error}"))
     print(f"data: {task}: {json.loads(text)['description']}")

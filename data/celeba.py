@@ -26,7 +26,8 @@ from .drawing import (
     painted,
     uniforms,
 )
-from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays, read_limited, reason, shown
+from .files import UNREADABLE, DataError, checked_zip, digest, digest_arrays, read_limited, reason
+from .messages import quoted, shown
 from .pictures import read_images
 
 TASK = tasks.CELEBA
@@ -128,7 +129,7 @@ def columns(attr_names: np.ndarray, wanted: tuple[str, ...]) -> list[int]:
     """Positions of the wanted attributes. Raises DataError, with the known names, for one that is not there."""
     known = [str(name) for name in attr_names]
     if unknown := [name for name in wanted if name not in known]:
-        raise DataError(f"CelebA has no attribute {unknown[0]!r}; it has: {', '.join(known)}")
+        raise DataError(f"CelebA has no attribute {quoted(unknown[0])}; it has: {', '.join(known)}")
     return [known.index(name) for name in wanted]
 
 

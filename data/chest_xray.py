@@ -14,7 +14,8 @@ import numpy as np
 from . import tasks
 from .common import Dataset, Split, cached, check_labelled, one_hot, resize
 from .drawing import ABSENT, LOW, Canvas, Drawing, drawn_dataset, owned, owners, painted, uniforms
-from .files import DataError, checked_zip, digest_arrays, shown
+from .files import DataError, checked_zip, digest_arrays
+from .messages import shown
 from .pictures import read_images
 
 TASK = tasks.CHEST_XRAY

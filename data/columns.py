@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .files import shown
+from .messages import plain, quoted, shown
 
 UNKNOWN = -1  # of a label, in the file
 EMPTY = (
@@ -85,7 +85,7 @@ def why_no_name(name: str) -> str | None:
     """Why a label can't have a name; None: it can."""
     if re.fullmatch(RESERVED, name) or re.search(r"[$<>]", name) or not name.isprintable() or len(name) > 60:
         rule = "of 60 characters or fewer that can be printed, without $, < and >"
-        return f"a label can't be called {name[:60]!r}; give it another name, {rule}"
+        return f"a label can't be called {quoted(name)}; give it another name, {rule}"
     return None
 
 
@@ -126,20 +126,20 @@ def read_column(name: str, cells: dict[int, str], options, problems: list[str], 
         return Labels([name], np.full(len(cells), UNKNOWN))
     if doubtful := sorted({cells[row] for row in cells if folded[row] == "none" and "none" not in options.unknown}):
         problems.append(
-            f"column {name}: {doubtful[0]!r} may be a class or stand for what is not known; add classes={name} "
-            f"or unknown={doubtful[0]}"
+            f"column {name}: {quoted(doubtful[0])} may be a class or stand for what is not known; add classes={name} "
+            f"or unknown={shown(doubtful[0], 60)}"
         )
     return classes(name, {row: cells[row] for row in known}, list(cells), problems, remarks, sure=False)
 
 
 def _yes_or_no(name, known, cells, problems) -> Labels:
     bad = {row: cells[row] for row, cell in known.items() if cell not in WORDS}
-    said = {row: f"row {row}, column {name}: {cell[:40]!r} is not 0, 1, yes, no or empty" for row, cell in bad.items()}
-    kinds = list(dict.fromkeys(cell[:40] for cell in bad.values()))
+    said = {row: f"row {row}, column {name}: {quoted(cell)} is not 0, 1, yes, no or empty" for row, cell in bad.items()}
+    kinds = list(dict.fromkeys(bad.values()))
     if kinds:
         first = next(iter(said))
-        said[first] += f" (add unknown={kinds[0]} if it stands for what is not known)"
-    listed = ", ".join(map(repr, kinds[:ALIKE]))
+        said[first] += f" (add unknown={shown(kinds[0], 60)} if it stands for what is not known)"
+    listed = ", ".join(map(quoted, kinds[:ALIKE]))
     add_alike(
         said, problems, lambda n: f"column {name}: {counted(n, 'cell')} more like these (it has {listed} and so on)"
     )
@@ -148,7 +148,7 @@ def _yes_or_no(name, known, cells, problems) -> Labels:
 
 def _above(name, numbers, cells, threshold, problems) -> Labels:
     said = {
-        row: f"row {row}, column {name}: {cells[row][:40]!r} is no number"
+        row: f"row {row}, column {name}: {quoted(cells[row])} is no number"
         for row, value in numbers.items()
         if value is None
     }
@@ -164,7 +164,8 @@ def _ask_of_numbers(name, numbers, cells, problems) -> None:
     kinds, middle = sorted(set(there)), there[len(there) // 2]
     if bad is not None:
         problems.append(
-            f"column {name}: {bad[:40]!r} among numbers; add unknown={bad[:40]} if it stands for what is not known"
+            f"column {name}: {quoted(bad)} among numbers; "
+            f"add unknown={shown(bad, 60)} if it stands for what is not known"
         )
     elif -1 in kinds and set(kinds) <= {-1, 0, 1}:
         problems.append(
@@ -193,7 +194,7 @@ def classes(
     count = Counter(cell.casefold() for cell in known.values())
     nothing = Labels([name], np.full(len(rows), UNKNOWN))
     if len(count) > CLASSES or (not sure and len(known) < EACH * len(count) and len(count) > 5):
-        some = ", ".join(repr(shown(cell[:40])) for cell in list(spelt.values())[:3])
+        some = ", ".join(quoted(cell) for cell in list(spelt.values())[:3])
         sure = "" if len(count) > CLASSES else f", if these are classes classes={name}"
         who = f"if it says who is in the picture, add group={name}{sure}; else name the columns of labels: labels=a,b"
         who = who if name else f"{CLASSES} are the most; a table can say other labels"
@@ -204,7 +205,7 @@ def classes(
     if len(count) < 2:
         if count:  # of nothing that is known `check_labels` says it
             text = (
-                f"{next(iter(spelt.values()))!r} wherever it is known ({counted(len(known), 'time')}), so "
+                f"{quoted(next(iter(spelt.values())))} wherever it is known ({counted(len(known), 'time')}), so "
                 f"there is nothing to learn"
             )
             problems.append(f"column {name}: {text}; remove it")
@@ -219,7 +220,7 @@ def classes(
     values = [[int(known[row].casefold() == cell) if row in known else UNKNOWN for cell in found] for row in rows]
     sizes = ", ".join(f"{shown(spelt[cell])} {count[cell]:,}" for cell in sorted(count))
     one = f"; the label {names[0]} is 1 for {spelt[found[0]]}" if len(found) == 1 else "; a label for each"
-    remarks.append(shown(f"{f'Column {name}: classes' if name else 'Class folders:'} {sizes}{one}."))
+    remarks.append(plain(f"{f'Column {name}: classes' if name else 'Class folders:'} {sizes}{one}."))
     return Labels(names, np.array(values), one_of=len(names) > 1 and len(known) == len(rows))
 
 

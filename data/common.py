@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from .files import DataError, digest, digest_arrays, hold, read_npz, write_npz
+from .messages import quoted
 from .tasks import Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,7 +182,7 @@ def cached(
         )  # a relative one is seen from the project's folder, wherever a notebook runs
         if not folder.is_dir():
             raise DataError(
-                f"MCCVAE_DATA names {named!r}, which is not a folder; correct it, or unset it to use data/cache"
+                f"MCCVAE_DATA names {quoted(named)}, which is not a folder; correct it, or unset it to use data/cache"
             )
         if (folder / name).exists():
             path = folder / name

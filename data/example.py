@@ -13,6 +13,7 @@ from PIL import Image
 
 from . import celeba
 from .files import write_atomically
+from .messages import plain
 
 LABELS = {"Smiling": "smiling", "Eyeglasses": "glasses", "Bangs": "bangs", "Blond_Hair": "blond"}
 COUNT, NEW = 600, 200
@@ -44,5 +45,5 @@ if __name__ == "__main__":
     try:
         draw(Path(sys.argv[1]))
     except OSError as error:
-        sys.exit(f"run_all.sh: {error}")
+        sys.exit(plain(f"run_all.sh: {error}"))
     print(f"{COUNT} drawn faces in images, {NEW} further ones in new, labels.csv and truth.csv: all in {sys.argv[1]}")

@@ -1,7 +1,7 @@
 """Files that others wrote or may be writing: locks, whole or not at all, checksums, archives, and what is no file at
 all.
 
-Imports nothing of the project. Every fault of a file raises `DataError`, whose message names the file and what to do.
+Every fault of a file raises `DataError`, whose message names the file and what to do.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .messages import DataError, PlainError, shown
+
 LOCK = ".lock"
 KINDS = (  # what a path may lead to beside a file
     (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
@@ -34,19 +36,9 @@ UNREADABLE = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, At
               Image.DecompressionBombError)  # fmt: skip
 
 
-class DataError(Exception):
-    """Data can't be used; the message names the file and what to do."""
-
-
 def reason(error: BaseException) -> str:
     """Why a file could not be used, without the path that the sentence around it names already."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def shown(text: object) -> str:
-    """A text of others (a name, a cell) for a message: characters that a terminal would obey, and bytes of a name that
-    are no UTF-8, as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def open_regular(path: Path):
@@ -80,7 +72,7 @@ def files_below(folder: Path) -> tuple[list[str], dict[str, str]]:
     return sorted(found), closed
 
 
-class HeldError(Exception):
+class HeldError(PlainError):
     """Another process works in a folder; the message names both."""
 
 
@@ -94,7 +86,7 @@ def take(folder: Path, wait: float):
     path, give_up = folder / LOCK, time.monotonic() + wait
     while (file := _try_lock(path)) is None:
         if time.monotonic() > give_up:
-            who = path.read_text(errors="replace")[:200] if path.exists() else ""
+            who = shown(path.read_text(errors="replace"), 200) if path.exists() else ""
             raise HeldError(f"{folder} is in use by {who or 'another process'}; wait until it is done, or stop it")
         time.sleep(0.1)
     file.truncate(0)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from .columns import UNKNOWN, WORDS, counted, why_no_name
-from .files import UNREADABLE, read_limited, reason, shown
+from .files import UNREADABLE, read_limited, reason
+from .messages import quoted, shown
 
 FEWEST, FEWEST_LABELLED = 50, 20  # images in all, and of them with a label that is known
 MAX_TABLE = 100 << 20  # bytes of the table of labels
@@ -149,9 +150,9 @@ def check_header(header: list[str], columns: list[int], problems: list[str]) -> 
         if not name:
             problems.append(f"{where}: has no name; name the label, or remove the column")
         elif name.casefold() in WORDS and name.casefold()[0] in "01":
-            problems.append(f"{where}: {name!r} is a value; the first row must hold the columns' names")
+            problems.append(f"{where}: {quoted(name)} is a value; the first row must hold the columns' names")
         elif name in header[:i]:
-            problems.append(f"{where}: a second column {name}")
+            problems.append(f"{where}: a second column {shown(name)}")
         elif why := why_no_name(name):
             problems.append(f"{where}: {why}")
     return [header[i] or str(i + 1) for i in columns]

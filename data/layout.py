@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .columns import Labels, add_alike, classes, counted, read_column
-from .files import files_below, shown
+from .files import files_below
 from .labels import check_header, check_labels, read_rows
+from .messages import quoted, shown
 from .names import index_of, matches, named_files
 from .pictures import ENDINGS
 
@@ -179,7 +180,7 @@ def _parts(cells: dict[int, str], word: str, problems: list[str]) -> list[int]:
     folded = {row: cell.casefold() for row, cell in cells.items()}
     meaning = NUMBERS if set(folded.values()) <= set(NUMBERS) else PARTS
     bad = {
-        row: f"row {row}, column {word}: {cells[row][:40]!r} is not train, validation or test"
+        row: f"row {row}, column {word}: {quoted(cells[row])} is not train, validation or test"
         for row, cell in folded.items()
         if cell not in meaning
     }
@@ -274,13 +275,14 @@ def read_options(words: dict[str, str], problems: list[str]) -> Options:
         column, _, value = part.rpartition(":")
         if not column or not re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
             problems.append(
-                f"threshold={words['threshold']}: {part!r} is not <column>:<number>, as in threshold=age:50"
+                f"threshold={shown(words['threshold'])}: {quoted(part)} is not <column>:<number>, "
+                "as in threshold=age:50"
             )
         else:
             threshold[column] = float(value)
     fit = words.get("fit", FITS[0])
     if fit not in FITS:
-        problems.append(f"fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {fit!r}")
+        problems.append(f"fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {quoted(fit)}")
     both = set(listed["classes"]) & set(threshold)
     problems += [f"classes={name} and threshold={name}: leave one out" for name in sorted(both)]
     listed["unknown"] = tuple(value.casefold() for value in listed["unknown"])

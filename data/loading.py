@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import celeba, chest_xray, mnist, own, stick_figures
 from .common import Dataset
-from .files import DataError
+from .messages import DataError, quoted
 from .tasks import SOURCES, TASKS
 
 MODULES = {module.TASK.name: module for module in (celeba, mnist, chest_xray, stick_figures)}
@@ -23,11 +23,11 @@ def load(
     labels, in [0, 1), for the drawn sets of CORRELATED, in training and validation; in test they stay independent.
     Raises DataError where the data can't be had or are bad: never another set in their place."""
     if task not in TASKS:
-        raise DataError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
+        raise DataError(f"there is no task {quoted(task)}; there are: {', '.join(TASKS)}")
     if source not in SOURCES:
-        raise DataError(f"there is no source {source!r}; there are: {', '.join(SOURCES)}")
+        raise DataError(f"there is no source {quoted(source)}; there are: {', '.join(SOURCES)}")
     if (task == own.TASK.name) != (source == "own"):
-        raise DataError(f"the source of {task} can't be {source!r}: 'own' is the one source of the task 'own'")
+        raise DataError(f"the source of {task} can't be {quoted(source)}: 'own' is the one source of the task 'own'")
     if images is not None and images < 50:
         raise DataError(f"images = {images} is too few; give 50 or more, or none for all")
     if not 0 <= correlation < 1:

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from .columns import add_alike, counted
-from .files import shown
+from .messages import shown
 
 
 def index_of(there: list[str]) -> dict[str, list[str]]:
@@ -85,7 +85,7 @@ def _near(name: str, index: dict[str, list[str]]) -> str:
 
 def _short(name: str) -> str:
     """A name for a message: a quotation mark that is not closed makes a name of many rows."""
-    return shown(name if len(name) <= 200 else name[:200] + "…")
+    return shown(name, 200)
 
 
 def _folded(name) -> str:

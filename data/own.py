@@ -16,9 +16,10 @@ from PIL import Image
 from . import copies, tasks
 from .columns import UNKNOWN, add_alike, counted
 from .common import Dataset, Split
-from .files import MAX_BYTES, DataError, digest_arrays, read_npz, shown
+from .files import MAX_BYTES, DataError, digest_arrays, read_npz
 from .labels import check_labels
 from .layout import FITS, Listing, Options, listing
+from .messages import shown
 from .pictures import RAW_SIDE, Picture, doubtful, read_pictures
 
 LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, as the paper has them

@@ -19,7 +19,8 @@ import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import dicom
-from .files import UNREADABLE, DataError, open_regular, reason, shown
+from .files import UNREADABLE, DataError, open_regular, reason
+from .messages import shown
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF")
 NAMED = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF, HEIC and DICOM"
@@ -213,7 +214,7 @@ def _dicom(path: Path) -> tuple[Image.Image, bool] | None:
     except DataError:
         raise
     except Exception as error:  # a broken tag raises any of a dozen kinds
-        raise DataError(f"can't be read as an image ({shown(reason(error))[:200]})") from None
+        raise DataError(f"can't be read as an image ({shown(reason(error), 200)})") from None
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import runs, settings
-from support.commands import apply
+from support import records, runs, settings, weights
+from support.commands import apply, execute
 from support.commands import own as command
 
 import mccvae_core as core
-from data import DataError, celeba, chest_xray, common, copies, files, layout, own, pictures
+from data import DataError, celeba, chest_xray, common, copies, files, layout, messages, own, pictures
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\nshowpage\n"
 
@@ -407,3 +407,84 @@ def test_the_column_of_groups_is_an_option_of_the_command(folder, tmp_path, monk
     assert {path.name for path in made.iterdir()} == {"images.npz", "profile.yaml"}
     command.read_words(["person=who"], problems := [])
     assert "group=  the column that says what belongs together" in problems[0]
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(11)
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} {{<<: [{', '.join([f'*{chr(97 + i)}'] * 9)}]}}\n" for i in range(11)
+)
+HOSTILE = {
+    "a bomb of anchors": (lambda text: BOMB + text, "anchors (& and *) stand for more than 100,000 values"),
+    "a bomb of merged keys": (lambda text: MERGES + text, "anchors (& and *) stand for more than 100,000 values"),
+    "an anchor in itself": (lambda text: text.replace("seeds: [0]", "seeds: &s [0, *s]"), "anchors"),
+    "nested anchors": (
+        lambda text: text.replace("seeds: [0]", "seeds: [&a [1, 1, 1], &b [*a, *a], &c [*b, *b]]"),
+        "seeds must be whole numbers from 0 on, not [[1, 1, 1], [[",
+    ),
+    "a long value": (lambda text: text.replace("seeds: [0]", f"seeds: {'7x' * 50_000}"), "seeds must be whole"),
+    "a long number": (lambda text: text.replace("seeds: [0]", f"seeds: [0x{'f' * 50_000}]"), "200,000 bits"),
+    "a long key": (lambda text: f"? {'k' * 100_000}\n: 1\n{text}", "it differs in k"),
+    "a long model": (lambda text: text.replace("[ccvae,", f"[ccvae-k{'9' * 50_000},"), "at most 200 characters"),
+    "a long tag": (lambda text: text.replace("seeds: [0]", f"seeds: !{'t' * 100_000} 0"), "can't be read as settings"),
+    "control characters": (lambda text: text.replace("seeds: [0]", 'seeds: "\\e[2J\\a"'), r"\x1b[2J\x07"),
+    "a large file": (lambda text: text + "#" * (1 << 20), "more than 1,048,576 bytes"),
+    "an empty file": (lambda text: "", "it is empty"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_profile_holds_is_quoted_shortly_and_soon(tmp_path, monkeypatch, name):
+    change, message = HOSTILE[name]
+    text = (settings.PROFILES / "smoke.yaml").read_text().replace("profile: smoke", "profile: bad")
+    (tmp_path / "bad.yaml").write_text(change(text))
+    monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    with within(10), pytest.raises(settings.SettingsError) as error:
+        settings.read_profile("bad")
+    said = str(error.value)
+    assert message in said and max(map(len, said.splitlines())) < 700 and said.replace("\n", "").isprintable(), said
+
+
+def test_whatever_an_error_quotes_it_is_short_and_printable(folder):
+    long = "\x1b[2J" + "x" * 100_000
+    for error in (DataError, files.HeldError, settings.SettingsError, weights.CheckpointError, apply.ApplyError):
+        said = str(error(f"{long}\n{long}"))
+        assert len(said) < 2_100 and said.replace("\n", "").isprintable() and said.startswith("\\x1b[2J")
+    assert len(messages.quoted({"a": [long] * 99, "b": long})) < 170
+    assert messages.quoted("it's") == '"it\'s"' and messages.quoted([True, 2, None, 0.5]) == "[True, 2, None, 0.5]"
+    table(folder, [[long, *labels] for _, *labels in rows()])
+    assert max(map(len, said_of(folder).splitlines())) < 500
+    table(folder, rows(), ("file", "a" * 100_000, "b"))
+    assert "a label can't be called" in (said := said_of(folder)) and max(map(len, said.splitlines())) < 500
+    with pytest.raises(ValueError, match="seed must be a whole number") as caught:
+        records._test({"seed": [[long] * 99] * 99}, records.VALUES, "")
+    assert len(str(caught.value)) < 250
+
+
+def test_only_profiles_that_can_be_named_are_listed_and_the_others_are_told_with_the_reason(tmp_path, monkeypatch):
+    text = (settings.PROFILES / "smoke.yaml").read_text()
+    named = ("my-profile", "2024", "007", "1e5", "größe")
+    for name in (*named, "with space", "-n", "test", "own_x", "a-by-hand", "x;y", ".hidden", "a\nb"):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("profile: smoke", f'profile: "{name}"'))
+    (tmp_path / "other.yml").write_text(text)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    names, left = settings.profile_names(tmp_path)
+    own_ones = [name for name in names if name.startswith("own_")]
+    assert set(names) - set(own_ones) == set(named)
+    for name in named:
+        assert settings.read_profile(name).profile == name
+    wrong = {"with space": "letters, digits, _ and -", "test": "is a command", "own_x": "for own images"}
+    wrong |= {"-n": "begins with none", "pipe": "is no file", "x;y": "letters", "a-by-hand": "changed by hand"}
+    for name, why in wrong.items():
+        assert why in left[name]
+        with pytest.raises(settings.SettingsError, match="a pipe" if name == "pipe" else why):
+            settings.read_profile(name)
+    assert "ends in .yaml" in left["other.yml"] and ".hidden" not in left
+    (tmp_path / "other.yml").rename(tmp_path / "other.yaml")  # the remedy
+    assert "other" in settings.profile_names(tmp_path)[0]
+    assert execute.parameter("profile", "007") == ("profile", "007") and execute.parameter("seed", "7") == ("seed", 7)

@@ -11,9 +11,12 @@ import runpy
 import sys
 from pathlib import Path
 
-from . import OUTPUTS, OWN, PROFILES, profile_file
+from . import COMMANDS, OWN, profile_file, profile_names
+
+from data.messages import plain, quoted, shown  # isort: skip
 
 HELPED = 100
+MAX_COMMENT = 4_000  # characters of a profile in which its comment stands
 MODULES = {  # of the commands that are a Python module: what it is called with
     "apply": ("support.commands.apply", "new"),
     "repeat": ("support.commands.repeat",),
@@ -31,7 +34,7 @@ class Words(argparse.ArgumentParser):
     def error(self, message):
         name = self.prog.partition(" ")[2]
         help_ = f"{self.prog} --help"
-        self.exit(2, f"run_all.sh: {name}{': ' if name else ''}{message}; see {help_}\n")
+        self.exit(2, plain(f"run_all.sh: {name}{': ' if name else ''}{message}; see {help_}") + "\n")
 
     def exit(self, status=0, message=None):
         super().exit(HELPED if status == 0 and Words.only_check else status, message)
@@ -40,7 +43,8 @@ class Words(argparse.ArgumentParser):
 def about(profile: str) -> str:
     """The comment that a profile begins with."""
     try:
-        lines = profile_file(profile).read_text(encoding="utf-8").splitlines()
+        with profile_file(profile).open(encoding="utf-8") as file:
+            lines = file.read(MAX_COMMENT).splitlines()
     except (OSError, UnicodeDecodeError):  # whoever reads it says so
         return ""
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
@@ -52,19 +56,14 @@ def behind(command: str) -> str | None:
     return None if command in MODULES else f"options of {BEHIND.get(command, 'Snakemake')} stand after --"
 
 
-def profiles() -> list[str]:
-    """Those of notebooks/profiles, and own images'."""
-    own = sorted(path.parent.name for path in OUTPUTS.glob(f"{OWN}*/profile.yaml"))
-    return [*sorted(path.stem for path in PROFILES.glob("*.yaml")), *own]
-
-
 def parser() -> Words:
     """Of all commands; their words are `IMAGES` and the like."""
-    names = profiles()
+    names, left = profile_names()
+    out = "".join(f"; left out: {shown(name, 60)}, since {why}" for name, why in left.items())
     top = Words(
         prog="./run_all.sh",
         usage="./run_all.sh [PROFILE or COMMAND] [words] [-- options of Snakemake, pytest or JupyterLab]",
-        epilog=f"profiles (without a word: demo): {', '.join(names)}",
+        epilog=f"profiles (without a word: demo): {', '.join(names)}{out}".replace("%", "%%"),
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", prog="./run_all.sh", required=True)
 
@@ -110,12 +109,16 @@ def read(words: list[str]) -> list[str]:
     mine = words[:at] or ["demo"]
     mine[0] = "--help" if mine[0] == "help" else mine[0]
     top = parser()
-    if mine[0] not in ("-h", "--help", *profiles(), "own", "report", *MODULES, *BEHIND):
-        top.error(f"there is no profile or command {mine[0]!r}")
+    names, left = profile_names()
+    if mine[0] not in ("-h", "--help", *names, *COMMANDS):
+        why = f": {left[mine[0]]}" if mine[0] in left else ""
+        if mine[0].startswith(OWN) and not why:
+            why = f"; make it: ./run_all.sh own IMAGES LABELS name={mine[0].removeprefix(OWN)}"
+        top.error(f"there is no profile or command {quoted(mine[0])}{why}")
     parsed, unknown = top.parse_known_args(mine)
     if unknown:
         hint = behind(mine[0])
-        parsed.command.error(f"{unknown[0]!r} means nothing here{f'; {hint}' if hint else ''}")
+        parsed.command.error(f"{quoted(unknown[0])} means nothing here{f'; {hint}' if hint else ''}")
     if mine[0] in MODULES and words[at:]:
         parsed.command.error("nothing stands after --")
     return mine

@@ -10,6 +10,8 @@ import hashlib
 import io
 import tokenize
 
+from data.messages import quoted
+
 from . import ROOT
 
 CORE = ROOT / "mccvae_core.py"
@@ -85,7 +87,7 @@ def differences(record: dict, identity: dict) -> list[str]:
             if found != wanted and EARLIER.get(found, "") not in (None, identity["task"]):
                 lines.append("code: the core's equations have changed since")
         elif found != wanted:
-            lines.append(f"{key}: {found!r} there, {wanted!r} now")
+            lines.append(f"{key}: {quoted(found)} there, {quoted(wanted)} now")
     return lines
 
 

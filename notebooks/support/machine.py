@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 import mccvae_core as core
+from data.messages import PlainError, quoted
 
 PRECISION = "precision"  # file in a profile's outputs folder that holds its runs' precision
 PROBE_SECONDS = 3.0
 WORTH = 1.15  # bf16 must be faster by this factor
 
 
-class MachineError(ValueError):
+class MachineError(PlainError, ValueError):
     """MCCVAE_DEVICE or MCCVAE_PRECISION asks for what is not there; the message names what is."""
 
 
@@ -30,7 +31,7 @@ def choose_device() -> torch.device:
     name = "cuda:0" if wanted == "cuda" else wanted
     if name not in there:
         raise MachineError(
-            f"MCCVAE_DEVICE asks for {wanted!r}, which is not on this machine; there are: {', '.join(there)}"
+            f"MCCVAE_DEVICE asks for {quoted(wanted)}, which is not on this machine; there are: {', '.join(there)}"
         )
     if name.startswith("cuda"):  # equal seeds, equal weights on the same card
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -56,13 +57,13 @@ def precision_of(folder: Path, device: torch.device) -> str:
     of these, or asks for another precision than the folder's runs have."""
     wanted = os.environ.get("MCCVAE_PRECISION") or "auto"
     if wanted not in ("auto", *core.PRECISIONS):
-        raise MachineError(f"MCCVAE_PRECISION must be auto, {' or '.join(core.PRECISIONS)}, not {wanted!r}")
+        raise MachineError(f"MCCVAE_PRECISION must be auto, {' or '.join(core.PRECISIONS)}, not {quoted(wanted)}")
     path = folder / PRECISION
     if not path.is_file():
         _write_once(path, probe(device) if wanted == "auto" else wanted)
     kept = path.read_text().strip()
     if kept not in core.PRECISIONS:
-        raise MachineError(f"{path} holds {kept[:40]!r}, which is no precision; delete it and run again")
+        raise MachineError(f"{path} holds {quoted(kept)}, which is no precision; delete it and run again")
     if wanted not in ("auto", kept):
         raise MachineError(
             f"the runs in {folder.name} are computed in {kept}, and MCCVAE_PRECISION asks for "

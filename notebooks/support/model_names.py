@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from data.messages import PlainError, quoted
 from data.tasks import CHEST_XRAY
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mccvae_core import ModelConfig, Objective
 
 
-class SettingsError(Exception):
+class SettingsError(PlainError):
     """A parameter, profile or model name is not usable; the message says which and what would be."""
 
 
@@ -21,6 +22,7 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
+LONGEST = 200  # characters of a name, which is a folder's too
 NUMBER, WHOLE = r"\d+(?:\.\d+)?", r"[1-9]\d*"
 
 
@@ -92,12 +94,14 @@ class ModelSpec:
     @classmethod
     def parse(cls, name: str) -> "ModelSpec":
         """Raises SettingsError for a name that is none."""
+        if len(name) > LONGEST:
+            raise SettingsError(f"there is no model {quoted(name)}: a name has at most {LONGEST} characters")
         options = "".join(rf"(?:-{option}(?P<{field}>{pattern}))?" for option, (field, pattern, *_) in OPTIONS.items())
         match = re.fullmatch(rf"(?P<base>[a-z_]+){options}", name)
         if not match or match["base"] not in cls.BASES:
             known = "\n".join(f"  -{name}{option.examples[0]}: {option.about}" for name, option in OPTIONS.items())
             raise SettingsError(
-                f"there is no model {name!r}; there are {', '.join(cls.BASES)}, and behind it, only "
+                f"there is no model {quoted(name)}; there are {', '.join(cls.BASES)}, and behind it, only "
                 f"where wanted and in this order,\n{known}"
             )
         values = {field: read(match[field]) for field, _, read, *_ in OPTIONS.values() if match[field] is not None}

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 
 from data import SOURCES, TASKS, chest_xray, own
+from data.messages import quoted
 from mccvae_core import ESTIMATORS, PRECISIONS
 
 from .settings import ModelSpec
@@ -95,13 +96,13 @@ def check_record(record) -> None:
     known = {chest_xray.SICK} if spec.classes else set(TASKS[record["task"]].labels)
     unknown = set(record["data"]["labels"]) - known
     if record["task"] != own.TASK.name and record["data"]["source"] == "real" and unknown:
-        raise ValueError(f"run.json: {record['task']} has no label {min(unknown)!r}")
+        raise ValueError(f"run.json: {record['task']} has no label {quoted(min(unknown))}")
 
 
 def _test(values: dict, tests: dict, where: str) -> None:
     for key, (what, test) in tests.items():
         if key in values and not test(values[key]):
-            raise ValueError(f"run.json: {where}{key} must be {what}, not {str(values[key])[:60]!r}")
+            raise ValueError(f"run.json: {where}{key} must be {what}, not {quoted(values[key])}")
 
 
 def check_scores(record: dict, metrics, history: pd.DataFrame) -> None:
@@ -114,6 +115,8 @@ def check_scores(record: dict, metrics, history: pd.DataFrame) -> None:
             if not isinstance(scores.get(loss), dict) or not _number(scores[loss].get("loss_alpha0")):
                 raise ValueError(f"metrics.json has no {loss} of the {part} part")
         if "accuracy" in scores and not (_number(scores["accuracy"]) and 0 <= scores["accuracy"] <= 1):
-            raise ValueError(f"metrics.json: the {part} part's accuracy must lie in [0, 1], not {scores['accuracy']!r}")
+            raise ValueError(
+                f"metrics.json: the {part} part's accuracy must lie in [0, 1], not {quoted(scores['accuracy'])}"
+            )
     if "epoch" not in history or list(history["epoch"]) != list(range(1, record["epochs"] + 1)):
         raise ValueError(f"history.csv has not one row for each of the {record['epochs']} epochs")

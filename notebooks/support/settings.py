@@ -3,15 +3,16 @@ ask too."""
 
 import ast
 import dataclasses
-import re
 from pathlib import Path
 
 import yaml
 
+from data.files import read_limited, reason
+from data.messages import quoted, shown
 from data.tasks import OWN as OWN_TASK
 from data.tasks import SOURCES, TASKS, Task
 
-from . import OUTPUTS, OWN, PROFILES, profile_file
+from . import OUTPUTS, OWN, PROFILES, ROOT, profile_file, profile_names, why_no_profile
 from .model_names import OPTIONS, ModelSpec, SettingsError, options_table  # noqa: F401 (whoever reads profiles asks)
 
 
@@ -69,6 +70,7 @@ class Profile:
 
 EXPERIMENTS = ("classification", "reconstruction", "intervention", "objective", "characteristics", "allocation")
 KEYS = tuple(field.name for field in dataclasses.fields(Profile))
+MAX_PROFILE, MAX_VALUES = 1 << 20, 100_000  # bytes of a profile's file; values that it may hold
 
 
 def _whole(n, least: int) -> bool:
@@ -82,26 +84,31 @@ def _are_seeds(seeds) -> bool:
 def read_profile(name: str, **changes) -> Profile:
     """A profile by name, with some of its values changed. Raises SettingsError where a value can't be."""
     path = profile_file(name, PROFILES)
-    if not re.fullmatch(r"\w+", name) or not path.exists():
+    if why_no_profile(name) or not path.exists():
         raise SettingsError(_no_profile(name))
+    where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     try:
-        values = yaml.safe_load(path.read_text()) | changes
-    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
-        raise SettingsError(f"{path.name} can't be read as settings ({error})") from None
-    if set(values) != set(KEYS):
-        differs = ", ".join(sorted(map(str, set(values) ^ set(KEYS))))
-        raise SettingsError(f"{path.name} must hold exactly {', '.join(KEYS)}; it differs in {differs}")
-    if values["profile"] != name:
+        values = _read_yaml(path) | changes
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError, MemoryError) as error:
         raise SettingsError(
-            f"{path.name} must say 'profile: {name}', not {values['profile']!r}: its outputs go "
+            f"{where} can't be read as settings ({shown(' '.join(reason(error).split()))}); correct it{_anew(name)}"
+        ) from None
+    if set(values) != set(KEYS):
+        differs = ", ".join(sorted(shown(key, 60) for key in set(values) ^ set(KEYS)))
+        raise SettingsError(f"{where} must hold exactly {', '.join(KEYS)}; it differs in {differs}")
+    if str(values["profile"]) != name:
+        written = name if yaml.safe_load(name) == name else f'"{name}"'
+        raise SettingsError(
+            f"{where} must say 'profile: {written}', not {quoted(values['profile'])}: its outputs go "
             "to the folder of that name"
         )
+    values["profile"] = name
     for key in ("experiments", "allocation"):
         if not isinstance(values[key], list) or not all(isinstance(part, str) for part in values[key]):
-            raise SettingsError(f"{key} must be a list of names, not {values[key]!r}")
+            raise SettingsError(f"{key} must be a list of names, not {quoted(values[key])}")
     for key, check in OF_TASKS.items():
         if isinstance(values[key], dict) and (unknown := set(values[key]) - set(TASKS)):
-            raise SettingsError(f"{key} names the task {min(map(str, unknown))!r}; there are: {', '.join(TASKS)}")
+            raise SettingsError(f"{key} names the task {quoted(min(map(str, unknown)))}; there are: {', '.join(TASKS)}")
         for value in values[key].values() if isinstance(values[key], dict) else [values[key]]:
             check(key, value)
     _check_together(values)
@@ -114,35 +121,67 @@ def read_profile(name: str, **changes) -> Profile:
     return profile
 
 
+def _read_yaml(path: Path):
+    """What a file of YAML holds. Raises OSError, yaml.YAMLError, and ValueError for anchors that stand for more than
+    fits into memory."""
+    loader = yaml.SafeLoader(read_limited(path, MAX_PROFILE).decode())
+    try:
+        if (node := loader.get_single_node()) is None:
+            raise ValueError("it is empty")
+        if _size(node, {}) > MAX_VALUES:
+            raise ValueError(f"its anchors (& and *) stand for more than {MAX_VALUES:,} values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, those behind anchors each time. Raises ValueError for one that holds
+    itself."""
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES + 1  # while it is counted: what it holds is not to be itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _anew(name: str) -> str:
+    """How else a profile of own images is mended."""
+    again = f", or delete it and make it anew: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}"
+    return again if name.startswith(OWN) else ""
+
+
 def _no_profile(name: str) -> str:
-    there = [path.stem for path in PROFILES.glob("*.yaml")]
-    there += [path.parent.name for path in OUTPUTS.glob(f"{OWN}*/profile.yaml")]
+    there, left = profile_names(PROFILES)
+    if name in left or (why := why_no_profile(name)):
+        return f"there is no profile {quoted(name)}: {left.get(name) or why}"
     make = f"; make it: ./run_all.sh own IMAGES LABELS name={name.removeprefix(OWN)}" if name.startswith(OWN) else ""
-    return f"there is no profile {name!r}{make}; there are: {', '.join(sorted(there))}"
+    return f"there is no profile {quoted(name)}{make}; there are: {', '.join(there)}"
 
 
 def _check_models(key: str, value) -> None:
     if not (isinstance(value, list | dict) and value and all(isinstance(model, str) for model in value)):
-        raise SettingsError(f"models must be a list of names, or seeds by name, not {value!r}")
+        raise SettingsError(f"models must be a list of names, or seeds by name, not {quoted(value)}")
     for model in value:
         ModelSpec.parse(model)
         if isinstance(value, dict) and not (value[model] is None or _are_seeds(value[model])):
-            raise SettingsError(f"the seeds of {model} must be whole numbers from 0 on, not {value[model]!r}")
+            raise SettingsError(f"the seeds of {model} must be whole numbers from 0 on, not {quoted(value[model])}")
 
 
 def _check_seeds(key: str, value) -> None:
     if not _are_seeds(value):
-        raise SettingsError(f"seeds must be whole numbers from 0 on, not {value!r}")
+        raise SettingsError(f"seeds must be whole numbers from 0 on, not {quoted(value)}")
 
 
 def _check_correlation(key: str, value) -> None:
     if not (value is None or (isinstance(value, int | float) and 0 <= value < 1)):
-        raise SettingsError(f"correlation must lie in [0, 1), not {value!r}")
+        raise SettingsError(f"correlation must lie in [0, 1), not {quoted(value)}")
 
 
 def _check_number(key: str, value) -> None:
     if not (value is None or _whole(value, 1)):
-        raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {value!r}")
+        raise SettingsError(f"{key} must be a whole number above 0, or nothing for the task's own, not {quoted(value)}")
 
 
 OF_TASKS = {  # values that tasks can have each their own: what one of them may be
@@ -158,19 +197,20 @@ OF_TASKS = {  # values that tasks can have each their own: what one of them may 
 def _check_together(values: dict) -> None:
     """Values that must fit one another."""
     if not set(values["experiments"]) <= set(EXPERIMENTS):
-        raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {values['experiments']!r}")
+        raise SettingsError(f"experiments must be among {', '.join(EXPERIMENTS)}, not {quoted(values['experiments'])}")
     allocates = "allocation" in values["experiments"]
     if not set(values["allocation"]) <= set(TASKS) or bool(values["allocation"]) != allocates:
         raise SettingsError(
             f"allocation must name the tasks of the experiment allocation, of {', '.join(TASKS)}, "
-            f"and none without it, not {values['allocation']!r}"
+            f"and none without it, not {quoted(values['allocation'])}"
         )
     if values["source"] not in SOURCES:
-        raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {values['source']!r}")
+        raise SettingsError(f"source must be one of {', '.join(SOURCES)}, not {quoted(values['source'])}")
     mine = isinstance(values["models"], dict) and OWN_TASK.name in values["models"]
     if mine != (values["source"] == "own"):
         raise SettingsError(
-            f"models names the task {OWN_TASK.name!r} if and only if the source is 'own', not {values['source']!r}"
+            f"models names the task {OWN_TASK.name!r} if and only if the source is 'own', "
+            f"not {quoted(values['source'])}"
         )
 
 

@@ -18,11 +18,12 @@ from torch import Tensor
 
 import mccvae_core as core
 from data.files import write_atomically
+from data.messages import PlainError, quoted
 
 CHECKPOINT_SECONDS = 60  # between checkpoints within an epoch
 
 
-class CheckpointError(Exception):
+class CheckpointError(PlainError):
     """A checkpoint or weights file is broken or belongs to another configuration; the message names file and reason."""
 
 
@@ -166,7 +167,7 @@ def _restore(path: Path, state: core.TrainingState, identity: dict | None) -> No
         history, seconds, best = metadata["history"], metadata["seconds"], metadata["best"]
         theirs, ours = metadata["identity"] or {}, json.loads(json.dumps(identity)) or {}
         different = [
-            f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here"
+            f"{k} {quoted(theirs.get(k))} there, {quoted(ours.get(k))} here"
             for k in sorted({*theirs, *ours})
             if theirs.get(k) != ours.get(k)
         ]

@@ -31,6 +31,7 @@ import pandas as pd
 import mccvae_core as core
 from data import TASKS, Dataset, Split
 from data.files import write_atomically
+from data.messages import quoted
 
 from .. import ROOT, code_identity, runs, weights
 from ..measures import block_readings, blocks, counterfactual, latents, official
@@ -256,7 +257,7 @@ def score_profile(profile: Profile, tasks: list[str] | None = None) -> pd.DataFr
     Writes each run's table, the profile's summary and the intervals over images, and returns the summary. Raises
     SettingsError for a task that there is none of."""
     if unknown := [task for task in tasks or [] if task not in TASKS]:
-        raise SettingsError(f"there is no task {unknown[0]!r}; there are: {', '.join(TASKS)}")
+        raise SettingsError(f"there is no task {quoted(unknown[0])}; there are: {', '.join(TASKS)}")
     claims, data, rows, found = preregistration.read(), runs.Datasets(profile), [], []
     for task in TASKS.values() if not tasks else map(TASKS.get, tasks):
         judges, of_runs = None, {}

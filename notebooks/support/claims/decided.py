@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data import TASKS
+from data.messages import quoted
 
 from .. import runs
 from ..runs import Run
@@ -105,7 +106,7 @@ def read_scores(folder: Path, claims: Preregistration) -> pd.DataFrame:
         return pd.DataFrame(columns=[*RUN, *wanted])
     table = _read_csv(path, RUN)
     if bad := set(table["weights"]) - {"last", "best"}:
-        raise DecidedError(f"{path}: weights must be last or best, not {min(map(str, bad))!r}")
+        raise DecidedError(f"{path}: weights must be last or best, not {quoted(min(map(str, bad)))}")
     for column in ("seed", *(name for name in wanted if name in table)):
         if not pd.api.types.is_numeric_dtype(table[column]):
             raise DecidedError(f"{path}: {column} must hold numbers alone; mend it or make the file again")
@@ -133,7 +134,7 @@ def read_intervals(folder: Path) -> dict[tuple[str, str, tuple[int, ...]], verdi
         try:
             seeds = tuple(sorted(map(int, str(row.seeds).split())))
         except ValueError:
-            raise DecidedError(f"{path}: seeds must be whole numbers, not {row.seeds!r}; make it again") from None
+            raise DecidedError(f"{path}: seeds must be whole numbers, not {quoted(row.seeds)}; make it again") from None
         found[row.claim, row.task, seeds] = (float(row.low), float(row.high))
     return found
 

@@ -13,7 +13,8 @@ import torch
 
 import mccvae_core as core
 from data import DataError, own
-from data.files import files_below, shown, write_atomically
+from data.files import files_below, write_atomically
+from data.messages import PlainError, plain, shown
 from data.pictures import doubtful, read_pictures
 
 from .. import EXCEL, weights
@@ -26,7 +27,7 @@ BATCH = 256
 LISTED = 10  # finished runs at most that a message names
 
 
-class ApplyError(Exception):
+class ApplyError(PlainError):
     """The model can't be applied; the message says why and what to do."""
 
 
@@ -192,6 +193,6 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (ApplyError, RunError, SettingsError, DataError, weights.CheckpointError, OSError, ValueError) as error:
-        sys.exit(f"run_all.sh: apply: {error}")
+        sys.exit(plain(f"run_all.sh: apply: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -24,6 +24,10 @@ from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from traitlets.config import Config  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+
+from data.messages import plain  # noqa: E402
+
 QUIET = ["--log-level=50"]  # else a kernel that is shut down may report that as an error
 SOCKET = 75  # characters of a folder in which a kernel's sockets can lie: the system takes about 104 for the whole name
 SECONDS = 7 * 24 * 3600  # the longest that a cell may take
@@ -91,10 +95,15 @@ def _short_folder() -> str | None:
     return "/tmp" if long and os.access("/tmp", os.W_OK | os.X_OK) else None
 
 
+def parameter(name: str, value: str) -> tuple[str, object]:
+    """A parameter as YAML has its value; a name stays a text, though it is one of digits."""
+    return name, value if name in ("profile", "model") else yaml.safe_load(value)
+
+
 def main(arguments: list[str]) -> int:
     notebook, output = (Path(os.path.relpath(path, ROOT)) for path in arguments[:2])
     os.chdir(ROOT)  # so that the paths that papermill puts into the notebook are relative
-    parameters = {name: yaml.safe_load(value) for name, _, value in (a.partition("=") for a in arguments[2:])}
+    parameters = dict(parameter(*argument.split("=", 1)) for argument in arguments[2:])
     os.environ.pop("JPY_SESSION_NAME", None)  # this kernel is not a live session, wherever it was started from
     about = " ".join(f"{name}={value}" for name, value in parameters.items())
     print(f"{notebook.name} {about}", flush=True)
@@ -103,7 +112,7 @@ def main(arguments: list[str]) -> int:
             execute(notebook, output, parameters, runtime)
             return 0
         except PapermillExecutionError as error:
-            why = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+            why = plain(f"cell {error.cell_index}: {error.ename}: {error.evalue}")
         except (DeadKernelError, RuntimeError) as error:
             why = f"the kernel did not run: {error}. If memory ran out, run fewer at once: -- --cores 1"
         except OSError as error:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
 from data.files import HeldError, take  # noqa: E402
+from data.messages import plain  # noqa: E402
 from support import PUBLISHED, runs  # noqa: E402
 from support.commands import cluster  # noqa: E402
 from support.commands.options import OURS, SHOWS, options_of  # noqa: E402
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
         if late := _from_the_future(folder):
             sys.exit(_stop(late))
     clustered, dry = given & {"--profile", "--workflow-profile", "--executor"}, "--dry-run" in given
-    settings = [f"profile={name}", *["from_records=true"] * from_records]
+    settings = [f'profile="{name}"', *["from_records=true"] * from_records]
     command = [
         sys.executable,
         "-m",
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> None:
         *options,
     ]  # targets may come first in options, so nothing that takes several values last
     for why in [] if shows or from_records else runs.sweep(profile):
-        print(f"run_all.sh: {why}", file=sys.stderr, flush=True)
+        print(plain(f"run_all.sh: {why}"), file=sys.stderr, flush=True)
     if shows:
         sys.exit(_shown(command, plan=bool(clustered and dry)))
     os.execvp(command[0], command)
@@ -143,7 +144,7 @@ def _plan(command: list[str], folder: Path) -> int:
 
 
 def _stop(why: str) -> int:
-    print(f"run_all.sh: {why}", file=sys.stderr)
+    print(plain(f"run_all.sh: {why}"), file=sys.stderr)
     return 3
 
 

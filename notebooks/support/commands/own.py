@@ -17,6 +17,7 @@ import yaml
 
 from data import DataError, Dataset, layout, own
 from data.files import HeldError, hold, write_atomically, write_npz
+from data.messages import plain, quoted, shown
 
 from .. import EXCEL, IMAGES, OUTPUTS, OWN, profile_file
 from ..runs import PARTS
@@ -59,7 +60,7 @@ def read_words(arguments: list[str], problems: list[str]) -> dict[str, str]:
         if equals and value and word in WORDS and word not in words:
             words[word] = value
         else:
-            wrong.append(repr(argument))
+            wrong.append(quoted(argument))
     if wrong:
         known = "\n".join(f"  {name}=  {about}" for name, about in WORDS.items())
         problems.append(f"{', '.join(wrong)}: no option, or given twice or without a value; there are\n{known}")
@@ -79,7 +80,7 @@ def whole(words: dict[str, str], word: str, least: int) -> list[int]:
     """The whole numbers of an option, with commas between them; none where it is not given. Raises SettingsError."""
     parts = words[word].split(",") if word in words else []
     if not all(re.fullmatch(r"\d{1,9}", part) and int(part) >= least for part in parts) or len(set(parts)) < len(parts):
-        raise SettingsError(f"{word} must be a whole number from {least} on, not {words[word]!r}")
+        raise SettingsError(f"{word} must be a whole number from {least} on, not {quoted(words[word])}")
     return [int(part) for part in parts]
 
 
@@ -87,7 +88,7 @@ def one(words: dict[str, str], word: str, least: int) -> int | None:
     """The one whole number of an option; None where it is not given."""
     numbers = whole(words, word, least)
     if len(numbers) > 1:
-        raise SettingsError(f"{word} takes one number, not {words[word]!r}")
+        raise SettingsError(f"{word} takes one number, not {quoted(words[word])}")
     return numbers[0] if numbers else None
 
 
@@ -101,7 +102,8 @@ def latents(text: str, labels: tuple[str, ...]) -> tuple[int, ...]:
         label, _, number = part.rpartition(":")
         if label not in k or not re.fullmatch(r"[1-9]\d*", number):
             raise SettingsError(
-                f"k={text}: {part!r} is neither a number nor <label>:<number>; the labels are {', '.join(labels)}"
+                f"k={shown(text)}: {quoted(part)} is neither a number nor <label>:<number>; "
+                f"the labels are {', '.join(labels)}"
             )
         k[label] = int(number)
     return tuple(k.values())
@@ -155,7 +157,7 @@ def profile_name(words: dict[str, str], folder: Path) -> str:
     plain = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "images"
     name = words.get("name", plain)
     if not re.fullmatch(r"[a-z0-9_]{1,60}", name):
-        raise SettingsError(f"name must be a word of small letters, digits and _, not {name!r}")
+        raise SettingsError(f"name must be a word of small letters, digits and _, not {quoted(name)}")
     return OWN + name
 
 
@@ -233,7 +235,7 @@ def _old(path: Path) -> dict[str, np.ndarray] | None:
 def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -> None:
     """Everything that the options of training can have wrong, before thousands of pictures are read."""
     if words.get("csv", "excel") != "excel":
-        problems.append(f"csv must be excel, or left out, not {words['csv']!r}")
+        problems.append(f"csv must be excel, or left out, not {quoted(words['csv'])}")
     for word in ("epochs", "batch_size"):
         told(problems, one, words, word, 1)
     told(problems, whole, words, "seeds", 0)
@@ -285,7 +287,7 @@ def main(arguments: list[str]) -> None:
         remarks.append(keep(name, arrays, settings))
         keep_form(name, words)
         read_profile(name)
-    print(*filter(None, [*remarks, *of_training(data, settings)]), name if there else "-", sep="\n")
+    print(*map(plain, filter(None, [*remarks, *of_training(data, settings)])), name if there else "-", sep="\n")
 
 
 def of_training(data: Dataset, settings: dict) -> list[str]:
@@ -309,6 +311,6 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DataError, SettingsError, HeldError, OSError) as error:
-        sys.exit(f"run_all.sh: own: {error}")
+        sys.exit(plain(f"run_all.sh: own: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from data import DataError
+from data.messages import plain
 
 from .. import OUTPUTS, runs, training
 from ..runs import Run, RunError
@@ -79,7 +80,7 @@ if __name__ == "__main__":
     try:
         sys.exit(repeat(wanted, profile_of(wanted)))
     except (RunError, SettingsError, DataError, OSError) as error:
-        print(f"run_all.sh: repeat: {error}", file=sys.stderr)
+        print(plain(f"run_all.sh: repeat: {error}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

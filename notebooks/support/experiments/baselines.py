@@ -28,6 +28,7 @@ from torch import Tensor
 import mccvae_core as core
 from data import TASKS, DataError, Dataset
 from data.files import write_atomically
+from data.messages import quoted
 
 from .. import PUBLISHED, runs
 from ..measures import blocks, judge, judged, linear
@@ -54,7 +55,7 @@ def make(profile: Profile, tasks: list[str] | None = None) -> pd.DataFrame:
     and where the profile has weights of none of MODELS."""
     of_profile = runs.compared(profile)
     if unknown := [task for task in tasks or [] if task not in of_profile]:
-        raise SettingsError(f"the profile has no task {unknown[0]!r} to compare; it has {', '.join(of_profile)}")
+        raise SettingsError(f"the profile has no task {quoted(unknown[0])} to compare; it has {', '.join(of_profile)}")
     made_with = "; ".join(f"{name} {version}" for name, version in runs.versions().items())
     table = read(profile.folder)
     for task in tasks or of_profile:
