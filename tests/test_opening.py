@@ -5,11 +5,13 @@ import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
+import nbformat
 import pandas as pd
 import pytest
+from conftest import page_of
 from support.claims.decided import Trained, decide_all
 from support.claims.preregistration import read
-from support.claims.verdicts import WORDS
+from support.claims.verdicts import NOT_TESTED, WORDS, decide
 from support.report import answers, body, claim_numbers, claims_table, deciding_runs, forest
 from support.show import strips
 from test_forest import LEVEL, LOSS, decided_as, the_test
@@ -122,6 +124,34 @@ def test_the_forest_has_a_row_per_test_that_was_made_with_its_dots_in_margins(fo
     level = claims_table._forest_panel("x", [one for one in found if one.test == LEVEL])
     assert level.rows[0].values == pytest.approx([value / 0.9 for value in (0.970, 0.975, 0.972)])
     assert claims_table.forest_html([decided_as(LOSS, [])], 15) == "" and "the 99.7 % interval" in text
+
+
+def test_moved_margins_and_bounds_give_the_words_that_the_rule_gives(open_page, found, tmp_path):
+    html = claims_table.forest_html(found, 15, movable=True)
+    cell = nbformat.v4.new_code_cell("forest()", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("execute_result", {"text/html": html}, execution_count=1)]
+    tab = open_page(page_of(tmp_path, [nbformat.v4.new_markdown_cell("# A report"), cell]))
+    made, changed = [one for one in found if one.outcome.word != NOT_TESTED], set()
+    for moves in ("margin", "bound"):
+        mine = [one for one in made if (one.test.kind == "level") == (moves == "bound")]
+        figure = tab.locator(f"figure[data-moves={moves}]")
+        for factor in (0.1, 0.5, 1.0, 1.05, 1.1, 1.2):
+            figure.get_by_label(f"{moves} ×").fill(f"{factor:g}")
+            words = [
+                decide(one.test.kind, one.outcome.low, one.outcome.high, factor * one.outcome.limit) for one in mine
+            ]
+            assert figure.locator(".strip-value").all_text_contents() == [
+                " ".join(claims_table.MARKS[w]) for w in words
+            ]
+            changed |= {word for one, word in zip(mine, words, strict=True) if word != one.outcome.word}
+        figure.locator("input").fill("0.5")
+        drawn = figure.locator(".strip-band" if moves == "margin" else ".strip-line").first
+        low, high = (float(figure.get_attribute(f"data-{end}")) for end in ("low", "high"))
+        ends = [0.5] if moves == "bound" else [-0.5, 0.5]
+        x = [float(drawn.get_attribute(name).rstrip("%")) for name in (["x1"] if moves == "bound" else ["x", "width"])]
+        at = [100 * min(max((end - low) / (high - low), 0), 1) for end in ends]
+        assert x == pytest.approx(at if moves == "bound" else [at[0], at[1] - at[0]])
+    assert changed and not tab.errors
 
 
 def test_an_interval_beyond_the_axis_ends_in_an_arrow():

@@ -35,6 +35,9 @@ def claims_tables(claims: Preregistration, found: list[Decided], csv: str, besid
     ours, rest = ([c for c in claims.claims if (c.id in tested) == whether] for whether in (True, False))
     caption = f'The paper\'s claims and our answers <a class="csv" href="{escaped(csv)}">verdicts.csv</a>'
     table = _table(claims, ours, found, caption, beside)
+    if dots := forest_html(found, len(found), movable=True):
+        summary = "All tests in one picture. What if another margin mattered?"
+        table += f'<details class="fold"><summary>{summary}</summary>{dots}</details>'
     if not rest:
         return table
     summary = f"{len(rest)} more sentences of the paper, exploratory: without a test of their own"
@@ -78,9 +81,9 @@ def _mark(task: str, word: str | None) -> str:
     return f'<td {about}><span class="verdict {kind}">{sign} {said}</span></td>'
 
 
-def forest_html(found: list[Decided], tests: int) -> str:
+def forest_html(found: list[Decided], tests: int, *, movable: bool = False) -> str:
     """Of these tests those that were made, one row each: a ring per seed, the interval as a bar, the verdict's word.
-    tests: how many there are in all."""
+    tests: how many there are in all. movable: a reader may move margin and bound, and sees what the word would be."""
     made = [one for one in found if one.outcome.word != NOT_TESTED]
     if not made:
         return ""
@@ -91,11 +94,11 @@ def forest_html(found: list[Decided], tests: int) -> str:
         "Difference in margins; to the right is what the paper says": [one for one in made if one not in levels],
         "Level, as a share of the least that the paper's word asks for": levels,
     }
-    panels = [_forest_panel(title, rows) for title, rows in sides.items() if rows]
+    panels = [_forest_panel(title, rows, movable) for title, rows in sides.items() if rows]
     return f"<p>{text} Grey band: differences too small to matter.</p>{strips.panels_html(panels)}"
 
 
-def _forest_panel(title: str, tests: list[Decided]) -> Panel:
+def _forest_panel(title: str, tests: list[Decided], movable: bool = False) -> Panel:
     level, rows = tests[0].test.kind == "level", []
     for one in tests:
         low, high = (float(end) for end in one.in_margins([one.outcome.low, one.outcome.high]))
@@ -108,4 +111,7 @@ def _forest_panel(title: str, tests: list[Decided]) -> Panel:
     least, most = (0.0, 1.2) if level else (-1.5, 1.5)
     limits = (max(min(least, *drawn), -forest.FARTHEST), min(max(most, *drawn), forest.FARTHEST))
     line, band = ((1.0, "the bound"), None) if level else ((0.0, "no difference"), (-1.0, 1.0))
-    return Panel(title, rows, 1, line, band, limits, wide=True)
+    movable = movable and all(one.test.kind != "tie" for one in tests)  # page.js has no words for ties
+    moves = ("bound" if level else "margin") if movable else ""
+    words = {word: " ".join(MARKS[word]) for word in verdicts.WORDS}
+    return Panel(title, rows, 1, line, band, limits, wide=True, moves=moves, words=words)

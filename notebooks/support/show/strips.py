@@ -2,6 +2,7 @@
 mean, its number at the right. No script and no picture; a screen reader gets one sentence per panel."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 
@@ -34,7 +35,9 @@ class Row:
 class Panel:
     """Rows over one axis. title: what is measured, of which data, with its unit. digits: of numbers. line: a value to
     compare with, and its name; band: where differences are too small to matter. limits: of the axis; None: as far as
-    what is drawn. wide: names stand above their dots."""
+    what is drawn. wide: names stand above their dots. moves: what a reader may move, "margin" or "bound"; words: the
+    verdicts' words as they are shown (page.js decides anew).
+    """
 
     title: str
     rows: Sequence[Row]
@@ -43,6 +46,8 @@ class Panel:
     band: tuple[float, float] | None = None
     limits: tuple[float, float] | None = None
     wide: bool = False
+    moves: str = ""
+    words: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def panels_html(panels: Sequence[Panel]) -> str:
@@ -85,8 +90,10 @@ def _panel(panel: Panel) -> str:
     ends = "".join(f"<span>{number(end, panel.digits)}</span>" for end in (low, high))
     line = f"<span>line: {escaped(panel.line[1])}</span>" if panel.line else ""
     wide = " wide" if panel.wide else ""
+    moved = {"moves": panel.moves, "low": repr(low), "high": repr(high), "words": json.dumps(panel.words)}
     return (
-        f'<figure class="strip-panel{wide}"><figcaption>{escaped(panel.title)}</figcaption>'
+        f'<figure class="strip-panel{wide}"{_data(moved if panel.moves else {})}>'
+        f"<figcaption>{escaped(panel.title)}</figcaption>"
         f'<div role="img" aria-label="{escaped(alt(panel))}">{rows}'
         f'<div class="strip-axis">{ends}</div></div>{line}</figure>'
     )
@@ -96,10 +103,16 @@ def _row(row: Row, panel: Panel, limits: tuple[float, float]) -> str:
     text = row.text or number(row.mean, panel.digits)
     kind = f" {row.kind}" if row.kind else ""
     drawn = _drawn(row, panel, limits) if row.values else "<i></i>"
+    interval = _data({"low": repr(row.low), "high": repr(row.high)} if panel.moves else {})
     return (
-        f'<div class="strip-row"><span class="strip-name">{escaped(row.name)}</span>{drawn}'
+        f'<div class="strip-row"{interval}><span class="strip-name">{escaped(row.name)}</span>{drawn}'
         f'<span class="strip-value{kind}">{escaped(text)}</span></div>'
     )
+
+
+def _data(values: dict[str, str]) -> str:
+    """Attributes for a script."""
+    return "".join(f' data-{name}="{escaped(value)}"' for name, value in values.items())
 
 
 def _drawn(row: Row, panel: Panel, limits: tuple[float, float]) -> str:

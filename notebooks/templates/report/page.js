@@ -112,6 +112,41 @@
     });
   });
 
+  // --- a margin, or a bound, that moves: the words are those of verdicts.decide ---
+  const decide = (moves, low, high, factor) => {
+    if (moves === "bound") return low >= factor ? "reproduced" : high < factor ? "reversed" : "inconclusive";
+    if (-factor < low && high < factor) return "no difference that matters";
+    return low > 0 ? "reproduced" : high < 0 ? "reversed" : "inconclusive";
+  };
+  document.querySelectorAll("figure[data-moves]").forEach((figure) => {
+    const { moves } = figure.dataset;
+    const [low, high] = [Number(figure.dataset.low), Number(figure.dataset.high)];
+    const words = JSON.parse(figure.dataset.words);
+    const at = (value) => 100 * Math.min(Math.max((value - low) / (high - low), 0), 1);
+    const slider = make("input", { type: "range", min: "0.1", max: moves === "bound" ? "1.2" : "3", step: "0.05", value: "1" });
+    const output = make("output");
+    figure.querySelector("figcaption").after(make("label", { className: "moves" }, `${moves} ×`, slider, output));
+    const show = () => {
+      const factor = Number(slider.value);
+      output.textContent = factor.toFixed(2);
+      figure.querySelectorAll(".strip-row").forEach((row) => {
+        const text = row.querySelector(".strip-value");
+        const word = words[decide(moves, Number(row.dataset.low), Number(row.dataset.high), factor)];
+        text.textContent = word;
+        text.className = `strip-value verdict ${word.slice(2).replaceAll(" ", "-")}`;
+        const line = row.querySelector(".strip-line");
+        const band = row.querySelector(".strip-band");
+        if (moves === "bound") ["x1", "x2"].forEach((end) => line.setAttribute(end, `${at(factor)}%`));
+        if (band) {
+          band.setAttribute("x", `${at(-factor)}%`);
+          band.setAttribute("width", `${at(factor) - at(-factor)}%`);
+        }
+      });
+    };
+    slider.addEventListener("input", show);
+    show();
+  });
+
   // --- where a link leads into what is folded, it opens ---
   const reveal = (hash) => {
     const target = document.getElementById(decodeURIComponent(hash.slice(1)));
