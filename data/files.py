@@ -173,9 +173,12 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one."""
-    mend = "delete it and run again, and it is made anew"
+MADE_ANEW = "delete it and run again, and it is made anew"
+
+
+def read_npz(path: Path, keys: tuple[str, ...], mend: str = MADE_ANEW) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file; nothing in it is unpickled. Raises DataError where it is broken or lacks one;
+    `mend` says what to do then."""
     try:
         with open_regular(path) as raw:
             with zipfile.ZipFile(raw) as archive:

@@ -262,16 +262,26 @@ def split(
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """`gather`'s arrays of a file; one from before there were groups lacks the last three. Raises DataError for a file
-    that is none."""
+    that is not there or is none."""
+    again = f"./run_all.sh own IMAGES LABELS name={shown(path.parent.name.removeprefix('own_'))}"
+    if not path.exists():
+        raise DataError(f"{path} is not there; make it: {again}")
+    mend = f"delete it and give the images again: {again}"
     try:
-        arrays = read_npz(path, KEYS)
+        arrays = read_npz(path, KEYS, mend)
     except DataError:
-        arrays = read_npz(path, KEYS[:5])
-        arrays |= {"group": np.full(len(arrays["names"]), ""), "exclusive": np.array(False), "fit": np.array("stretch")}
+        arrays = read_npz(path, KEYS[:5], mend)
+        arrays |= {
+            "group": np.full(arrays["names"].shape, ""),
+            "exclusive": np.array(False),
+            "fit": np.array("stretch"),
+        }
     x, y, names, labels, part, group, exclusive, fit = arrays.values()
-    fits = x.dtype == np.uint8 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE) and x.shape[3:] in ((), (3,))
+    shapes = names.ndim == labels.ndim == 1 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE)
     if not (
-        fits
+        shapes
+        and x.dtype == np.uint8
+        and x.shape[3:] in ((), (3,))
         and y.shape == (len(x), len(labels))
         and part.shape == group.shape == (len(x),)
         and np.isin(y, (0, 1, UNKNOWN)).all()
@@ -280,16 +290,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         and exclusive.shape == fit.shape == ()
         and str(fit) in FITS
     ):
-        raise DataError(f"{path}: its arrays don't fit together; delete it and give ./run_all.sh own the images again")
+        raise DataError(f"{path}: its arrays don't fit together; {mend}")
     return arrays
 
 
 def read(path: Path) -> Dataset:
     """The data set of a file of `gather`'s arrays. Raises DataError for a file that is none."""
-    if not path.is_file():
-        raise DataError(
-            f"{path} is not there; make it: ./run_all.sh own IMAGES LABELS name={path.parent.name.removeprefix('own_')}"
-        )
     return dataset(read_arrays(path))
 
 

@@ -14,14 +14,18 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import support
 from PIL import Image
-from support import OUTPUTS, PUBLISHED, ROOT, runs
+from support import OUTPUTS, PUBLISHED, ROOT, runs, settings
 from support.commands import execute
+from support.commands import graph as graph_command
+from support.commands import own as own_command
 from support.commands.options import options_of
 from support.settings import read_profile
 from support.show import tables
 from test_faults import TARGETS, clone, graph, processes_of, snakemake_of, until  # noqa: F401 (a fixture)
 
+from data import own
 from data.files import HeldError, hold
 
 
@@ -106,6 +110,47 @@ def test_a_dry_run_of_what_is_there_shows_the_graph_and_leaves_the_disk_as_it_wa
     assert status == 0 and re.search(r"\ntrain +1\n", said) and "Nothing was made" in said, said
     assert "It would write" not in said and everything(clone, images) == before
     shutil.rmtree(clone / "outputs" / "own_dry")
+
+
+BROKEN = {
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:5_000]),
+    "a picture more": lambda path: np.savez(path, **{**own.read_arrays(path), "x": np.zeros((61, 64, 64), np.uint8)}),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "gone": lambda path: path.unlink(),
+}
+
+
+def test_broken_own_images_are_named_before_the_graph_starts_and_mended_as_it_says(clone, images, monkeypatch, capsys):  # noqa: F811
+    """Also where the graph only shows something; `graph.py` as run_all.sh calls it, `own` as its message says."""
+    for module in (support, settings, graph_command, own_command):
+        monkeypatch.setattr(module, "OUTPUTS", clone / "outputs")
+    monkeypatch.setattr(graph_command.os, "chdir", lambda path: None)
+    started = lambda *_, **__: sys.exit("Snakemake was started")  # noqa: E731
+    monkeypatch.setattr(graph_command, "_shown", started)
+    path = clone / "outputs" / "own_dry" / "images.npz"
+    own_command.main(["/", str(images), "name=dry", "epochs=1"])
+    for break_ in BROKEN.values():
+        break_(path)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            graph_command.main(["own_dry", "-n"])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 3 and f"run_all.sh: {path}" in said and said.count("\n") == 1, said
+        assert said.strip().endswith("./run_all.sh own IMAGES LABELS name=dry")
+        if "delete it" in said and path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        own_command.main(["/", str(images), "name=dry", "epochs=1"])
+        assert len(own.read_arrays(path)["x"]) == 60
+    profile = path.with_name("profile.yaml")
+    profile.write_bytes(b"\xff\xfe")
+    with pytest.raises(SystemExit):
+        graph_command.main(["own_dry", "-n"])
+    said = capsys.readouterr().err
+    assert "profile.yaml can't be read as settings" in said and "name=dry" in said
+    own_command.main(["/", str(images), "name=dry", "epochs=1"])
+    with pytest.raises(SystemExit, match="Snakemake was started"):
+        graph_command.main(["own_dry", "-n"])
+    shutil.rmtree(path.parent)
 
 
 def test_a_dry_run_makes_no_environment_and_says_what_makes_one(clone, tmp_path):  # noqa: F811

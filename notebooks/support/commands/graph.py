@@ -22,9 +22,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
+from data import DataError, own  # noqa: E402
 from data.files import HeldError, take  # noqa: E402
 from data.messages import plain  # noqa: E402
-from support import PUBLISHED, runs  # noqa: E402
+from support import IMAGES, OUTPUTS, PUBLISHED, runs  # noqa: E402
 from support.commands import cluster  # noqa: E402
 from support.commands.options import OURS, SHOWS, options_of  # noqa: E402
 from support.settings import SettingsError, read_profile  # noqa: E402
@@ -51,11 +52,13 @@ def main(arguments: list[str]) -> None:
     try:
         profile = read_profile(name)
         folder = profile.folder
+        if profile.source == "own":
+            own.read_arrays(OUTPUTS / name / IMAGES)
         shows = bool(given & set(SHOWS))  # touches nothing
         lock = None if shows else take(folder, wait=1)
         for part in (part for sub in SWEPT for part in ([] if shows else (folder / sub).glob(".*.part*"))):
             part.unlink(missing_ok=True)
-    except (SettingsError, HeldError) as error:
+    except (SettingsError, DataError, HeldError) as error:
         sys.exit(_stop(str(error)))
     except OSError as error:
         sys.exit(
