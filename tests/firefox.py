@@ -2,9 +2,9 @@
 
 import contextlib
 import json
-import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Page:
     """A page that is open: `evaluate` its script, and `errors`, what it logged as an error so far."""
 
     def __init__(self, address: str):
-        self.socket, self.number, self.errors = websocket.create_connection(address, timeout=SECONDS), 0, []
+        self.socket, self.number, self.errors = _connected(address), 0, []
         self.command("session.new", capabilities={})
         self.command("session.subscribe", events=["log.entryAdded"])
         self.context = self.command("browsingContext.getTree")["contexts"][0]["context"]
@@ -56,9 +56,21 @@ def firefox(folder: Path) -> Iterator[Page]:
     if program is None:
         raise FileNotFoundError("no Firefox: install it (Debian: apt-get install firefox-esr)")
     command = [program, "--headless", "--no-remote", "--remote-debugging-port", "0", "--profile", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            address = next(filter(None, (re.search(r"BiDi listening on (\S+)", line) for line in process.stderr)))[1]
-            yield Page(f"{address}/session")
+            yield Page(f"ws://127.0.0.1:{_port(folder / 'WebDriverBiDiServer.json')}/session")
         finally:
             process.kill()
+
+
+def _port(file: Path) -> int:
+    """Where Firefox listens, which it writes into its profile once it does."""
+    for _ in range(10 * SECONDS):
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+            return json.loads(file.read_text())["ws_port"]
+        time.sleep(0.1)
+    raise TimeoutError(f"Firefox does not listen after {SECONDS} s")
+
+
+def _connected(address: str) -> websocket.WebSocket:
+    return websocket.create_connection(address, timeout=SECONDS, suppress_origin=True)  # others than its own it refuses
