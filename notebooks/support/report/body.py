@@ -53,10 +53,14 @@ def _by_task(trained: Iterable[Run]) -> dict[str, dict[ModelSpec, list[Run]]]:
     return found
 
 
-def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | None], **options) -> list[Panel]:
-    """A score of every run, a panel per task, a row per model. what: the score with its unit. options: of `Panel`,
-    beside line, which may be a function of a task's runs."""
-    line = options.pop("line", lambda runs: None)
+def score_panels(
+    trained: list[Run], what: str, read: Callable[[Run], float | None], longer: Iterable[Run] = (), **options
+) -> list[Panel]:
+    """A score of every run, a panel per task, a row per model; first those of `longer`, trained for more epochs, and on
+    their tasks each row says how many. what: the score with its unit. options: of `Panel`, beside line, which may be a
+    function of a task's runs."""
+    line, longer = options.pop("line", lambda runs: None), list(longer)
+    named = {run.record["task"] for run in longer}
     colours = figures.colours([run.record["task"] for run in trained], [run.spec.title for run in trained])
     panels = []
     for task, models in _by_task(trained).items():
@@ -64,11 +68,12 @@ def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | No
         for spec, runs in models.items():
             values = tuple(float(v) for v in map(read, runs) if v is not None)
             if values:
-                rows.append(Row(in_words(spec), values, colours[spec.title]))
+                name = f"{in_words(spec)}, {runs[0].record['epochs']} epochs" if task in named else in_words(spec)
+                rows.append(Row(name, values, colours[spec.title]))
         if rows:
             every = [run for runs in models.values() for run in runs]
             panels.append(Panel(f"{TASKS[task].title}: {what}", rows, line=line(every), **options))
-    return panels
+    return _with_longer(panels, longer, read)
 
 
 def _with_rows(panels: list[Panel], task: str, *, before: Iterable[Row] = (), after: Iterable[Row] = ()) -> list[Panel]:
@@ -124,13 +129,13 @@ def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer
         found = [run.metrics["test"].get("majority_accuracy") for run in runs]
         return (float(np.mean([v for v in found if v is not None])), "always the more frequent value")
 
-    panels = score_panels(trained, "test accuracy per label", accuracy_of, line=majority)
-    return _with_linear(_with_longer(panels, longer, accuracy_of), linear, "accuracy")
+    return _with_linear(
+        score_panels(trained, "test accuracy per label", accuracy_of, longer, line=majority), linear, "accuracy"
+    )
 
 
 def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: Iterable[Run] = ()) -> list[Panel]:
-    panels = score_panels(trained, "PSNR of test images, dB", psnr_of, digits=1)
-    return _with_linear(_with_longer(panels, longer, psnr_of), linear, "psnr")
+    return _with_linear(score_panels(trained, "PSNR of test images, dB", psnr_of, longer, digits=1), linear, "psnr")
 
 
 def readings(table: pd.DataFrame, scores: pd.DataFrame, longer: Iterable[Run]) -> pd.DataFrame:
