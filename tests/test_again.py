@@ -10,14 +10,14 @@ SCORES = """
     import sys; from pathlib import Path
     import torch; torch.set_num_threads(1)
     from support import runs, settings, training
-    from support.experiments import characteristics, classification, objective, reconstruction
+    from support.experiments import characteristics, classification, objective, reconstruction, task_judges
     from support.show import tables
     settings.Profile.folder = property(lambda self: Path(sys.argv[1]))
-    characteristics.JUDGE_STEPS = 200
+    task_judges.JUDGE_STEPS = 200
     profile = settings.read_profile("smoke", images=140, epochs=2, models=["mccvae-rb300-k3"])
     data = runs.load_data(profile, "stick_figures")
     trained = [training.train(profile, "stick_figures", model, 0, data) for model in profile.models]
-    judge = characteristics.train_judge(data)
+    judge = task_judges.train_judge(data)
     scores = characteristics.score_all(trained, {"stick_figures": data}, {"stick_figures": judge})
     scores |= {"table_1": classification.accuracy_table(trained, "test")}
     scores |= {"table_3": reconstruction.loss_table(trained)}

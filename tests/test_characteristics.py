@@ -7,7 +7,18 @@ import pandas as pd
 import pytest
 import torch
 from support import runs, settings, training
-from support.experiments import characteristics as ch
+from support.experiments import (
+    allocation,
+    characteristics,
+    exchange,
+    latent_effects,
+    latent_pictures,
+    paired_seeds,
+    task_judges,
+    where_found,
+    within_blocks,
+)
+from support.experiments.paired_seeds import paired, verdict
 from support.measures import judge as judging
 from support.measures import latents
 from support.settings import read_profile
@@ -37,17 +48,17 @@ class PartReader(judging.Judge):
 
     def read(self, x, batch_size=512):
         index = [int((core.to_images(self.split.images) == image).flatten(1).all(1).nonzero()[0, 0]) for image in x]
-        return self.split.labels[index].float(), ch.factors(self.split)[index]
+        return self.split.labels[index].float(), task_judges.factors(self.split)[index]
 
 
 def test_a_judge_is_scored_label_by_label_and_part_by_part(figures):
-    table = ch.judge_table(figures, PartReader(figures.test))
+    table = task_judges.judge_table(figures, PartReader(figures.test))
     assert list(table["target"]) == [*figures.labels, *figures.part_names, *figures.style_names]
     assert (table.query("kind == 'label'")["accuracy"] == 1).all() and (table.query("kind != 'label'")["r2"] == 1).all()
     assert (table.query("kind == 'part'")["r2_within"] == 1).all() and table.query("kind == 'style'")[
         "r2_within"
     ].isna().all()
-    shown = ch.judge_columns(table)
+    shown = task_judges.judge_columns(table)
     assert list(shown["reads"]) == [
         "label: 4",
         f"part: {len(figures.part_names)}",
@@ -85,14 +96,15 @@ def known_codes(monkeypatch):
                 np.float32
             )
 
-        monkeypatch.setattr(ch, "codes", codes)
+        for module in (where_found, within_blocks, latent_effects, exchange):
+            monkeypatch.setattr(module, "codes", codes)
 
     return put
 
 
 def test_parts_are_found_in_the_block_that_holds_them(figures, profile, known_codes):
     known_codes(figures)
-    table = ch.found_table(figures, run_of("mccvae", figures, profile))
+    table = where_found.found_table(figures, run_of("mccvae", figures, profile))
     linear = table[table["probe"] == "linear"].set_index("target")
     for label, name in enumerate(figures.labels):
         parts = [p for p, owner in zip(figures.part_names, figures.part_label, strict=True) if owner == label]
@@ -107,7 +119,7 @@ def test_parts_are_found_in_the_block_that_holds_them(figures, profile, known_co
         and linear.loc[figures.part_names[0], "n"] == figures.test.labels[:, 0].sum()
     )
     boosted = table[table["probe"] == "boosted"].groupby("kind")["own"].mean()
-    pd.testing.assert_series_equal(ch.found_in_blocks(figures, run_of("mccvae", figures, profile)), boosted)
+    pd.testing.assert_series_equal(where_found.found_in_blocks(figures, run_of("mccvae", figures, profile)), boosted)
 
 
 class Flat(judging.Judge):
@@ -126,13 +138,13 @@ def test_blocks_effects_and_exchange_have_a_row_for_each_thing(figures, profile,
     known_codes(figures)
     judge = Flat(len(figures.labels), len(figures.part_names) + len(figures.style_names))
     run = run_of("mccvae-rb1-r0.5", figures, profile)
-    blocks = ch.block_table(figures, run, judge, starts=8)
+    blocks = within_blocks.block_table(figures, run, judge, starts=8)
     assert list(blocks["label"]) == list(figures.labels) and (blocks["k"] == 2).all()
     assert (blocks["completeness"] > 0.6).all() and (blocks["disentanglement"] > 0.6).all()
     assert blocks["effective_latents"].between(1, 2).all() and blocks["effective_latents_pixels"].between(1, 2).all()
-    effects = ch.effect_table(figures, run, judge, starts=8)
+    effects = latent_effects.effect_table(figures, run, judge, starts=8)
     assert len(effects) == 8 * (len(figures.labels) + len(figures.part_names) + len(figures.style_names))
-    shares = ch.diagonal_shares(effects).set_index("kind")
+    shares = latent_effects.diagonal_shares(effects).set_index("kind")
     assert shares.loc["label", "diagonal_share"] == pytest.approx(1 / 4, abs=1e-6) and shares.loc[
         "label", "chance"
     ] == pytest.approx(1 / 4)
@@ -144,10 +156,10 @@ def test_runs_are_scored_each_with_its_own_model_and_joined_in_their_order(profi
         mean = core.predict(run.model(), data[task].test.images).mean().item()
         return {"found": pd.DataFrame([{"model": run.spec.name, "mean": mean, "judge": judges[task]}])}
 
-    monkeypatch.setattr(ch, "run_tables", run_tables)
+    monkeypatch.setattr(characteristics, "run_tables", run_tables)
     trained = [training.train(profile, "stick_figures", model, 0) for model in ("mccvae", "ccvae")]
     d = runs.load_data(profile, "stick_figures")
-    table = ch.score_all(trained, {"stick_figures": d}, {"stick_figures": "the judge"})["found"]
+    table = characteristics.score_all(trained, {"stick_figures": d}, {"stick_figures": "the judge"})["found"]
     assert list(table["model"]) == [run.spec.name for run in trained] and set(table["judge"]) == {"the judge"}
     assert table["mean"].tolist() == [core.predict(run.model(), d.test.images).mean().item() for run in trained]
 
@@ -183,9 +195,9 @@ def test_a_summary_has_a_row_a_run_and_shows_mean_and_spread():
         for label, on, effect in (("x", "x", 3.0), ("x", "y", 1.0)):
             frames["effects"].append(a | {"label": label, "kind": "label", "on": on, "on_label": on, "effect": effect})
         frames["exchange"].append(a | {"swap_taken": 0.9, "sample_n": 5, "sample_kid": 0.1})
-    table = ch.summary_table(**{name: pd.DataFrame(rows) for name, rows in frames.items()})
+    table = characteristics.summary_table(**{name: pd.DataFrame(rows) for name, rows in frames.items()})
     assert table["label_own"].tolist() == [0.8, 0.9] and table["label_diagonal"].tolist() == [0.75, 0.75]
-    shown = ch.summary_columns(table).iloc[0]
+    shown = characteristics.summary_columns(table).iloc[0]
     assert (
         shown["label found"] == "0.850 ± 0.071"
         and shown["effective latents"] == "1.500 ± 0.000"
@@ -197,7 +209,7 @@ def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval(
     table = pd.DataFrame(
         {"seed": [0, 1, 2] * 2, "model": ["mccvae"] * 3 + ["ccvae"] * 3, "v": [0.5, 0.7, 0.6, 0.4, 0.59, 0.5]}
     )
-    test = ch.paired(table, "v", "mccvae", "ccvae")
+    test = paired(table, "v", "mccvae", "ccvae")
     d = np.array([0.1, 0.11, 0.1])
     half = 4.302653 * d.std(ddof=1) / math.sqrt(3)  # Student's t, 2 degrees of freedom
     assert (
@@ -205,13 +217,13 @@ def test_differences_are_paired_over_seeds_and_the_verdict_follows_the_interval(
         and test["low"] == pytest.approx(d.mean() - half, rel=1e-5)
         and test["n"] == 3
     )
-    assert ch.verdict(test) == "more" and ch.verdict(ch.paired(table, "v", "ccvae", "mccvae")) == "less"
-    assert ch.paired(table, "v", "mccvae", "vae") is None
-    assert "one seed" in ch.verdict(ch.paired(table[table["seed"] == 0], "v", "mccvae", "ccvae"))
+    assert verdict(test) == "more" and verdict(paired(table, "v", "ccvae", "mccvae")) == "less"
+    assert paired(table, "v", "mccvae", "vae") is None
+    assert "one seed" in verdict(paired(table[table["seed"] == 0], "v", "mccvae", "ccvae"))
     assert test["first_mean"] == pytest.approx(0.6) and test["second_mean"] == pytest.approx(0.4966667)
-    assert ch.verdict({"n": 3, "low": -1, "high": 1}, 1) == "no difference can be told"
+    assert verdict({"n": 3, "low": -1, "high": 1}, 1) == "no difference can be told"
     more, less = {"n": 3, "low": 0.1, "high": 1}, {"n": 3, "low": -1, "high": -0.1}
-    assert [ch.verdict(t, b) for t in (more, less) for b in (1, -1)] == ["better", "worse", "worse", "better"]
+    assert [verdict(t, b) for t in (more, less) for b in (1, -1)] == ["better", "worse", "worse", "better"]
 
 
 def test_variants_are_held_against_the_same_model_without_their_option():
@@ -219,21 +231,21 @@ def test_variants_are_held_against_the_same_model_without_their_option():
         {"model": ["mccvae", "mccvae-rb300", "mccvae-rb300-r0.5", "mccvae-rb300-t20", "mccvae-rb9-pfull"]}
     )
     table["latents"] = 14
-    assert ch.as_many_latents(table) == []
+    assert paired_seeds.as_many_latents(table) == []
     more = pd.DataFrame(
         {
             "model": ["mccvae", "ccvae_more_style", "ccvae", "ccvae-rb300-z10", "mccvae-rb300"],
             "latents": [14, 14, 10, 14, 14],
         }
     )
-    assert ch.as_many_latents(more) == [("mccvae", "ccvae_more_style"), ("mccvae-rb300", "ccvae-rb300-z10")]
+    assert paired_seeds.as_many_latents(more) == [("mccvae", "ccvae_more_style"), ("mccvae-rb300", "ccvae-rb300-z10")]
     pairs = [("mccvae-rb300", "mccvae"), ("mccvae-rb300-r0.5", "mccvae-rb300"), ("mccvae-rb300-t20", "mccvae-rb300")]
-    assert ch.variants(table) == pairs
+    assert paired_seeds.variants(table) == pairs
     starved = pd.DataFrame(
         {"model": ["ccvae-rb9-x3-z6", "mccvae-rb9-x3", "mccvae-rb9-x3-z2", "ccvae-rb9-z6"], "latents": [10, 14, 10, 10]}
     )
-    assert ch.as_many_latents(starved) == [("mccvae-rb9-x3-z2", "ccvae-rb9-x3-z6")]
-    assert ch.variants(starved) == [("mccvae-rb9-x3-z2", "mccvae-rb9-x3")]
+    assert paired_seeds.as_many_latents(starved) == [("mccvae-rb9-x3-z2", "ccvae-rb9-x3-z6")]
+    assert paired_seeds.variants(starved) == [("mccvae-rb9-x3-z2", "mccvae-rb9-x3")]
 
 
 def test_the_finding_names_the_same_total_and_the_best_option():
@@ -260,7 +272,7 @@ def test_the_finding_names_the_same_total_and_the_best_option():
         for seed in (0, 1)
     ]
     summary = pd.DataFrame(rows)
-    sentence = ch.characteristics_finding(summary, ch.comparison_table(summary))
+    sentence = characteristics.characteristics_finding(summary, paired_seeds.comparison_table(summary))
     assert "MCCVAE, rb9 0.105 against 0.205 of CCVAE, rb9, z10 on T (n = 2, worse)" in sentence
     assert (
         "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), "
@@ -270,7 +282,7 @@ def test_the_finding_names_the_same_total_and_the_best_option():
         "0.90 on T (from the other blocks 0.60, from style 0.70); of a block's latents (two "
         "in MCCVAE), 1.63 on T do the work" in sentence
     )
-    shown = ch.comparison_columns(ch.comparison_table(summary))
+    shown = paired_seeds.comparison_columns(paired_seeds.comparison_table(summary))
     assert (
         set(shown["score"]) == {"parts found", "effective latents", "label found", "label in style"}
         and shown["the model's"][0] == "0.105"
@@ -278,14 +290,14 @@ def test_the_finding_names_the_same_total_and_the_best_option():
 
 
 def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():
-    assert ch.label_to_show(data.load("celeba", "embedded", images=60)) == data.load(
+    assert latent_pictures.label_to_show(data.load("celeba", "embedded", images=60)) == data.load(
         "celeba", "embedded", images=60
     ).labels.index("Eyeglasses")
-    assert ch.label_to_show(data.load("stick_figures", "embedded", images=60)) == 0
+    assert latent_pictures.label_to_show(data.load("stick_figures", "embedded", images=60)) == 0
 
 
 def test_allocation_spends_the_same_total_in_every_way(profile):
-    trained = ch.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
+    trained = allocation.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     d = runs.load_data(profile, "stick_figures")
     latents = {way: sum(run.record["characteristics"]) + run.record["style_dim"] for way, run in trained.items()}
     assert latents.pop("k = 1") == len(d.labels) + 6 and set(latents.values()) == {2 * len(d.labels) + 6}
@@ -294,17 +306,17 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
         == sum(trained["at random"].record["characteristics"])
         == 8
     )
-    table = ch.allocation_table(d, trained)
+    table = allocation.allocation_table(d, trained)
     assert (
         list(table["way"]) == list(trained)
         and table["test_accuracy"].between(0, 1).all()
         and table["part_own"].between(0, 1).all()
     )
-    assert len(ch.allocation_columns(table)) == 5
-    comparison = ch.allocation_comparison(table)
+    assert len(allocation.allocation_columns(table)) == 5
+    comparison = allocation.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 1", "k = 2", "all in style", "at random"} and len(comparison) == 4 * 3
-    assert "From one seed" in ch.allocation_finding(comparison)
-    again = ch.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
+    assert "From one seed" in allocation.allocation_finding(comparison)
+    again = allocation.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     assert {way: run.folder for way, run in again.items()} == {way: run.folder for way, run in trained.items()}
 
 
@@ -318,16 +330,16 @@ def test_the_allocation_finding_names_what_can_be_told():
         for way, part in found.items()
         for seed in range(3)
     )
-    comparison = ch.allocation_comparison(table)
-    assert ch.allocation_finding(comparison) == (
+    comparison = allocation.allocation_comparison(table)
+    assert allocation.allocation_finding(comparison) == (
         "Latents put where a model with one each fails are worse than “k = 2” on T in test "
         "loss, unbiased (105.0 against 100.0) and better than "
         "“all in style” on T in parts found (0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
     )
     same = comparison.assign(verdict="no difference can be told")
-    assert "are neither better nor worse than any other way; 0 of 9" in ch.allocation_finding(same)
+    assert "are neither better nor worse than any other way; 0 of 9" in allocation.allocation_finding(same)
 
 
 def test_random_allocations_differ_by_seed_and_keep_one_a_label():
-    many = {ch.random_allocation(5, seed) for seed in range(20)}
+    many = {allocation.random_allocation(5, seed) for seed in range(20)}
     assert len(many) > 10 and all(sum(k) == 10 and min(k) >= 1 for k in many)

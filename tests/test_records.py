@@ -16,7 +16,7 @@ import pytest
 import torch
 from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, training, weights
 from support.commands import publish, repeat
-from support.experiments import characteristics
+from support.experiments import task_judges
 from support.report import provenance
 from support.settings import read_profile
 from support.show import figures
@@ -62,10 +62,10 @@ def test_scores_of_published_runs_are_kept_and_others_are_made(tmp_path):
 
 def test_published_runs_have_one_judge(published, monkeypatch):
     profile = dataclasses.replace(published, images=70)
-    monkeypatch.setattr(characteristics, "JUDGE_EPOCHS", 3)
-    first = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
-    monkeypatch.setattr(characteristics, "train_judge", None)
-    second = characteristics.Judges(runs.Datasets(profile))["stick_figures"]
+    monkeypatch.setattr(task_judges, "JUDGE_EPOCHS", 3)
+    first = task_judges.Judges(runs.Datasets(profile))["stick_figures"]
+    monkeypatch.setattr(task_judges, "train_judge", None)
+    second = task_judges.Judges(runs.Datasets(profile))["stick_figures"]
     assert all(
         torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )

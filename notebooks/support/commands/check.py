@@ -29,7 +29,17 @@ from data import DataError
 from data.files import digest, open_regular, reason, shown, write_atomically
 
 from .. import OUTPUTS, PUBLISHED, code_identity, runs, weights
-from ..experiments import characteristics, classification, conditional, intervention, lungs, overview, reconstruction
+from ..experiments import (
+    characteristics,
+    classification,
+    conditional,
+    intervention,
+    lungs,
+    overview,
+    paired_seeds,
+    reconstruction,
+    task_judges,
+)
 from ..measures import scores
 from ..report import earlier_verdicts
 from ..runs import Run, RunError
@@ -221,11 +231,11 @@ def _intervention(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
 
 def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
     everything, data = runs.read_runs(profile), NoData(profile)
-    trained, judges = [run for run in everything if run.spec.has_blocks], characteristics.Judges(data)
+    trained, judges = [run for run in everything if run.spec.has_blocks], task_judges.Judges(data)
     found = characteristics.score_all(trained, data, judges)
     summary = characteristics.summary_table(**found)
-    comparison = characteristics.comparison_table(summary)
-    yield "judge.csv", characteristics.judge_tables(dict.fromkeys(run.record["task"] for run in trained), data, judges)
+    comparison = paired_seeds.comparison_table(summary)
+    yield "judge.csv", task_judges.judge_tables(dict.fromkeys(run.record["task"] for run in trained), data, judges)
     for name, table in (found | {"characteristics": summary, "comparison": comparison}).items():
         yield f"{name}.csv", table
     yield "conditional.csv", conditional.conditional_table(data, conditional.compared(everything), judges)

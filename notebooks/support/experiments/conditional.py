@@ -11,7 +11,7 @@ from data import Dataset
 from ..measures import judge as judging
 from ..measures import latents
 from ..runs import SCORES, WEIGHTS, Run
-from .characteristics import PROBED, codes
+from .codes import PROBED, codes
 
 STEPS, STARTS = 7, 32  # of a walk, as in the paper's figures; test images that walks start from
 

@@ -9,6 +9,7 @@ from IPython.display import HTML, Markdown, display
 from data import TASKS
 
 from ..experiments import (
+    allocation,
     baselines,
     characteristics,
     classification,
@@ -20,7 +21,9 @@ from ..experiments import (
     lungs,
     objective,
     overview,
+    paired_seeds,
     reconstruction,
+    task_judges,
 )
 from ..runs import is_published
 from ..settings import options_table
@@ -217,13 +220,11 @@ class Details(Report):
     def latents(self) -> None:
         """What the latents hold: the judge, the scores, differences, and two pictures a task."""
         if self.has("characteristics"):
-            self.table(characteristics.judge_columns(self.read("judge")), "The judge's own test", "judge")
+            self.table(task_judges.judge_columns(self.read("judge")), "The judge's own test", "judge")
             summary = characteristics.summary_columns(self.read("characteristics"))
             self.table(summary, "What the latents hold, means over labels ± sd over seeds", "characteristics")
             self.table(
-                characteristics.comparison_columns(self.read("comparison")),
-                "Differences, paired over seeds",
-                "comparison",
+                paired_seeds.comparison_columns(self.read("comparison")), "Differences, paired over seeds", "comparison"
             )
             self.table(
                 conditional.conditional_columns(self.read("conditional")),
@@ -256,7 +257,7 @@ class Details(Report):
             **options,
         )
         there.table(
-            characteristics.comparison_columns(there.read("comparison")),
+            paired_seeds.comparison_columns(there.read("comparison")),
             "Differences, paired over seeds",
             "comparison",
             **options,
@@ -272,12 +273,12 @@ class Details(Report):
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
             options = {"stand_in": bool(table["stand_in"].any())}
             self.table(
-                characteristics.allocation_columns(table),
+                allocation.allocation_columns(table),
                 "Ways to spend as many latents, mean ± sd over seeds",
                 "allocation",
                 **options,
             )
-            shown = characteristics.comparison_columns(comparison)
+            shown = paired_seeds.comparison_columns(comparison)
             self.table(
                 shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options
             )

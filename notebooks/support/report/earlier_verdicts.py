@@ -9,7 +9,7 @@ import pandas as pd
 
 from data import TASKS
 
-from ..experiments.characteristics import as_many_latents, paired
+from ..experiments.paired_seeds import as_many_latents, paired
 from ..runs import Run, is_published
 from ..settings import Profile
 from ..show import numbers, tables
