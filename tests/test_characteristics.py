@@ -272,7 +272,7 @@ def test_the_finding_names_the_same_total_and_the_best_option():
         for seed in (0, 1)
     ]
     summary = pd.DataFrame(rows)
-    sentence = characteristics.characteristics_finding(summary, paired_seeds.comparison_table(summary))
+    sentence = characteristics.finding(summary, paired_seeds.comparison_table(summary))
     assert "MCCVAE, rb9 0.105 against 0.205 of CCVAE, rb9, z10 on T (n = 2, worse)" in sentence
     assert (
         "found by MCCVAE, rb9, z2 0.305 against 0.105 of MCCVAE, rb9 on T (n = 2, better), "
@@ -315,7 +315,7 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
     assert len(allocation.allocation_columns(table)) == 5
     comparison = allocation.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 1", "k = 2", "all in style", "at random"} and len(comparison) == 4 * 3
-    assert "From one seed" in allocation.allocation_finding(comparison)
+    assert "From one seed" in allocation.finding(comparison)
     again = allocation.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     assert {way: run.folder for way, run in again.items()} == {way: run.folder for way, run in trained.items()}
 
@@ -331,15 +331,15 @@ def test_the_allocation_finding_names_what_can_be_told():
         for seed in range(3)
     )
     comparison = allocation.allocation_comparison(table)
-    assert allocation.allocation_finding(comparison) == (
+    assert allocation.finding(comparison) == (
         "Latents put where a model with one each fails are worse than “k = 2” on T in test "
         "loss, unbiased (105.0 against 100.0) and better than "
         "“all in style” on T in parts found (0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
     )
     same = comparison.assign(verdict="no difference can be told")
-    assert "are neither better nor worse than any other way; 0 of 9" in allocation.allocation_finding(same)
+    assert "are neither better nor worse than any other way; 0 of 9" in allocation.finding(same)
 
 
 def test_random_allocations_differ_by_seed_and_keep_one_a_label():
-    many = {allocation.random_allocation(5, seed) for seed in range(20)}
+    many = {allocation.at_random(5, seed) for seed in range(20)}
     assert len(many) > 10 and all(sum(k) == 10 and min(k) >= 1 for k in many)

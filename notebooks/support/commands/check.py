@@ -240,7 +240,7 @@ def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str
         yield f"{name}.csv", table
     yield "conditional.csv", conditional.conditional_table(data, conditional.compared(everything), judges)
     yield "lungs.csv", lungs.lung_table(data, [run for run in trained if run.record["task"] == "chest_xray"])
-    yield "finding_characteristics.txt", characteristics.characteristics_finding(summary, comparison)
+    yield "finding_characteristics.txt", characteristics.finding(summary, comparison)
 
 
 def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:

@@ -14,14 +14,14 @@ from ..measures import allocation as allocating
 from ..runs import Run
 from ..settings import ModelSpec, Profile
 from ..show.numbers import decimal, listed
-from .characteristics import NATS, SCORES, _scores_shown
-from .codes import _about
-from .exchange import _test_scores
+from .characteristics import NATS, SCORES, mean_scores
+from .codes import about_codes
+from .exchange import costs
 from .paired_seeds import paired, verdict
 from .where_found import found_in_blocks
 
 
-def allocation(data: Dataset, run: Run) -> tuple[int, ...]:
+def where_needed(data: Dataset, run: Run) -> tuple[int, ...]:
     """(k_1, …, k_L) with as many characteristics as k = 2 has, from the validation part of a trained k = 1 model."""
     model, part = run.model(), data.validation
     confusion = allocating.misreading(core.predict(model, part.images), part.labels)
@@ -29,7 +29,7 @@ def allocation(data: Dataset, run: Run) -> tuple[int, ...]:
     return allocating.allocate_characteristics(confusion, errors, 2 * len(data.labels))
 
 
-def random_allocation(labels: int, seed: int) -> tuple[int, ...]:
+def at_random(labels: int, seed: int) -> tuple[int, ...]:
     """As many characteristics, each beyond the first of a label put at random."""
     extra = np.random.default_rng([seed, 5]).integers(0, labels, labels)
     return tuple(int(v) for v in 1 + np.bincount(extra, minlength=labels))
@@ -58,8 +58,8 @@ def train_allocations(profile: Profile, task: str, base: str, seed: int) -> dict
         "all in style": train("ccvae_more_style")
         if style == data.task.more_style_dim
         else train("ccvae", style_dim=style),
-        "where needed": several(allocation(data, one)),
-        "at random": several(random_allocation(len(data.labels), seed)),
+        "where needed": several(where_needed(data, one)),
+        "at random": several(at_random(len(data.labels), seed)),
     }
 
 
@@ -69,8 +69,8 @@ def allocation_table(data: Dataset, trained: dict[str, Run]) -> pd.DataFrame:
     rows = []
     for way, run in trained.items():
         found = found_in_blocks(data, run)
-        about = _about(run, data) | {"way": way, "k": " ".join(map(str, run.record["characteristics"]))}
-        rows.append(about | _test_scores(run) | {"label_own": found["label"], "part_own": found.get("part", math.nan)})
+        about = about_codes(run, data) | {"way": way, "k": " ".join(map(str, run.record["characteristics"]))}
+        rows.append(about | costs(run) | {"label_own": found["label"], "part_own": found.get("part", math.nan)})
     return pd.DataFrame(rows)
 
 
@@ -78,9 +78,7 @@ def allocation_columns(table: pd.DataFrame) -> pd.DataFrame:
     """`allocation_table` for showing: mean ± sd over seeds, and the k of the first seed."""
     grouped = table.groupby(["task_title", "way"], sort=False)
     shown = grouped.agg(latents=("latents", "first"), k=("k", "first"), seeds=("seed", "size")).reset_index()
-    shown = _scores_shown(
-        shown, grouped, ["test_accuracy", "test_bound", "test_reconstruction", "label_own", "part_own"]
-    )
+    shown = mean_scores(shown, grouped, ["test_accuracy", "test_bound", "test_reconstruction", "label_own", "part_own"])
     return shown.rename(columns={"task_title": "task", "way": "way to spend them", "k": "k by label (first seed)"})
 
 
@@ -97,7 +95,7 @@ def allocation_comparison(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def allocation_finding(comparison: pd.DataFrame) -> str:
+def finding(comparison: pd.DataFrame) -> str:
     """Does it help to put latents where they are needed? Only differences that can be told are named."""
     if comparison.empty:
         return "There was nothing to compare."

@@ -93,12 +93,10 @@ def summary_columns(table: pd.DataFrame) -> pd.DataFrame:
     keys = {"task_title": "task", "model_title": "model", "latents": "latents"}
     grouped = table.groupby(list(keys), sort=False)
     shown = grouped.size().rename("seeds").reset_index().rename(columns=keys)
-    return _scores_shown(
-        shown, grouped, [column for column in SCORES if column in table and table[column].notna().any()]
-    )
+    return mean_scores(shown, grouped, [column for column in SCORES if column in table and table[column].notna().any()])
 
 
-def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFrame:
+def mean_scores(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFrame:
     """`shown` with mean ± sd over seeds of some of SCORES, by their names for people."""
     for column in columns:
         pairs = zip(grouped[column].mean(), grouped[column].std(), strict=True)
@@ -106,7 +104,7 @@ def _scores_shown(shown: pd.DataFrame, grouped, columns: list[str]) -> pd.DataFr
     return shown
 
 
-def characteristics_finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
+def finding(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
     """Labels found, latents at work, whether several latents find more parts than as many in style, and what the best
     variant adds."""
     read = summary.groupby("task_title", sort=False)[["label_own", "label_others", "label_style"]].mean()

@@ -18,7 +18,7 @@ def codes(model: core.MCCVAE, images: torch.Tensor) -> np.ndarray:
     return core.posterior(model, images).loc.cpu().numpy()
 
 
-def _about(run: Run, data: Dataset) -> dict:
+def about_codes(run: Run, data: Dataset) -> dict:
     spec = run.spec
     about = {
         "task": data.task.name,

@@ -7,7 +7,7 @@ from data import Dataset
 
 from ..measures import judge as judging
 from ..runs import Run
-from .codes import _about, codes
+from .codes import about_codes, codes
 
 
 def exchange_table(data: Dataset, run: Run, judge: judging.Judge, pairs: int = 200) -> pd.DataFrame:
@@ -28,12 +28,12 @@ def exchange_table(data: Dataset, run: Run, judge: judging.Judge, pairs: int = 2
     drawn = judging.generation_scores(model, some.images, some.labels, judge)
     # over labels with a pair
     mean = {name: pd.Series(v, dtype=float).mean() for name, v in (("swap_taken", taken), ("swap_kept", kept))}
-    swap = {"pairs": count} | mean | _test_scores(run)
+    swap = {"pairs": count} | mean | costs(run)
     swap |= {"reconstruction_kid": judging.reconstruction_distance(model, some.images, some.labels, judge)}
-    return pd.DataFrame([_about(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
+    return pd.DataFrame([about_codes(run, data) | swap | {f"sample_{name}": value for name, value in drawn.items()}])
 
 
-def _test_scores(run: Run) -> dict[str, float]:
+def costs(run: Run) -> dict[str, float]:
     """Accuracy per label, and loss and reconstruction by rao-blackwell, nats per image, on the test part."""
     test = run.metrics["test"]
     return {

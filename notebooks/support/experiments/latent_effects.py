@@ -16,7 +16,7 @@ from ..measures import latents
 from ..runs import Run
 from ..settings import Profile
 from ..show.figures import caption, show
-from .codes import STARTS, _about, codes
+from .codes import STARTS, about_codes, codes
 from .task_judges import factor_owner
 
 
@@ -35,7 +35,7 @@ def effect_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = ST
     effects = np.concatenate([on_labels, on_factors], axis=1)
     return pd.DataFrame(
         [
-            _about(run, data)
+            about_codes(run, data)
             | {"label": data.labels[owner[j]], "latent": number[j], "n": len(z), "on": name, "kind": kind}
             | {"on_label": None if o == latents.STYLE else data.labels[o], "effect": effects[j, c]}
             for j in range(count)
@@ -62,7 +62,7 @@ def diagonal_shares(effects: pd.DataFrame) -> pd.DataFrame:
 def effect_figure(effects: pd.DataFrame, data: Dataset, run: Run, profile: Profile, name: str) -> None:
     """The matrix of effects of one run: latents down, what the judge reads across, outlined where a latent owns what
     changes."""
-    about = _about(run, data)
+    about = about_codes(run, data)
     table = effects[(effects[["task", "model", "seed"]] == [about["task"], about["model"], about["seed"]]).all(axis=1)]
     table = table.assign(row=table["label"] + ", latent " + table["latent"].astype(str), column=table["on"])
     order = {"label": 0, "part": 1, "style": 2}

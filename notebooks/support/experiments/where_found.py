@@ -9,7 +9,7 @@ from data import Dataset
 
 from ..measures import latents
 from ..runs import Run
-from .codes import PROBED, _about, codes
+from .codes import PROBED, about_codes, codes
 
 
 def _targets(data: Dataset, run: Run) -> Iterator[tuple[dict, tuple, tuple]]:
@@ -44,7 +44,7 @@ def found_table(data: Dataset, run: Run) -> pd.DataFrame:
                 "probe": probe,
                 "n": about["n"],
             }
-            rows.append(_about(run, data) | target | latents.found(train, test, owners, about["label"], probe))
+            rows.append(about_codes(run, data) | target | latents.found(train, test, owners, about["label"], probe))
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,7 @@ from data import Dataset
 from ..measures import judge as judging
 from ..measures import latents
 from ..runs import Run
-from .codes import PROBED, STARTS, _about, codes
+from .codes import PROBED, STARTS, about_codes, codes
 
 
 def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STARTS) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def block_table(data: Dataset, run: Run, judge: judging.Judge, starts: int = STA
             "effective_latents_pixels": latents.effective_number(np.array(pixels)[block]),
         }
         rows.append(
-            _about(run, data)
+            about_codes(run, data)
             | {"label": name, "k": len(block), "disentanglement": dci[0], "completeness": dci[1]}
             | effective
         )
