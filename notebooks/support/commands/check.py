@@ -187,7 +187,8 @@ def _records(profile: Profile, vouched: bool) -> tuple[str, list[str]]:
                 str(error) if isinstance(error, RunError) else f"{folder / 'run.json'} can't be read ({reason(error)})"
             )
     faults += [f"{folder} is missing, a run of the profile {profile.profile}" for folder in sorted(asked - set(found))]
-    faults += [fault for folder in sorted(asked & set(found)) for fault in _half_weights(folder)]
+    decide = {folder for folder in found if folder.is_relative_to(runs.deciding_folder(profile.folder) or below)}
+    faults += [fault for folder in sorted(asked & set(found) | decide) for fault in _half_weights(folder)]
     return f"{len(found)} runs" + (f", {old} of them without checksums of their own" if old else ""), faults
 
 
@@ -344,7 +345,8 @@ def _scores(profile: Profile) -> tuple[str, list[str]]:
 
 def _evaluated(run: Run, data) -> list[str]:
     """A line for each score of a run that its weights don't give within TOLERANCE."""
-    model, images, labels, wanted = run.model(), data.test.images, data.test.labels, run.metrics["test"]
+    model, images, labels = run.model(), data.test.images, data.test.labels
+    wanted = run.metrics_of_weights()["test"]
     read = scores.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)
     batches = zip(images.split(512), labels.split(512), strict=True)
     psnr = torch.cat([scores.image_psnr(core.reconstruct(model, x, y).cpu(), core.to_images(x)) for x, y in batches])
