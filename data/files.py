@@ -82,16 +82,19 @@ def take(folder: Path, wait: float):
 
     Raises HeldError, naming the holder, after `wait` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path, give_up = folder / LOCK, time.monotonic() + wait
     while (file := _try_lock(path)) is None:
         if time.monotonic() > give_up:
             who = shown(path.read_text(errors="replace"), 200) if path.exists() else ""
             raise HeldError(f"{folder} is in use by {who or 'another process'}; wait until it is done, or stop it")
         time.sleep(0.1)
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+    except OSError as error:
+        raise _named(error, path) from None
     for part in folder.glob(".*.part*"):
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
     return file
@@ -162,15 +165,9 @@ def digest_arrays(*arrays: np.ndarray) -> str:
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Compressed npz, complete or not there at all."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
-    try:
+    """Compressed npz, complete or not there at all. Raises OSError, naming the file."""
+    with _in_place_of(path, ".part.npz") as part:
         np.savez_compressed(part, **arrays)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 MADE_ANEW = "delete it and run again, and it is made anew"
@@ -197,20 +194,50 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target, flush to the disk, rename: `path` is the old file or the new one, never half of one.
 
     Raises OSError, naming the file, where the disk is full or not to be written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _in_place_of(Path(path), ".part") as part, open(part, "wb") as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def _in_place_of(path: Path, ending: str):
+    """A path beside `path` for what shall take its place, which it does when the with block has written it; after an
+    error it is gone."""
+    part = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
+        make_folder(path.parent)
+        yield part
+        with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and is as it was before") from None
+        raise _named(error, path) from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    return OSError(error.errno, f"{error.strerror}: {path} was not written, and is as it was before")
+
+
+def make_folder(folder: Path) -> None:
+    """A folder and those above it, where they are not there; what is put on the disk in it outlasts a power cut.
+
+    Raises OSError."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on the disk which files a folder holds. Raises OSError, naming it."""
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: {folder} can't be flushed to the disk") from None
+        finally:
+            os.close(descriptor)

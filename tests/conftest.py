@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import shutil
+import types
 from pathlib import Path
 
 import nbformat
@@ -102,8 +103,12 @@ def small_config():
 LONGEST = ("test_graph.py", "test_faults.py", "test_own.py")  # each runs graphs, for minutes
 
 
-def pytest_collection_modifyitems(items):
-    """The longest files first, so that no process is left alone with one at the end."""
+def pytest_collection_modifyitems(config, items):
+    """The longest files first, so that no process is left alone with one at the end; those for a night only when asked
+    for."""
+    for item in items:
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="takes long: --long"))
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
@@ -111,6 +116,25 @@ def pytest_addoption(parser):
     parser.addoption(
         "--long", action="store_true", help="try each fault as often as tests/README.md says, not only a few times"
     )
+
+    for name, (_, many, about) in COUNTS.items():
+        parser.addoption(f"--{name}", type=int, default=None, help=f"{about} (with --long {many})")
+
+
+COUNTS = {  # by default, with --long, what is counted
+    "kills": (10, 300, "kills of a training of five seconds"),
+    "full": (28, 1, "the disk is full at each so-many-th write"),
+    "cuts": (2, 30, "power cuts"),
+}
+
+
+@pytest.fixture(scope="session")
+def counts(request):
+    """The counts of tests/test_power.py, by name."""
+    option = request.config.getoption
+    given = {name: option(f"--{name}") for name in COUNTS}
+    usual = {name: many if option("--long") else few for name, (few, many, _) in COUNTS.items()}
+    return types.SimpleNamespace(**{name: usual[name] if given[name] is None else given[name] for name in COUNTS})
 
 
 @pytest.fixture

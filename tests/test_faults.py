@@ -87,7 +87,7 @@ KILLS = """
 
 def python(code: str, *arguments, **options):
     """A process of its own that runs code, with this project's modules."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'notebooks'}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'notebooks'}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options

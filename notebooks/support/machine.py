@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 import mccvae_core as core
+from data.files import sync_folder, write_atomically
 from data.messages import PlainError, quoted
 
 PRECISION = "precision"  # file in a profile's outputs folder that holds its runs' precision
@@ -75,15 +76,15 @@ def precision_of(folder: Path, device: torch.device) -> str:
 
 def _write_once(path: Path, text: str) -> None:
     """Write a file unless another process has just written it: of two runs that start together one decides."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(f"{text}\n")
+    mine = path.with_name(f".{path.name}.{os.getpid()}.part.mine")
+    write_atomically(mine, f"{text}\n".encode())
     try:
-        os.link(part, path)
+        os.link(mine, path)
+        sync_folder(path.parent)
     except FileExistsError:
         pass
     finally:
-        part.unlink()
+        mine.unlink()
 
 
 def probe(device: torch.device, seconds: float = PROBE_SECONDS) -> str:
