@@ -97,9 +97,16 @@ run_own() {
   [ "${1:-}" = "--" ] && shift
   look_at_options "$@"
   set_up
-  said=$(cd notebooks && python -m support.commands.own ${only_shows:+--dry-run} "$here" "${words[@]}") || exit $?
+  said=$(cd notebooks && python -m support.commands.own ${only_shows:+--dry-run} "$here" "${words[@]}") || stopped_check $?
   printf '%s\n' "${said%$'\n'*}"
   if [ "${said##*$'\n'}" = "-" ]; then nothing_made; else run_profile "${said##*$'\n'}" "$@"; fi
+}
+
+stopped_check() { # told already, or killed
+  [ "$1" -le 128 ] || [ "$1" = 130 ] || code=$1 fail "own: the check of the images was stopped from outside (signal" \
+    "$(($1 - 128))), as when memory runs out; nothing was made. Close other programs, or make the pictures smaller," \
+    "and run again."
+  exit "$1"
 }
 
 nothing_made() { echo "Nothing was made: these options only show what would be done, or what is there."; }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .files import DataError, digest, digest_arrays, hold, read_npz, write_npz
+from .files import MADE_ANEW, DataError, digest, digest_arrays, hold, read_npz, write_npz
 from .messages import quoted
 from .tasks import Task
 
@@ -175,7 +175,7 @@ def cached(
     It is read from the folder that MCCVAE_DATA names, if it is there, else from data/cache; where neither has it,
     `build(data/cache)` gets the publisher's files and makes it, but not where MCCVAE_DOWNLOAD is "never". Raises
     DataError where that is not possible or the file is broken."""
-    path = CACHE / name
+    path, mend = CACHE / name, MADE_ANEW
     if named := os.environ.get("MCCVAE_DATA"):
         folder = ROOT / os.path.expanduser(
             named
@@ -186,6 +186,7 @@ def cached(
             )
         if (folder / name).exists():
             path = folder / name
+            mend = "put a whole one in its place, or take it out of that folder: it is then made anew in data/cache"
     if not path.exists():
         if os.environ.get("MCCVAE_DOWNLOAD") == "never":
             raise DataError(
@@ -201,7 +202,7 @@ def cached(
                 f"{path} can't be made ({error}); what was there is kept: make room or get the right "
                 "to write, and run again"
             ) from None
-    return read_npz(path, keys), digest(path)
+    return read_npz(path, keys, mend), digest(path)
 
 
 def check_labelled(path: str, images: np.ndarray, labels: np.ndarray, classes: int, ndim: int) -> np.ndarray:

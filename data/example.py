@@ -4,6 +4,7 @@
 FOLDER/images: drawn faces as PNG files; FOLDER/labels.csv: four labels of them, a third of the entries empty;
 FOLDER/new: further faces; FOLDER/truth.csv: all labels of all faces. Always the same ones."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from . import celeba
-from .files import write_atomically
+from .files import reason, write_atomically
 from .messages import plain
 
 LABELS = {"Smiling": "smiling", "Eyeglasses": "glasses", "Bangs": "bangs", "Blond_Hair": "blond"}
@@ -28,7 +29,16 @@ def draw(folder: Path, count: int = COUNT, new: int = NEW) -> None:
     columns = [list(celeba.PARTS).index(label) for label in LABELS]
     truth = pd.DataFrame(drawing.labels[:, columns], columns=list(LABELS.values()), dtype="Int64")
     truth.insert(0, "file", [f"face_{i:04d}.png" for i in range(1, count + new + 1)])
-    for i, (name, pixels) in enumerate(zip(truth["file"], drawing.images, strict=True)):
+    try:
+        _write(folder, count, truth, drawing.images)
+    except OSError as error:  # half of it would be in the way of the next try
+        shutil.rmtree(folder, ignore_errors=True)
+        why = error if error.filename is None else reason(error)
+        raise OSError(error.errno, f"{folder} was not made ({why}); make room or name another folder") from None
+
+
+def _write(folder: Path, count: int, truth: pd.DataFrame, images: np.ndarray) -> None:
+    for i, (name, pixels) in enumerate(zip(truth["file"], images, strict=True)):
         path = folder / ("images" if i < count else "new") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)

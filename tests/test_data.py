@@ -373,6 +373,11 @@ def test_mccvae_data_is_read_first_and_must_be_a_folder(cache, tmp_path, monkeyp
     monkeypatch.setenv("MCCVAE_DATA", os.path.relpath(named, ROOT))
     monkeypatch.chdir(ROOT / "notebooks")
     assert common.cached("x.npz", no_network, ("a",))[0]["a"] == 1
+    (named / "x.npz").write_bytes(b"of the user")
+    with pytest.raises(DataError, match="put a whole one in its place, or take it out of that folder"):
+        common.cached("x.npz", no_network, ("a",))
+    (named / "x.npz").unlink()  # the remedy
+    assert common.cached("x.npz", no_network, ("a",))[0]["a"] == 2
     monkeypatch.setenv("MCCVAE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="not a folder"):
         common.cached("x.npz", no_network, ("a",))

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import torch
-from support import runs, training
+from support import machine, runs, training
 from support.measures import blocks, gradients, scores
 from support.settings import read_profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -103,6 +103,14 @@ def test_the_audit_and_the_blocks_need_no_float64_on_the_device(small_data, smal
         assert audit["official"]["norm"]["encoder"] > 0
         assert blocks.separation(blocks.block_coordinates(model, 1)) >= 0
         assert scores.picture_scores(model, images[:8], labels[:8])["psnr"] > 0
+
+
+def test_a_cuda_card_is_asked_for_the_same_numbers_each_time(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in (("deterministic", False), ("benchmark", True)):
+        monkeypatch.setattr(torch.backends.cudnn, name, value)
+    assert machine.choose_device().type == "cuda"
+    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
 
 
 def test_runs_of_two_precisions_are_not_compared(profile):

@@ -3,6 +3,7 @@ of other programs."""
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -17,7 +18,7 @@ from support.commands import apply, execute
 from support.commands import own as command
 
 import mccvae_core as core
-from data import DataError, celeba, chest_xray, common, copies, files, layout, messages, own, pictures
+from data import DataError, celeba, chest_xray, common, copies, example, files, layout, messages, own, pictures
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\nshowpage\n"
 
@@ -488,3 +489,37 @@ def test_only_profiles_that_can_be_named_are_listed_and_the_others_are_told_with
     (tmp_path / "other.yml").rename(tmp_path / "other.yaml")  # the remedy
     assert "other" in settings.profile_names(tmp_path)[0]
     assert execute.parameter("profile", "007") == ("profile", "007") and execute.parameter("seed", "7") == ("seed", 7)
+
+
+# --- full disks -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """What a disk does that fills up: no file grows over `size` bytes."""
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_under_drawn_faces_is_named_and_nothing_is_in_the_way_of_the_next_try(tmp_path):
+    with files_of_at_most(1_500), pytest.raises(OSError, match=r"drawn was not made \(.*too large.*\); make room"):
+        example.draw(tmp_path / "drawn", 20, 5)
+    assert not (tmp_path / "drawn").exists()
+    example.draw(tmp_path / "drawn", 20, 5)
+    assert len(list((tmp_path / "drawn" / "images").iterdir())) == 20
+
+
+def test_a_full_disk_under_own_images_is_named_and_the_next_try_works(folder, tmp_path, monkeypatch):
+    for module in (settings, command, settings.profile_file.__globals__["sys"].modules["support"]):
+        monkeypatch.setattr(module, "OUTPUTS", tmp_path / "outputs")
+    words = ["/", str(folder), str(folder.parent / "labels.csv")]
+    with files_of_at_most(100_000), pytest.raises(DataError, match=r"images\.npz was not written.*make room"):
+        command.main(words)
+    assert not list((tmp_path / "outputs" / "own_images").iterdir())
+    command.main(words)
+    assert {path.name for path in (tmp_path / "outputs" / "own_images").iterdir()} == {"images.npz", "profile.yaml"}

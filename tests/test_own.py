@@ -625,3 +625,6 @@ def test_runs_that_can_not_be_applied_are_named(tmp_path):
         apply.find_run(tmp_path)
     with pytest.raises(runs.RunError, match="holds no whole record of a run"):
         apply.find_run(tmp_path / "own/ccvae/seed0")
+    with pytest.raises(apply.ApplyError, match="finished runs; name one of them") as error:
+        apply.find_run(ROOT / "outputs" / "published")
+    assert len(str(error.value).splitlines()) == apply.LISTED + 2

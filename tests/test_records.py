@@ -18,7 +18,7 @@ from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, training, weights
 from support.commands import publish, repeat
 from support.experiments import task_judges
 from support.report import provenance
-from support.settings import read_profile
+from support.settings import SettingsError, read_profile
 from support.show import figures
 
 import mccvae_core as core
@@ -121,6 +121,16 @@ def test_a_run_repeated_from_its_record_has_the_same_scores_and_other_scores_are
     run.metrics["test"]["bound"]["new"] = 1  # a score that records of before don't have
     now = repeat.differences(runs.read_run(run.folder), run)
     assert set(now) == {"test accuracy"} and now["test accuracy"][1] == run.metrics["test"]["accuracy"]
+
+
+def test_a_run_of_outputs_on_another_disk_is_found(tmp_path, monkeypatch):
+    (tmp_path / "disk" / "published" / "runs").mkdir(parents=True)
+    (tmp_path / "outputs").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(repeat, "OUTPUTS", tmp_path / "outputs")
+    folder = tmp_path / "outputs" / "published" / "runs" / "mnist"
+    assert repeat.profile_of(folder.resolve()).profile == "published"
+    with pytest.raises(SettingsError, match="does not lie below"):
+        repeat.profile_of((tmp_path / "outputs").resolve())
 
 
 def test_what_can_t_be_repeated_is_told():

@@ -1,5 +1,6 @@
 """./run_all.sh as its users start it: signals, dry runs, clocks, other projects' environments, Snakemake's words."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -20,7 +21,7 @@ from support import OUTPUTS, PUBLISHED, ROOT, runs, settings
 from support.commands import execute
 from support.commands import graph as graph_command
 from support.commands import own as own_command
-from support.commands.options import options_of
+from support.commands.options import options_of, without_cores
 from support.settings import read_profile
 from support.show import tables
 from test_faults import TARGETS, clone, graph, processes_of, snakemake_of, until  # noqa: F401 (a fixture)
@@ -159,6 +160,37 @@ def test_a_dry_run_makes_no_environment_and_says_what_makes_one(clone, tmp_path)
     status, said = run_all(clone, "brief", "--", "-n", **WRITES, **nothing)
     assert status == 1 and "it: ./run_all.sh test -- --version" in said, said
     assert everything(clone) == before
+
+
+@pytest.mark.parametrize("words", [["--cores", "0"], ["-c0"], ["--jobs=0"], ["x", "-j", "-1"]])
+def test_a_graph_without_cores_is_refused_and_not_waited_for(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        graph_command.main(["smoke", *words])
+    assert stopped.value.code == 3 and "give --cores 1 or more" in capsys.readouterr().err
+    assert not without_cores(["--cores", "all", "-j4", "--until", "x0", "-n"])
+
+
+def test_reserved_options_are_refused_though_cut_short(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        graph_command.main(["smoke", "--direc", "/"])
+    assert stopped.value.code == 3 and "--directory is this project's own" in capsys.readouterr().err
+
+
+def test_a_check_of_own_images_that_is_killed_says_so(clone, images):  # noqa: F811
+    environment = os.environ | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")}
+    process = subprocess.Popen(
+        [clone / "run_all.sh", "own", images, "name=dry"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    check, give_up = None, time.monotonic() + 60
+    while check is None and time.monotonic() < give_up:
+        time.sleep(0.05)
+        for pid in processes_of(clone):
+            with contextlib.suppress(OSError):
+                if b"support.commands.own" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    check = int(pid)
+    os.kill(check, signal.SIGKILL)
+    said = process.communicate()[1]
+    assert process.returncode == 137 and "stopped from outside (signal 9), as when memory runs out" in said, said
 
 
 def test_a_source_from_the_future_is_named_and_touched_it_is_none(clone):  # noqa: F811

@@ -27,7 +27,7 @@ from data.files import HeldError, take  # noqa: E402
 from data.messages import plain  # noqa: E402
 from support import IMAGES, OUTPUTS, PUBLISHED, runs  # noqa: E402
 from support.commands import cluster  # noqa: E402
-from support.commands.options import OURS, SHOWS, options_of  # noqa: E402
+from support.commands.options import OURS, SHOWS, options_of, without_cores  # noqa: E402
 from support.settings import SettingsError, read_profile  # noqa: E402
 
 SWEPT = ("tables", "figures", "notebooks")
@@ -49,6 +49,10 @@ def main(arguments: list[str]) -> None:
     from_records = name == REPORT
     name = PUBLISHED if from_records else name
     os.chdir(ROOT)
+    if without_cores(options):
+        sys.exit(_stop("no step can run without a core; give --cores 1 or more, or leave it out for all"))
+    if reserved := given & set(OURS):
+        sys.exit(_stop(f"{min(reserved)} is this project's own; a profile of your own goes into notebooks/profiles"))
     try:
         profile = read_profile(name)
         folder = profile.folder
@@ -64,8 +68,6 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             _stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again")
         )
-    if reserved := given & set(OURS):
-        sys.exit(_stop(f"{min(reserved)} is this project's own; a profile of your own goes into notebooks/profiles"))
     if not shows:
         os.set_inheritable(lock.fileno(), True)
         if late := _from_the_future(folder):

@@ -35,5 +35,11 @@ def options_of(words: list[str]) -> set[str]:
     return found | ({"--dry-run"} if "--dryrun" in found else set())
 
 
+def without_cores(words: list[str]) -> bool:
+    """Whether no core is to be used: Snakemake would wait for one for ever."""
+    spelt = re.findall(r"(?:^|\0)(?:--cores|--jobs|-c|-j)(?:=|\0)?(-?\d+)(?=$|\0)", "\0".join(words))
+    return any(int(number) < 1 for number in spelt)
+
+
 if __name__ == "__main__":
     sys.exit(int(bool(options_of(sys.argv[1:]) & set(SHOWS))))

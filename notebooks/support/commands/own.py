@@ -193,10 +193,13 @@ def keep(name: str, arrays: dict[str, np.ndarray], settings: dict) -> str | None
     path, text = OUTPUTS / name / IMAGES, profile_text(settings)
     with hold(path.parent, wait=1):
         same, remark = compare(name, arrays)
-        if not same:
-            write_npz(path, arrays)
-        if not _has(profile_file(name), text):
-            write_atomically(profile_file(name), text)
+        try:
+            if not same:
+                write_npz(path, arrays)
+            if not _has(profile_file(name), text):
+                write_atomically(profile_file(name), text)
+        except OSError as error:
+            raise DataError(f"{error.strerror}; make room or get the right to write, and run again") from None
     return remark
 
 

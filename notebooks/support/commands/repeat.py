@@ -70,9 +70,10 @@ def repeat(folder: Path, profile: Profile) -> int:
 
 def profile_of(folder: Path) -> Profile:
     """The profile below whose outputs a run's folder lies."""
-    if not folder.is_relative_to(OUTPUTS):
+    outputs = OUTPUTS.resolve()  # it may be a link to another disk
+    if not folder.is_relative_to(outputs) or folder == outputs:
         raise SettingsError(f"{folder} does not lie below {OUTPUTS}; name the folder of a run there")
-    return read_profile(folder.relative_to(OUTPUTS).parts[0])
+    return read_profile(folder.relative_to(outputs).parts[0])
 
 
 if __name__ == "__main__":
