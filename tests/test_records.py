@@ -16,7 +16,7 @@ import pytest
 import torch
 from support import OUTPUTS, PUBLISHED, ROOT, runs, settings, training, weights
 from support.commands import publish, repeat
-from support.experiments import task_judges
+from support.experiments import reconstruction, task_judges
 from support.report import provenance
 from support.settings import SettingsError, read_profile
 from support.show import figures
@@ -302,8 +302,8 @@ def test_no_celeba_photograph_is_in_what_is_published(monkeypatch, profile_name,
     data = dataclasses.replace(load("celeba", "embedded", images=60), source="real", stand_in=False)
     model = core.build_model("MCCVAE", settings.ModelSpec.parse("ccvae").config(data), seed=0)
     drawn, said = {}, []
-    monkeypatch.setattr(figures, "_sheet", lambda pictures, *_: drawn.update(pictures))
+    monkeypatch.setattr(figures, "sheet", lambda pictures, *_: drawn.update(pictures))
     monkeypatch.setattr(figures, "show", lambda fig, text, alt, **_: said.append(f"{text} {alt}"))
-    figures.reconstructions(data, {"CCVAE": model}, settings.read_profile(profile_name), name="figure_6")
+    reconstruction.reconstructions(data, {"CCVAE": model}, settings.read_profile(profile_name), name="figure_6")
     assert list(drawn) == rows
     assert ("may not be published" in said[0]) == (profile_name == PUBLISHED)

@@ -588,7 +588,7 @@ def test_numbers_that_round_to_zero_have_no_sign_and_half_an_interval_is_none():
 
 
 def test_a_figure_is_saved_with_caption_and_alt_text(profile):
-    fig = figures._sheet({"row": torch.zeros(2, 1, 60, 60)}, "title")
+    fig = figures.sheet({"row": torch.zeros(2, 1, 60, 60)}, "title")
     figures.show(fig, "A caption", "What is to be seen", profile=profile, name="x")
     assert json.loads((profile.folder / "figures" / "x.json").read_text()) == {
         "caption": "A caption",

@@ -1,9 +1,12 @@
 """Tables 1 and 2: how well labels are read, beside the paper's accuracy and the majority's."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 
 from ..runs import PARTS, Run
-from ..show import tables
+from ..settings import Profile
+from ..show import figures, tables
 from ..show.numbers import listed, signed
 from ..show.tables import about_run, named_columns
 from .paper import PAPER, PAPERS, differences, over_seeds, wide
@@ -82,3 +85,41 @@ def finding(frame: pd.DataFrame) -> str:
     )
     sentence = "; ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."
+
+
+def accuracy_figure(frame: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Test accuracy of every run beside the majority's, a panel a task; seeds are points."""
+    tasks = list(frame["task"].unique())
+    palette = figures.colours(frame["task"], frame["model_title"])
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 2.8), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        part = frame[(frame["task"] == task) & (frame["part"] == "test")]
+        sns.stripplot(
+            part,
+            x="accuracy",
+            y="model_title",
+            hue="model_title",
+            palette=palette,
+            ax=ax,
+            size=7,
+            jitter=False,
+            legend=False,
+        )
+        ax.axvline(part["majority_accuracy"].mean(), color="0.3", linestyle="--", linewidth=1)
+        low = min(part["accuracy"].min(), part["majority_accuracy"].min())
+        ax.set(
+            title=part["task_title"].iloc[0],
+            xlabel="test accuracy per label",
+            ylabel="",
+            xlim=(max(0, low - 0.05), 1.005),
+        )
+    text = "Test accuracy per label of each run; dashed: always answering the majority" + (
+        f" ({figures.STAND_IN})" if stand_in else ""
+    )
+    best = frame[frame["part"] == "test"].groupby("task_title")[["accuracy", "majority_accuracy"]].mean()
+    alt = (
+        f"{text}. Means over models: "
+        + "; ".join(f"{task} {row.accuracy:.2f} against {row.majority_accuracy:.2f}" for task, row in best.iterrows())
+        + "."
+    )
+    figures.show(fig, text, alt, profile=profile, name="accuracy")

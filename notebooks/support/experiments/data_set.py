@@ -1,11 +1,18 @@
 """What a data set's notebook shows: its images and labels, and one trained model."""
 
-import pandas as pd
+import itertools
 
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+import torch
+
+import mccvae_core as core
 from data import Dataset
 
 from ..runs import PARTS, Run
-from ..show.figures import STAND_IN
+from ..settings import Profile
+from ..show import figures
 from .classification import ACCURACIES
 
 
@@ -45,4 +52,88 @@ def finding(run: Run, data: Dataset) -> str:
         sentence += (
             f"; the most probable one is right for {100 * test['argmax_accuracy']:.1f} % of the images ({majority})"
         )
-    return sentence + (f", all on {STAND_IN}." if data.stand_in else ".")
+    return sentence + (f", all on {figures.STAND_IN}." if data.stand_in else ".")
+
+
+def data_sheet(data: Dataset, profile: Profile) -> None:
+    """Meet the data: test images and how often each label is 1."""
+    index = figures.examples(data, 10)
+    images = core.to_images(data.test.images[index])
+    title = figures.caption(f"{data.task.title}: test images", data)
+    titles = [figures.label_text(data, data.test.labels[i]) if data.task.exclusive else "" for i in index]
+    figures.show(
+        figures.sheet({"": images}, title, titles),
+        title,
+        f"{len(index)} test images of {data.task.title}, one in a column"
+        + (f": {', '.join(titles)}" if data.task.exclusive else "")
+        + ".",
+    )
+    rates = pd.DataFrame(
+        {part: getattr(data, part).labels.float().nanmean(0).numpy() for part in ("train", "test")},
+        index=list(data.labels),
+    )
+    fig, ax = plt.subplots(figsize=(6.5, 0.25 * len(rates) + 1.2))
+    long = rates.rename_axis("label").reset_index().melt("label", var_name="part", value_name="rate")
+    sns.barplot(long, x="rate", y="label", hue="part", ax=ax)
+    ax.set(xlabel="share of images with the label", ylabel="", xlim=(0, 1))
+    text = figures.caption(f"{data.task.title}: how often each label is 1", data)
+    alt = f"{text}. Train: " + ", ".join(f"{label} {rate:.2f}" for label, rate in rates["train"].items()) + "."
+    figures.show(fig, text, alt)
+
+
+def training_curves(run: Run, data: Dataset) -> None:
+    """The loss and its terms over the epochs of a run."""
+    history = run.history
+    panels = {
+        "loss and reconstruction": ["labelled_loss", "labelled_reconstruction", "unlabelled_loss"],
+        "other terms": [
+            "labelled_kl_style",
+            "labelled_characteristics",
+            "labelled_log_qyx",
+            "labelled_log_qyz",
+            "labelled_weighting",
+        ],
+        "weight w": ["labelled_mean_weight"],
+    }
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3))
+    for ax, (title, columns) in zip(axes, panels.items(), strict=True):
+        columns = [c for c in columns if c in history]
+        long = history.melt("epoch", columns, var_name="term", value_name="value")
+        long["term"] = long["term"].str.replace("labelled_", "labelled ").str.replace("_", " ")
+        sns.lineplot(
+            long, x="epoch", y="value", hue="term", style="term", markers=len(history) < 60, dashes=False, ax=ax
+        )
+        ax.set(title=title, ylabel="nats per image" if ax is not axes[2] else "mean of w (expectation 1)")
+        ax.legend(fontsize=7, title=None)
+    first, last = history.iloc[0], history.iloc[-1]
+    text = figures.caption(f"{data.task.title}: training of {run.spec.title}, seed {run.record['seed']}", data)
+    alt = (
+        f"{text}. The labelled loss goes from {first.labelled_loss:.0f} to "
+        f"{last.labelled_loss:.0f} nats per image in {len(history)} epochs."
+    )
+    figures.show(fig, text, alt)
+
+
+def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
+    """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks
+    along (of every label, where it walks none)."""
+    eye = torch.eye(len(data.labels))
+    if data.task.exclusive:
+        wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
+    else:
+        others = data.test.some(count).labels.float()
+        wanted = {}
+        walked = [label for _, towards in data.task.walks.values() for label in towards]
+        for label, value in itertools.product(walked or data.labels, (0.0, 1.0)):
+            y = others.clone()
+            y[:, data.labels.index(label)] = value
+            wanted[f"{label} = {value:.0f}"] = y
+    device = next(model.parameters()).device
+    noise = torch.Generator(device).manual_seed(0)
+    rows = {name: core.generate(model, y.to(device), generator=noise) for name, y in wanted.items()}
+    text = figures.caption(
+        f"{data.task.title}: samples of {title}, z_c from the conditional prior of the row's label", data
+    )
+    figures.show(
+        figures.sheet(rows, text), text, f"{text}: {count} generated images in each of the rows {', '.join(rows)}."
+    )

@@ -1,9 +1,12 @@
 """Accuracy against loss: what a label weight in the open buys and costs."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 
 from ..runs import Run
-from ..settings import ModelSpec
+from ..settings import ModelSpec, Profile
+from ..show import figures
 from ..show.numbers import plus_minus
 from ..show.tables import about_run, named_columns
 
@@ -108,3 +111,34 @@ def against_official(trade_off: pd.DataFrame) -> list[str]:
                     f"{best['test_bound'] - there.test_bound:+,.0f} nats of test loss against {there.model_title}"
                 )
     return sentences
+
+
+def trade_off_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Test accuracy against the unbiased test loss, a point a run, a panel a task."""
+    tasks = list(table["task_title"].unique())
+    palette = figures.colours(table["task_title"], table["model_title"])
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        part = table[table["task_title"] == task]
+        named = part.assign(model=part["model_title"])
+        sns.scatterplot(
+            named, x="test_bound", y="test_accuracy", hue="model", palette=palette, style="estimator", s=60, ax=ax
+        )
+        mean = part.groupby("model_title", sort=False)[["test_bound", "test_accuracy"]].mean()
+        ax.plot(mean["test_bound"], mean["test_accuracy"], "+", color="0.2", markersize=9)
+        ax.set(title=task, xlabel="test loss by rao-blackwell, nats per image", ylabel="test accuracy per label")
+        ax.legend(title=None, fontsize=6)
+    text = (
+        "What the label weight buys and costs: accuracy against loss, a point a run, + the "
+        "mean over seeds; better is up and left" + (f" ({figures.STAND_IN})" if stand_in else "")
+    )
+    best = table.loc[table.groupby("task_title", sort=False)["test_accuracy"].idxmax()]
+    alt = (
+        f"{text}. Most accurate: "
+        + "; ".join(
+            f"{r.task_title}, {r.model_title}, {r.test_accuracy:.3f} at {r.test_bound:,.0f} nats"
+            for r in best.itertuples()
+        )
+        + "."
+    )
+    figures.show(fig, text, alt, profile=profile, name="trade_off")

@@ -1,12 +1,16 @@
 """The estimators' audit: spread of gradients, hidden label weight, noise of w, and who moves the encoder."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 
 import mccvae_core as core
-from data import Dataset
+from data import TASKS, Dataset
 
 from ..measures import gradients
 from ..runs import Run
+from ..settings import Profile
+from ..show import figures
 from ..show.numbers import decimal, listed
 from ..show.tables import about_run, named_columns, rounded_columns
 from .label_weight import against_official
@@ -183,3 +187,113 @@ def finding(audit: pd.DataFrame, trade_off: pd.DataFrame) -> str:
     )
     open_weight = listed(against_official(trade_off))
     return sentence + (f"; with the weight in the open, chosen on validation, {open_weight}." if open_weight else ".")
+
+
+def gradient_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Spread of the gradient by estimator and part, a panel a task, mean over its models."""
+    tasks = list(table["task_title"].unique())
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.8), squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        sns.barplot(table[table["task_title"] == task], x="sd", y="part", hue="estimator", errorbar=None, ax=ax)
+        ax.set(title=task, xscale="log", xlabel="sd of the gradient over draws of the noise", ylabel="")
+        ax.legend(title=None, fontsize=7)
+    text = "Spread of the labelled loss's gradient, mean over models" + (f" ({figures.STAND_IN})" if stand_in else "")
+    mean = table.groupby(["estimator", "part"], sort=False)["sd"].mean()
+    alt = (
+        f"{text}. On the encoder: official {mean['official', 'encoder']:,.1f}, rao-blackwell "
+        f"{mean['rao-blackwell', 'encoder']:,.1f}, means over tasks."
+    )
+    figures.show(fig, text, alt, profile=profile, name="gradients")
+
+
+def terms_over_training(runs: list[Run], profile: Profile, stand_in: bool) -> None:
+    """The labelled loss's terms over the epochs, a column a task, mean over each model's seeds."""
+    terms = {
+        "loss_alpha0": "loss",
+        "reconstruction": "reconstruction",
+        "kl_style": "KL style",
+        "characteristics": "terms of z_c",
+        "log_qyx": "log q(y|x)",
+    }
+    frames = [
+        run.history[["epoch", *(f"labelled_{term}" for term in terms)]].assign(
+            task=run.record["task"], model=run.spec.title, seed=run.record["seed"]
+        )
+        for run in runs
+    ]
+    frame = pd.concat(frames).rename(columns={f"labelled_{term}": title for term, title in terms.items()})
+    tasks = list(frame["task"].unique())
+    palette = figures.colours(frame["task"], frame["model"])
+    fig, axes = plt.subplots(
+        len(terms), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(terms)), squeeze=False, sharex="col"
+    )
+    for column, task in zip(axes.T, tasks, strict=True):
+        for ax, title in zip(column, terms.values(), strict=True):
+            sns.lineplot(
+                frame[frame["task"] == task],
+                x="epoch",
+                y=title,
+                hue="model",
+                palette=palette,
+                errorbar=None,
+                ax=ax,
+                legend=title == "loss",
+            )
+            ax.set(ylabel=f"{title}, nats")
+        column[0].set_title(TASKS[task].title)
+        column[0].legend(title=None, fontsize=6)
+    text = "The labelled loss at label weight 0 and its terms over training, mean over seeds" + (
+        f" ({figures.STAND_IN})" if stand_in else ""
+    )
+    last = (
+        frame[frame["epoch"] == frame.groupby(["task", "model"])["epoch"].transform("max")]
+        .groupby(["task", "model"], sort=False)["loss"]
+        .mean()
+    )
+    alt = (
+        f"{text}. Loss after the last epoch: "
+        + "; ".join(f"{TASKS[t].title}, {m}, {v:,.0f}" for (t, m), v in last.items())
+        + " nats."
+    )
+    figures.show(fig, text, alt, profile=profile, name="terms_over_training")
+
+
+def encoder_figure(table: pd.DataFrame, profile: Profile, stand_in: bool) -> None:
+    """Shares of the encoder's gradient over training: a row a share, a column a task, mean over seeds."""
+    shares = {"share_reconstruction": "reconstruction", "share_latents": "latents", "share_labels": "labels"}
+    tasks = list(table["task_title"].unique())
+    palette = figures.colours(table["task_title"], table["model_title"])
+    fig, axes = plt.subplots(
+        len(shares), len(tasks), figsize=(3.8 * len(tasks), 2.0 * len(shares)), squeeze=False, sharex="col", sharey=True
+    )
+    for column, task in zip(axes.T, tasks, strict=True):
+        for ax, (share, title) in zip(column, shares.items(), strict=True):
+            part = table[table["task_title"] == task]
+            sns.lineplot(
+                part,
+                x="epoch",
+                y=share,
+                hue="model_title",
+                palette=palette,
+                marker="o",
+                errorbar=None,
+                ax=ax,
+                legend=share == "share_reconstruction",
+            )
+            ax.set(ylabel=f"share of {title}", ylim=(0, 1))
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:g}")
+        column[0].set_title(task)
+        column[0].legend(title=None, fontsize=6)
+    text = "Who moves the encoder: shares of its gradient's norms over training, mean over seeds" + (
+        f" ({figures.STAND_IN})" if stand_in else ""
+    )
+    last = table[table["epoch"] == table.groupby(["task", "model"])["epoch"].transform("max")].groupby(
+        ["task_title", "model_title"], sort=False
+    )
+    alt = (
+        f"{text}. Labels' share at the last epoch: "
+        + "; ".join(f"{t}, {m}, {v:.2f}" for (t, m), v in last["share_labels"].mean().items())
+        + "."
+    )
+    figures.show(fig, text, alt, profile=profile, name="encoder")

@@ -158,7 +158,7 @@ class Details(Report):
             for name in (
                 "loss_terms",
                 *["figure_3"] * ("celeba" in set(table["task"])),
-                *map(figures.reconstruction_name, table["task"].unique()),
+                *map(reconstruction.reconstruction_name, table["task"].unique()),
             ):
                 self.figure(name)
 

@@ -16,11 +16,11 @@ from data import Dataset, own
 from data.common import Split
 
 from .. import IMAGES, OUTPUTS
-from ..experiments import data_set
+from ..experiments import data_set, reconstruction
 from ..measures import intervals
 from ..runs import Run, load_data, missing
 from ..settings import Profile
-from ..show import figures, tables, walks
+from ..show import tables, walks
 from ..show.markup import escaped, link, markdown
 from . import explorer
 from .provenance import missing_text, provenance_table, settings_table
@@ -244,7 +244,7 @@ class OwnReport:
 
     def pictures(self) -> None:
         """Reconstructions."""
-        figures.reconstructions(self.data, {self.runs[0].spec.title: self.model}, self.profile)
+        reconstruction.reconstructions(self.data, {self.runs[0].spec.title: self.model}, self.profile)
 
     def walks(self) -> None:
         """A walk along every label."""
