@@ -77,14 +77,14 @@ def precision_of(folder: Path, device: torch.device) -> str:
 def _write_once(path: Path, text: str) -> None:
     """Write a file unless another process has just written it: of two runs that start together one decides."""
     mine = path.with_name(f".{path.name}.{os.getpid()}.part.mine")
-    write_atomically(mine, f"{text}\n".encode())
     try:
+        write_atomically(mine, f"{text}\n".encode())
         os.link(mine, path)
         sync_folder(path.parent)
     except FileExistsError:
         pass
     finally:
-        mine.unlink()
+        mine.unlink(missing_ok=True)
 
 
 def probe(device: torch.device, seconds: float = PROBE_SECONDS) -> str:
