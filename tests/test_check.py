@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support import OUTPUTS, PUBLISHED, ROOT, runs, training
-from support.commands import check
+from support.commands import check, checked_tables, checksums
 from support.settings import SettingsError, read_profile
 from support.show import tables
 
@@ -45,13 +45,13 @@ def whole(tmp_path_factory, profile):
         shutil.copy(OUTPUTS / PUBLISHED / name, folder / name)
     shutil.copy(OUTPUTS / PUBLISHED / task / "judge.safetensors", folder / task)
     there = check.Elsewhere(**vars(profile), at=folder)
-    for make in check._makers(there).values():
+    for make in checked_tables.makers(there).values():
         for name, content in make(there):
             if isinstance(content, str):
                 (folder / "tables" / name).write_text(f"{content}\n")
             else:
                 tables.save_table(content, there, Path(name).stem)
-    check.seal(folder)
+    checksums.seal(folder)
     return folder
 
 
@@ -94,7 +94,7 @@ def a_score_edited_and_its_checksums_too(folder):
     old = digest(metrics)
     metrics.write_text(json.dumps(content))
     edited(record, old, digest(metrics))
-    check.seal(folder)
+    checksums.seal(folder)
 
 
 def a_kept_score_edited_and_its_checksum_too(folder):
@@ -102,7 +102,7 @@ def a_kept_score_edited_and_its_checksum_too(folder):
     table = pd.read_csv(path)
     table.loc[0, "own"] /= 2
     table.to_csv(path, index=False)
-    check.seal(folder)
+    checksums.seal(folder)
 
 
 def weights_swapped(folder):
@@ -121,7 +121,7 @@ def a_record_with_other_epochs(folder):
 
 
 def no_list_of_checksums(folder):
-    (folder / check.SUMS).unlink()
+    (folder / checksums.SUMS).unlink()
 
 
 def a_finding_reworded(folder):

@@ -11,55 +11,27 @@ were published on purpose."""
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 
 import mccvae_core as core
 from data import DataError
-from data.files import digest, open_regular, reason, shown, write_atomically
+from data.files import reason
 
 from .. import OUTPUTS, PUBLISHED, code_identity, runs, weights
-from ..experiments import (
-    characteristics,
-    classification,
-    conditional,
-    intervention,
-    lungs,
-    overview,
-    paired_seeds,
-    reconstruction,
-    task_judges,
-)
 from ..measures import scores
-from ..report import earlier_verdicts
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
-from ..show import tables
+from . import checked_tables, checksums
 
-SUMS = "checksums.txt"  # as sha256sum writes and reads it
-MADE = (
-    "tables",
-    "figures",
-    "notebooks",
-    "benchmarks",
-    "report.html",
-    "details.html",
-    "README.md",
-    SUMS,
-)  # made from the rest, or words
 TOLERANCE = {"accuracy": 0.002, "loss, nats": 0.5, "PSNR, dB": 0.02}
 SHOWN = 40  # of the differences
-RELATIVE = 1e-5  # of a table's numbers, which have six digits: another processor may round the last otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +45,10 @@ class Elsewhere(Profile):
         return self.at
 
 
-class NoData(dict):
-    """In place of `runs.Datasets`: a score that is not kept can't be computed here."""
-
-    def __init__(self, profile: Profile):
-        super().__init__()
-        self.profile = profile
-
-    def __missing__(self, task: str):
-        raise DataError(f"a file of kept scores or the judge of {task} is missing")
-
-
 def check(folder: Path, profile: Profile) -> list[str]:
     """What differs in the outputs folder of a profile, a line each; says of each part how much was looked at."""
-    names, faults = _files(folder)
-    faults += _told("checksums", _sums(folder, names))
+    names, faults = checksums.listing(folder)
+    faults += _told("checksums", checksums.against_sums(folder, names))
     with tempfile.TemporaryDirectory() as elsewhere:
         copy = Path(elsewhere, PUBLISHED if (folder / "runs").is_dir() else folder.name)
         for name in names:
@@ -97,8 +58,8 @@ def check(folder: Path, profile: Profile) -> list[str]:
         there = Elsewhere(
             **{field.name: getattr(profile, field.name) for field in dataclasses.fields(Profile)}, at=copy
         )
-        faults += _told("records", _records(there, vouched=(folder / SUMS).exists()))
-        faults += _told("tables and verdicts", _tables(there, folder / "tables"))
+        faults += _told("records", _records(there, vouched=(folder / checksums.SUMS).exists()))
+        faults += _told("tables and verdicts", checked_tables.against_records(there, folder / "tables"))
         faults += _told("scores", _scores(there))
         return list(dict.fromkeys(fault.replace(str(copy), str(folder)) for fault in faults))
 
@@ -107,60 +68,6 @@ def _told(what: str, found: tuple[str, list[str]]) -> list[str]:
     about, faults = found
     print(f"{what}: {about}; {len(faults) or 'none'} differ{'s' if len(faults) == 1 else ''}", flush=True)
     return faults
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path) -> tuple[list[str], list[str]]:
-    """Names, with /, of the regular files below a folder, and a line for whatever else lies there or can't be read."""
-    names, faults = [], []
-    closed = lambda error: faults.append(f"{shown(error.filename)} can't be read ({reason(error)})")  # noqa: E731
-    for path, _, files in os.walk(folder, onerror=closed):
-        for file in (Path(path, name) for name in sorted(files) if name != ".lock"):
-            name = file.relative_to(folder).as_posix()
-            try:
-                if file.is_symlink():
-                    raise OSError(0, "it is a link")
-                open_regular(file).close()
-                names.append(name)
-            except OSError as error:
-                faults.append(f"{shown(name)} can't be read ({reason(error)})")
-    return sorted(names), faults
-
-
-def _vouched(names: list[str]) -> list[str]:
-    """The files that checksums.txt lists: what is published and not made from the rest. Weights beside a record stand
-    in that."""
-    kinds = (".json", ".csv", ".txt", ".safetensors", "")
-    beside = (runs.WEIGHTS, runs.BEST_WEIGHTS, "data.json")
-    paths = {name: Path(name) for name in names if not Path(name).name.startswith((".", "checkpoint"))}
-    mine = {name: path for name, path in paths.items() if path.parts[0] not in MADE and "figures" not in path.parts}
-    return [name for name, path in mine.items() if path.suffix in kinds and path.name not in beside]
-
-
-def seal(folder: Path) -> None:
-    """Write the folder's checksums.txt."""
-    lines = [f"{digest(folder / name)}  {name}\n" for name in _vouched(_files(folder)[0])]
-    write_atomically(folder / SUMS, "".join(lines).encode())
-
-
-def _sums(folder: Path, names: list[str]) -> tuple[str, list[str]]:
-    if SUMS not in names:
-        return f"there is no {SUMS}", [f"{SUMS} is missing"] if (folder / "runs").is_dir() else []
-    faults, listed = [], {}
-    for line in (folder / SUMS).read_text(errors="replace").splitlines():
-        sha256, _, name = line.partition("  ")
-        listed[name] = sha256
-    there = set(names)
-    for name, sha256 in listed.items():
-        if name not in there:
-            faults.append(f"{shown(name)} is missing")
-        elif digest(folder / name) != sha256:
-            faults.append(f"{shown(name)} is not what was written, its checksum differs from that in {SUMS}")
-    new = [name for name in _vouched(names) if name not in listed]
-    faults += [f"{shown(name)} is not among what {SUMS} lists" for name in new]
-    return f"{len(listed):,} files", faults
 
 
 # --- records ------------------------------------------------------------------------------------------------------
@@ -205,115 +112,6 @@ def _half_weights(folder: Path) -> list[str]:
         return [str(error)]
     has = {"characteristics": list(model.config.characteristics), "style_dim": model.config.style_dim}
     return [f"{half} has {key} {value}, its run {record[key]}" for key, value in has.items() if value != record[key]]
-
-
-# --- tables -------------------------------------------------------------------------------------------------------
-
-
-def _classification(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile, tasks=runs.compared(profile))
-    yield "table_1.csv", classification.accuracy_table(trained, "train")
-    yield "table_2.csv", classification.accuracy_table(trained, "test")
-    yield "finding_classification.txt", classification.finding(classification.score_frame(trained))
-
-
-def _reconstruction(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile, tasks=runs.compared(profile))
-    yield "table_3.csv", reconstruction.loss_table(trained)
-    yield "finding_reconstruction.txt", reconstruction.finding(reconstruction.loss_frame(trained))
-
-
-def _intervention(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = [run for task in runs.compared(profile) for run in runs.first_runs(profile, task, characteristics=True)]
-    table = intervention.intervention_tables(NoData(profile), trained)
-    yield "interventions.csv", table
-    yield "finding_intervention.txt", intervention.finding(table)
-
-
-def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    everything, data = runs.read_runs(profile), NoData(profile)
-    trained, judges = [run for run in everything if run.spec.has_blocks], task_judges.Judges(data)
-    found = characteristics.score_all(trained, data, judges)
-    summary = characteristics.summary_table(**found)
-    comparison = paired_seeds.comparison_table(summary)
-    yield "judge.csv", task_judges.judge_tables(dict.fromkeys(run.record["task"] for run in trained), data, judges)
-    for name, table in (found | {"characteristics": summary, "comparison": comparison}).items():
-        yield f"{name}.csv", table
-    yield "conditional.csv", conditional.conditional_table(data, conditional.compared(everything), judges)
-    yield "lungs.csv", lungs.lung_table(data, [run for run in trained if run.record["task"] == "chest_xray"])
-    yield "finding_characteristics.txt", characteristics.finding(summary, comparison)
-
-
-def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile)
-    yield "results.csv", overview.results_table(trained)
-    yield "claims.csv", earlier_verdicts.claims_table(profile, trained)
-
-
-def _makers(profile: Profile) -> dict[str, Callable]:
-    """Experiment -> what computes its tables from records; what needs data or weights only where its scores are
-    kept."""
-    kept = (
-        {"intervention": _intervention, "characteristics": _characteristics}
-        if runs.is_published(profile.folder)
-        else {}
-    )
-    of = {"classification": _classification, "reconstruction": _reconstruction} | kept
-    return {name: make for name, make in of.items() if name in profile.experiments} | {"report": _report}
-
-
-def _tables(profile: Profile, theirs: Path) -> tuple[str, list[str]]:
-    """The tables of the folder `theirs` against those computed again, which take their place below the profile's
-    folder."""
-    faults, done = [], set()
-    for experiment, make in _makers(profile).items():
-        try:
-            for name, content in make(profile):
-                ours = profile.folder / "tables" / name
-                if isinstance(content, str):
-                    write_atomically(ours, f"{content}\n".encode())
-                else:
-                    tables.save_table(content, profile, ours.stem)
-                done.add(name)
-                faults += _differences(name, ours, theirs / name)
-        except Exception as error:  # records that are not what they should be can stop any computation
-            why = str(error) if isinstance(error, RunError | DataError) else f"{type(error).__name__}: {error}"
-            faults.append(f"the tables of {experiment} can't be computed from the records ({why})")
-    others = {path.name for path in theirs.glob("*.*")} - done if theirs.is_dir() else set()
-    about = (
-        f", not from records alone and so not computed again: {', '.join(map(shown, sorted(others)))}" if others else ""
-    )
-    return f"{len(done)} computed again{about}", faults
-
-
-def _differences(name: str, ours: Path, theirs: Path) -> list[str]:
-    """A line on the first difference of two tables or findings."""
-    try:
-        texts = ours.read_text(), theirs.read_bytes().decode(errors="replace")
-        if name.endswith(".txt"):
-            return [] if texts[0] == texts[1] else [f"tables/{name} is not the finding that the records give"]
-        mine, found = (pd.read_csv(io.StringIO(text), dtype=runs.NAMES) for text in texts)
-    except (OSError, ValueError) as error:
-        return [f"tables/{name} can't be read ({reason(error)})"]
-    if list(mine.columns) != list(found.columns):
-        other = sorted(set(mine.columns) ^ set(found.columns)) or ["their order"]
-        return [f"tables/{name} has other columns than the records give: {', '.join(map(shown, other))}"]
-    if len(mine) != len(found):
-        return [f"tables/{name} has {len(found)} rows, the records give {len(mine)}"]
-    other = [(row, column) for column in mine for row in np.flatnonzero(~_same(mine[column], found[column]))]
-    if not other:
-        return []
-    row, column = min(other, key=lambda place: place[0])
-    what = f"row {row + 1}, {shown(column)}: {shown(found[column][row])}, the records give {shown(mine[column][row])}"
-    return [f"tables/{name}, {what}" + (f"; {len(other)} cells differ" if len(other) > 1 else "")]
-
-
-def _same(mine: pd.Series, found: pd.Series) -> np.ndarray:
-    """Row for row, whether two columns say the same."""
-    if all(pd.api.types.is_numeric_dtype(column) and column.dtype != bool for column in (mine, found)):
-        return np.isclose(mine.astype(float), found.astype(float), rtol=RELATIVE, atol=1e-9, equal_nan=True)
-    mine, found = (column.astype(object).where(column.notna(), "") for column in (mine, found))
-    return (mine.astype(str) == found.astype(str)).to_numpy(dtype=bool)
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -382,7 +180,7 @@ def main(here: str, *words: str) -> int:
     )
     profile = profile_of(folder)
     if "--seal" in words:
-        seal(folder)
+        checksums.seal(folder)
         return 0
     os.environ["MCCVAE_DOWNLOAD"] = "never"
     faults = check(folder, profile)
