@@ -62,21 +62,30 @@ def test_runs_that_were_trained_longer_have_rows_and_a_sentence_of_their_own():
     assert body.longer_sentence([], "Test accuracy", body.accuracy_of, 3) == ""
 
 
+def test_a_linear_model_has_a_sentence():
+    linear = pd.DataFrame({"what": "linear", "task": ["celeba", "mnist"], "models": ["ccvae", "mccvae"], "psnr": 19.7})
+    said = "A linear model with as many numbers as CCVAE has latents reaches 19.7 on CelebA."
+    assert body.linear_sentence(linear, "psnr", 1) == said and body.linear_sentence(linear[:0], "psnr", 1) == ""
+
+
 def test_of_tasks_with_longer_runs_their_readings_stand():
     longer = a_run("mccvae", 10, 0.9, "celeba")
     longer.record["epochs"] = 200
     table = pd.DataFrame({"task_title": ["CelebA", "MNIST"], "model": "mccvae", "model_title": "MCCVAE"})
     table = table.assign(label_own=0.5, label_others=0.5, label_style=0.5)
     about = {"task": "celeba", "model": "mccvae", "seed": 10, "coordinates": "", "label": "", "split": "test"}
-    found = {"auc_own": 0.9, "auc_others": 0.8, "auc_style": 0.7, "psnr": 17.0}
+    found = {"auc_own": 0.9, "auc_others": 0.8, "auc_style": 0.7, "auc_labels": 0.85, "psnr": 17.0}
     scores = pd.DataFrame([about | {"score": score, "value": value} for score, value in found.items()])
-    scores = pd.concat([scores, scores.assign(label="Male", value=0.1), scores.assign(task="mnist", value=0.2)])
+    scores = pd.concat([scores, scores.assign(label="Male", value=0.1)])
     read = body.readings(table, scores, [longer])
     assert read[["task_title", "label_own", "label_others", "label_style"]].values.tolist() == [
         ["CelebA, 200 epochs", 0.9, 0.8, 0.7],
         ["MNIST", 0.5, 0.5, 0.5],
     ]
-    assert body.readings(table, scores, []) is table
+    labels = body.reading_panels(read)[0].rows[-1]
+    assert (labels.name, labels.values) == ("the other labels themselves", (0.85,))
+    assert list(body.readings(table, scores, [])["task_title"]) == ["CelebA", "MNIST"]  # trained as long
+    assert body.readings(table, scores[:0], []) is table
 
 
 @pytest.fixture
@@ -111,10 +120,12 @@ def test_what_moves_change_is_read_from_the_deciding_runs_alone(scores):
 
 def test_the_second_latent_in_one_sentence(scores):
     said = body.second_latent(scores)
-    assert said.startswith("The second latent of a label changes the picture more than the label: ")
-    assert said.endswith("2.0 times as much of the pixels and 0.2 times as much of the label (Chest X-ray).")
+    assert "a label's latents change the picture more than along it, and the label less: " in said
+    assert said.endswith("2.0 times the pixels and 0.2 times the label on Chest X-ray.")
     strong = scores.assign(value=scores["value"].where(scores["score"] != "change", 0.5))
-    assert body.second_latent(strong).startswith("What the second latent of a label does: ")
+    assert body.second_latent(strong).startswith(
+        "Across the direction that the classifier reads, a label's latents change: 2"
+    )
 
 
 def test_sentences_say_what_their_tables_say():

@@ -74,14 +74,12 @@ def finding(frame: pd.DataFrame) -> str:
     parts = []
     if gap:
         parts.append(
-            "On test images CCVAE's accuracy per label minus MCCVAE's is "
+            "in test accuracy CCVAE minus MCCVAE is "
             + listed(f"{signed(100 * d, 1)} points on {t}" for t, d in gap.items())
         )
     parts.append(
-        "over always answering the majority the models gain "
-        + listed(f"{signed(100 * d, 1)} points on {t}" for t, d in lift.items())
-        + f", and {'one seed' if test['seed'].nunique() == 1 else 'the spread over seeds'} "
-        "limits what can be told from that"
+        "always answering the more frequent value is worse by "
+        + listed(f"{100 * d:.1f} points on {t}" for t, d in lift.items())
     )
     sentence = "; ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."

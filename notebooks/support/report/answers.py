@@ -6,7 +6,7 @@ from ..claims import verdicts
 from ..claims.decided import Decided
 from ..claims.preregistration import Claim
 from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, WORDS
-from ..show.numbers import decimal
+from ..show.numbers import decimal, signed
 from . import forest
 
 SHOWN = {  # of a unit: factor, digits, its name in a sentence
@@ -17,6 +17,7 @@ SHOWN = {  # of a unit: factor, digits, its name in a sentence
 }
 
 SHARE = (1, 2, "")
+SHORT = "falls short"
 
 LEVELS = {  # what a level is a share of, in a sentence
     "blocks_apart": "separation of labels between blocks",
@@ -37,8 +38,8 @@ def _sentence(task: str, mine: list[Decided]) -> str:
     said = []
     if all(one.outcome.word == NOT_TESTED for one in mine):
         return f"{TASKS[task].title}: none of {len(mine)} tests could be made yet."
-    for word in WORDS:
-        here = [one for one in mine if one.outcome.word == word]
+    for word in (*WORDS, SHORT):
+        here = [one for one in mine if word_of(one) == word]
         if here:
             topics = "" if word == NOT_TESTED else f" ({'; '.join(map(_topic, here))})"
             said.append(f"{len(here)} {_verb(word, len(here))}{topics}")
@@ -47,18 +48,25 @@ def _sentence(task: str, mine: list[Decided]) -> str:
 
 
 def _topic(one: Decided) -> str:
-    """What a test is about, in a few words; of a level also what was found."""
+    """What a test is about, in a few words; of a level also what was found, and what the paper's words ask for."""
     test = one.test
     if test.kind == "level":
-        return f"{LEVELS.get(test.score, test.score.replace('_', ' '))}: {decimal(one.outcome.mean, 2)}"
+        name = LEVELS.get(test.score, test.score.replace("_", " "))
+        return f"{name} {decimal(one.outcome.mean, 2)}, asked for {test.bound:g}"
     name = f"{test.split} {forest.SCORE_NAMES.get(test.score, test.score.replace('_', ' '))}"
     if {test.first, test.second} == {"ccvae", "mccvae"}:
         return name
     return f"{name} of {forest.model_title(test.first)}"
 
 
+def word_of(one: Decided) -> str:
+    """The outcome's word for people: a level below what the paper's words ask for is no reverse of them."""
+    return SHORT if one.test.kind == "level" and one.outcome.word == REVERSED else one.outcome.word
+
+
 def _verb(word: str, count: int) -> str:
     one, several = {
+        SHORT: ("falls short of what the paper says", "fall short of what the paper says"),
         REPRODUCED: ("reproduces the paper", "reproduce the paper"),
         REVERSED: ("finds the reverse", "find the reverse"),
         NO_DIFFERENCE: ("finds no difference that matters", "find no difference that matters"),
@@ -85,16 +93,17 @@ def finding(one: Decided) -> str:
     outcome, title = one.outcome, TASKS[one.test.task].title
     opens = {
         REPRODUCED: f"Yes on {title}",
-        REVERSED: f"No on {title}",
+        REVERSED: f"The reverse on {title}",
+        SHORT: f"Short of it on {title}",
         NO_DIFFERENCE: f"No difference that matters on {title}",
         INCONCLUSIVE: f"Open on {title}",
-    }[outcome.word]
+    }[word_of(one)]
     more = [seeds_text(one)]
     if outcome.word == INCONCLUSIVE:
         count = f"about {outcome.needs}" if outcome.needs else f"more than {verdicts.MOST_SEEDS}"
         more.append(f"{count} would decide")
     if outcome.images and outcome.word_of_images != outcome.word:
-        more.append(f"over images: {outcome.word_of_images}")
+        more.append(f"of these very models, over images: {outcome.word_of_images}")
     text = _level(one) if one.test.kind == "level" else _difference(one)
     return f"{opens}: {text}; {', '.join(more)})."
 
@@ -106,18 +115,16 @@ def seeds_text(one: Decided) -> str:
 
 
 def _difference(one: Decided) -> str:
-    """How much more the first model has than the second, with the interval; the bracket stays open."""
+    """The first model's score minus the second's, with the interval; the bracket stays open."""
     factor, digits, unit = SHOWN.get(one.score.unit, SHARE)
     outcome, test = one.outcome, one.test
-    low, mean, high = (factor * value for value in (outcome.low, outcome.mean, outcome.high))
-    side = "higher" if (mean >= 0) == (one.score.sign > 0) else "lower"
-    if mean < 0:
-        low, mean, high = -high, -mean, -low
+    ends = (factor * one.score.sign * value for value in (outcome.low, outcome.mean, outcome.high))
+    low, mean, high = sorted(ends)
     first, second = forest.model_title(test.first), forest.model_title(test.second)
     name = forest.SCORE_NAMES.get(test.score, test.score.replace("_", " "))
     return (
-        f"{first}'s {test.split} {name} is {decimal(mean, digits)} {unit} {side} than "
-        f"{second}'s ({decimal(low, digits)} to {decimal(high, digits)}, margin {factor * outcome.limit:g}"
+        f"{test.split} {name}, {first} minus {second}: {signed(mean, digits)} {unit} "
+        f"({decimal(low, digits)} to {decimal(high, digits)}, margin {factor * outcome.limit:g}"
     )
 
 
@@ -126,4 +133,4 @@ def _level(one: Decided) -> str:
     low, mean, high = (decimal(factor * v, digits) for v in (one.outcome.low, one.outcome.mean, one.outcome.high))
     name = LEVELS.get(one.test.score, one.test.score.replace("_", " "))
     reached = f"{mean} {unit}".strip()
-    return f"{forest.model_title(one.test.first)}'s {name}: {reached} ({low} to {high}, bound {one.outcome.limit:g}"
+    return f"{forest.model_title(one.test.first)}'s {name}: {reached} ({low} to {high}, asked for {one.outcome.limit:g}"

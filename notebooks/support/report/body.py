@@ -19,6 +19,7 @@ from ..claims import claim_scores, preregistration
 from ..runs import Run
 from ..settings import ModelSpec
 from ..show import figures
+from ..show.numbers import decimal
 from ..show.strips import Panel, Row
 
 LINEAR = "linear model"  # principal components and logistic regression
@@ -31,7 +32,12 @@ SECTIONS = {  # of each experiment: its place in the page of details
     "characteristics": "What-the-latents-hold",
 }
 SIDES = {"label_own": "own latents", "label_others": "other labels'", "label_style": "style"}
-READINGS = {"label_own": "auc_own", "label_others": "auc_others", "label_style": "auc_style"}  # of the deciding runs
+READINGS = {  # of the deciding runs; label_labels: what the other labels themselves tell, without an image
+    "label_own": "auc_own",
+    "label_others": "auc_others",
+    "label_style": "auc_style",
+    "label_labels": "auc_labels",
+}
 
 
 def in_words(spec: ModelSpec) -> str | None:
@@ -95,6 +101,14 @@ def _with_longer(panels: list[Panel], longer: Iterable[Run], read: Callable[[Run
     return panels
 
 
+def linear_sentence(linear: pd.DataFrame, score: str, digits: int) -> str:
+    """What a linear model with as many numbers as CCVAE has latents reaches. linear: baselines.csv."""
+    panels = [Panel(f"{task.title}: ", []) for task in TASKS.values()]
+    means = [(panel.title[:-2], row.mean) for panel in _with_linear(panels, linear, score) for row in panel.rows]
+    said = " and ".join(f"{decimal(value, digits)} on {title}" for title, value in means)
+    return f"A linear model with as many numbers as CCVAE has latents reaches {said}." if said else ""
+
+
 def longer_sentence(longer: list[Run], what: str, read: Callable[[Run], float], digits: int) -> str:
     """What longer training gives CCVAE and MCCVAE; nothing without such runs."""
     said = []
@@ -139,21 +153,23 @@ def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: It
 
 
 def readings(table: pd.DataFrame, scores: pd.DataFrame, longer: Iterable[Run]) -> pd.DataFrame:
-    """characteristics.csv, where of tasks with longer trained runs these stand, by their scores (`deciding_scores`)."""
-    epochs, rows = {run.record["task"]: run.record["epochs"] for run in longer}, []
-    means = scores[scores["task"].isin(epochs) & (scores["coordinates"] == "") & (scores["label"] == "")]
+    """characteristics.csv, where of tasks with deciding runs these stand, by their scores (`deciding_scores`); with
+    their epochs, where these are more than those of `table`."""
+    epochs, rows = {run.record["task"]: f", {run.record['epochs']} epochs" for run in longer}, []
+    means = scores[(scores["coordinates"] == "") & (scores["label"] == "") & (scores["split"] == "test")]
     for (task, model, _), mine in means.groupby(["task", "model", "seed"], sort=False):
-        value = mine[mine["split"] == "test"].set_index("score")["value"]
-        about = {"task_title": f"{TASKS[task].title}, {epochs[task]} epochs", "model": model}
+        value = mine.set_index("score")["value"]
+        about = {"task_title": TASKS[task].title + epochs.get(task, ""), "model": model}
         about["model_title"] = ModelSpec.parse(model).title
-        rows.append(about | {column: value.get(score, math.nan) for column, score in READINGS.items()})
-    others = table[~table["task_title"].isin([TASKS[task].title for task in epochs])]
+        if READINGS["label_own"] in value:
+            rows.append(about | {column: value.get(score, math.nan) for column, score in READINGS.items()})
+    others = table[~table["task_title"].isin([TASKS[task].title for task in scores["task"].unique()])]
     return pd.concat([pd.DataFrame(rows), others], ignore_index=True) if rows else table
 
 
 def reading_panels(table: pd.DataFrame) -> list[Panel]:
-    """How well a label is read from its own latents, from other labels' and from style; a panel per task, a row per
-    model and place. table: `readings`."""
+    """How well a label is read from its own latents, from other labels' and from style, a row per model and place; and
+    from the other labels themselves. A panel per task. table: `readings`."""
     table = table[table["model"].isin(("ccvae", "mccvae"))]
     colours, panels = figures.colours([], []), []
     for task, part in table.groupby("task_title", sort=False):
@@ -163,6 +179,8 @@ def reading_panels(table: pd.DataFrame) -> list[Panel]:
                 values = tuple(mine[column].dropna())
                 if values:
                     rows.append(Row(f"{title}, {place}", values, colours[title]))
+        for value in part.get("label_labels", pd.Series(dtype=float)).dropna().head(1):  # the same for all models
+            rows.append(Row("the other labels themselves", (float(value),), "#555555"))
         title = f"{task}: area under the curve for a label"
         panels.append(Panel(title, rows, digits=2, line=(0.5, "chance"), limits=(0.45, 1.0)))
     return panels
@@ -226,14 +244,13 @@ def second_latent(scores: pd.DataFrame) -> str:
         picture = at["across", "pixels"] / at["along", "pixels"]
         more.append(picture > 1 > label)
         title = TASKS[task].title
-        said.append(f"{picture:.1f} times as much of the pixels and {label:.1f} times as much of the label ({title})")
+        said.append(f"{picture:.1f} times the pixels and {label:.1f} times the label on {title}")
     if not said:
         return ""
-    opens = "What the second latent of a label does"
+    opens = "Across the direction that the classifier reads, a label's latents change"
     if all(more):
-        opens = "The second latent of a label changes the picture more than the label"
-    how = "moved across the direction that the classifier reads, it changes, beside the first"
-    return f"{opens}: {how}, {'; '.join(said)}."
+        opens += " the picture more than along it, and the label less"
+    return f"{opens}: {' and '.join(said)}."
 
 
 def rests_on(trained: list[Run]) -> str:
@@ -274,6 +291,6 @@ def reading_sentence(table: pd.DataFrame) -> str:
     if not said:
         return ""
     return (
-        "From MCCVAE's own latents a label is read with an area under the curve of "
-        f"{', '.join(said)}. One half is chance; what the others reach is not kept apart."
+        "From MCCVAE's own latents a label is read with an area under the curve (one half is chance) of "
+        f"{', '.join(said)}."
     )

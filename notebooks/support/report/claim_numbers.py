@@ -55,12 +55,13 @@ def _statistics(one: Decided, tests: int) -> str:
     """Interval, seeds, P(A > B) and p of a test that was made, in the score's own unit."""
     outcome, digits = one.outcome, 1 if one.score.unit == "nats" else 3
     level = 100 * (1 - verdicts.ALPHA / tests)
-    each = ", ".join(decimal(value, digits) for value in outcome.values)
-    said = f"Mean {decimal(outcome.mean, digits)}, {level:.1f} % interval over {seeds_text(one)} "
-    said += f"{decimal(outcome.low, digits)} to {decimal(outcome.high, digits)} ({one.precision}; each: {each})"
+    turned = 1 if one.test.kind == "level" else one.score.sign  # outcomes have more for what the claim says
+    interval = lambda ends: " to ".join(decimal(end, digits) for end in sorted(turned * end for end in ends))  # noqa: E731
+    each = ", ".join(decimal(turned * value, digits) for value in outcome.values)
+    said = f"Mean {decimal(turned * outcome.mean, digits)}, {level:.1f} % interval over {seeds_text(one)} "
+    said += f"{interval((outcome.low, outcome.high))} ({one.precision}; each: {each})"
     if outcome.images:
-        low, high = (decimal(value, digits) for value in outcome.images)
-        said += f"; over {one.test.split} images {low} to {high}"
+        said += f"; over {one.test.split} images {interval(outcome.images)}"
     else:
         said += f"; none over {one.test.split} images, which needs the runs' weights"
     better = "share of seeds that reach the bound" if one.test.kind == "level" else "P(first better)"
@@ -77,7 +78,8 @@ def _beside(one: Decided, beside: pd.DataFrame | None) -> list[str]:
         title = forest.model_title(model)
         reached = [row[column] for _, row in mine.iterrows() if model in row["models"].split()]
         said += [f"{decimal(value, 3)} with as many numbers as {title} has latents" for value in reached]
-    return [f"PCA, read by logistic regression: {', '.join(said)}."] if said else []
+    how = "PCA" if one.test.score == "psnr" else "PCA, read by logistic regression"
+    return [f"{how}: {', '.join(said)}."] if said else []
 
 
 def _p(value: float) -> str:
@@ -86,7 +88,8 @@ def _p(value: float) -> str:
 
 def _training(one: Decided) -> str:
     """How far each model was trained."""
-    return "Training: " + "; ".join(_trained(name, one.trained[name]) for name in one.models) + "."
+    best = "; scored are the weights where it was lowest" if one.rule.epoch == "best" else ""
+    return f"Training: {'; '.join(_trained(name, one.trained[name]) for name in one.models)}{best}."
 
 
 def _trained(name: str, far: Trained) -> str:

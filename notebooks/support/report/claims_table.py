@@ -15,15 +15,17 @@ from ..show import strips
 from ..show.markup import escaped
 from ..show.strips import Panel, Row
 from . import forest
-from .answers import answer
+from .answers import SHORT, answer, word_of
 from .claim_numbers import numbers
 
 MARKS = {  # of a verdict: sign, word
     REPRODUCED: ("✓", "reproduced"),
     REVERSED: ("✗", "reversed"),
+    SHORT: ("✗", "falls short"),
     NO_DIFFERENCE: ("≈", "no difference"),
     INCONCLUSIVE: ("?", "inconclusive"),
     NOT_TESTED: ("–", "not tested"),
+    "no test": ("", "no test"),
     "exploratory": ("–", "exploratory"),
 }
 
@@ -58,8 +60,8 @@ def _table(claims: Preregistration, shown: list[Claim], found: list[Decided], ca
 
 
 def _claim_row(claim: Claim, found: list[Decided], tasks: Iterable[str], dots: str, told: list[str]) -> str:
-    words = {one.test.task: one.outcome.word for one in found}
-    words = {task: claim.status or NOT_TESTED for task in claim.about} | words
+    words = {task: claim.status or NOT_TESTED for task in claim.about} | dict.fromkeys(claim.untested, "no test")
+    words |= {one.test.task: word_of(one) for one in found}
     cells = "".join(_mark(task, words.get(task)) for task in tasks)
     if found:
         inside = "".join(f"<li>{escaped(text)}</li>" for text in told)
@@ -78,7 +80,7 @@ def _mark(task: str, word: str | None) -> str:
         return f"<td {about}></td>"
     sign, said = MARKS[word]
     kind = said.replace(" ", "-")
-    return f'<td {about}><span class="verdict {kind}">{sign} {said}</span></td>'
+    return f'<td {about}><span class="verdict {kind}">{f"{sign} {said}".strip()}</span></td>'
 
 
 def forest_html(found: list[Decided], tests: int, *, movable: bool = False) -> str:
@@ -103,7 +105,7 @@ def _forest_panel(title: str, tests: list[Decided], movable: bool = False) -> Pa
     for one in tests:
         low, high = (float(end) for end in one.in_margins([one.outcome.low, one.outcome.high]))
         values = tuple(float(value) for value in one.in_margins(one.outcome.values))
-        sign, word = MARKS[one.outcome.word]
+        sign, word = MARKS[word_of(one)]
         kind = f"verdict {word.replace(' ', '-')}"
         colour = forest.COLOURS[one.outcome.word]
         rows.append(Row(forest.described(one), values, colour, low, high, f"{sign} {word}", kind))
@@ -114,4 +116,5 @@ def _forest_panel(title: str, tests: list[Decided], movable: bool = False) -> Pa
     movable = movable and all(one.test.kind != "tie" for one in tests)  # page.js has no words for ties
     moves = ("bound" if level else "margin") if movable else ""
     words = {word: " ".join(MARKS[word]) for word in verdicts.WORDS}
+    words |= {REVERSED: " ".join(MARKS[SHORT])} if level else {}
     return Panel(title, rows, 1, line, band, limits, wide=True, moves=moves, words=words)

@@ -138,10 +138,11 @@ class Report:
         else:
             absent(f"The profile {self.profile.profile} has no experiment {name}.")
 
-    def _findings(self, name: str, what: str, read: Callable[[Run], float | None], digits: int) -> None:
-        """What the deciding runs score, where they were trained longer; then the experiment's finding, with the epochs
-        that its models have on these tasks."""
+    def _findings(self, name: str, what: str, read: Callable[[Run], float | None], digits: int, score: str) -> None:
+        """What the deciding runs score, where they were trained longer, and a linear model; then the experiment's
+        finding, with the epochs that its models have on these tasks."""
         self._say(body.longer_sentence(self.longer, what, read, digits))
+        self._say(body.linear_sentence(baselines.read(self.profile.folder), score, digits))
         tasks = {run.record["task"] for run in self.longer}
         epochs = {run.record["task"]: run.record["epochs"] for run in self.runs if run.record["task"] in tasks}
         if epochs:
@@ -228,13 +229,13 @@ class Report:
 
     def classification(self) -> None:
         if self.has("classification"):
-            self._findings("classification", "Test accuracy", body.accuracy_of, 3)
+            self._findings("classification", "Test accuracy", body.accuracy_of, 3, "accuracy")
             self.panels(body.accuracy_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("classification", "Tables 1 and 2, other scores")
 
     def reconstruction(self) -> None:
         if self.has("reconstruction"):
-            self._findings("reconstruction", "Test PSNR in dB", body.psnr_of, 1)
+            self._findings("reconstruction", "Test PSNR in dB", body.psnr_of, 1, "psnr")
             self.panels(body.psnr_panels(self.runs, baselines.read(self.profile.folder), self.longer))
             self._page("reconstruction", "Table 3, the loss's terms, pictures")
 
