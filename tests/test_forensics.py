@@ -98,7 +98,7 @@ def test_the_table_has_every_hypothesis_and_shows_without_records():
     table = forensics.forensic_table(Known([], {}))
     assert table["hypothesis"].nunique() >= len(forensics.HYPOTHESES)
     shown = forensics.forensic_columns(table)
-    assert list(shown) == ["hypothesis", "task", "numbers", "predicted", "paper", "fits", "from"]
+    assert list(shown) == ["hypothesis", "task", "numbers", "predicted / paper", "fits", "from"]
     assert set(shown.loc[shown["hypothesis"] == "random start", "fits"]) == {"not run"}
     said = forensics.sentence(table)
     assert "nats: one digit misprinted (9,657) (CelebA)." in said and said.count("random start") == 1

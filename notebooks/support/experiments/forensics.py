@@ -261,8 +261,9 @@ def _joined(mine: pd.DataFrame) -> dict:
     models = dict.fromkeys(model for _, _, model in numbers)
     return {
         "numbers": f"{' and '.join(kinds)}: {', '.join(models)}",
-        "predicted": ", ".join(said),
-        "paper": ", ".join(as_printed(value) for value in mine["paper"]),
+        "predicted / paper": ", ".join(
+            f"{ours} / {as_printed(value)}" for ours, value in zip(said, mine["paper"], strict=True)
+        ),
         "fits": ", ".join(mine["fits"]) if mine["fits"].nunique() > 1 else mine["fits"].iloc[0],
         "from": "; ".join(dict.fromkeys(mine["from"])),
     }
