@@ -40,12 +40,17 @@ class Unit:
         """From where to where a walk goes, standardised: SPAN sd about the mean, inside the range of training."""
         return max(-SPAN, self.standardised(self.low)), min(SPAN, self.standardised(self.high))
 
+    @property
+    def places(self) -> int | None:
+        """Decimal places that show about a tenth of the sd; None where they would be too many digits."""
+        places = 1 - math.floor(math.log10(self.sd))
+        return max(0, places) if abs(places) <= 6 else None
+
     def text(self, value: float, digits: int = 0) -> str:
-        """A value in the user's unit for people, to about a tenth of the sd; digits: so many more."""
-        places = math.floor(math.log10(self.sd)) - 1 - digits
-        if not -6 <= places <= 6:
+        """A value in the user's unit for people, to `places` and so many more."""
+        if self.places is None:
             return f"{value:.{4 + digits}g}".replace("-", "−")
-        places = max(0, -places)
+        places = self.places + digits
         return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
 
 
