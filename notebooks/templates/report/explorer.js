@@ -421,8 +421,10 @@
       }
       const boxes = labels.map((name) => el("input", { type: "checkbox", "aria-label": name }));
       this.wanted = () => boxes.map((box) => Number(box.checked));
-      const ends = (label) => this.model.numbers?.[label] ? `: ${this.said(label, 1)}, else ${this.said(label, 0)}` : "";
-      const list = boxes.map((box, label) => el("label", {}, box, ` ${labels[label]}${ends(label)}`));
+      const list = boxes.map((box, label) => {
+        const ends = this.model.numbers?.[label] ? `: ${this.said(label, 1)}, else ${this.said(label, 0)}` : "";
+        return el("label", {}, box, ` ${labels[label]}${ends}`);
+      });
       return el("div", { class: "explorer-field" }, make, el("details", {},
         el("summary", {}, "Labels of the sample"), el("div", { class: "explorer-checks" }, ...list)));
     }
