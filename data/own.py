@@ -5,6 +5,7 @@ one `.npz`.
 it kept.
 """
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -248,7 +249,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             "fit": np.array("stretch"),
         }
     if arrays["y"].dtype.kind == "f":
-        arrays |= read_npz(path, MORE, mend)
+        with contextlib.suppress(DataError):  # without them its labels don't fit, which is told below
+            arrays |= read_npz(path, MORE, mend)
     x, _, names, labels, part, group, exclusive, fit = (arrays[key] for key in KEYS)
     shapes = names.ndim == labels.ndim == 1 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE)
     if not (
