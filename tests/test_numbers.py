@@ -1,5 +1,6 @@
 """Labels that are numbers, the whole way of one's own images: table, data set, training, report, walks, apply."""
 
+import html
 import re
 
 import numpy as np
@@ -270,7 +271,7 @@ def test_the_report_has_errors_with_intervals_and_no_nan(trained, monkeypatch):
     report = own_report.OwnReport(profile, [run, run])
     for section in ("opening", "counts", "reading", "calibration", "mistakes", "walks", "models", "provenance"):
         getattr(report, section)()
-    text = re.sub(r'"data:[^"]*"', "", "\n".join(map(str, shown)))
+    text = html.unescape(re.sub(r'"data:[^"]*"', "", "\n".join(map(str, shown))))
     assert not re.search(r"\bnan\b|\bNone\b", text, re.IGNORECASE)
     for words in ("always the training mean", "The largest errors of numbers", "height: given 1", "known of only",
                   "inside 1.96 sd", "error of height", "height, from 1"):  # fmt: skip
