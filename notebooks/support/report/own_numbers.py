@@ -65,8 +65,8 @@ def too_little(row: dict, train: np.ndarray, unit: Unit) -> list[str]:
         said.append(f"{name}: known of only {row['n']} test images; each of them moves the scores much.")
     if training < FEW_TRAINING:
         said.append(f"{name}: known of only {training} training images; more of them are what helps most.")
-    if row["gain_low"] is None or row["gain_low"] <= 0:
-        gain = "" if row["gain_low"] is None else _gain(row, unit)
+    if pd.isna(row["gain_low"]) or row["gain_low"] <= 0:
+        gain = "" if pd.isna(row["gain_low"]) else _gain(row, unit)
         said.append(f"{name}: whether it is read better than by always the training mean can't be told{gain}.")
     return said
 

@@ -199,7 +199,7 @@ class OwnReport:
         rows = [
             own_numbers.number_scores(read[:, i], y[:, i], data.labels[i], data.units[i], groups) for i in self.numbers
         ]
-        return pd.DataFrame(rows, dtype=object)
+        return pd.DataFrame(rows)
 
     def table(self, table: pd.DataFrame, text: str, csv: str | None = None) -> None:
         tables.display_table(table, text, stand_in=False, csv=csv and f"tables/{csv}.csv")
@@ -323,7 +323,7 @@ class OwnReport:
                     row |= {title: decimal(mine[score], 3) for score, title in NAMES.items()}
                 for one in self._number_scores(read, None).to_dict("records"):
                     unit = self.data.units[self.data.labels.index(one["label"])]
-                    row[f"error of {one['label']}"] = "–" if one["error"] is None else unit.text(one["error"], 1)
+                    row[f"error of {one['label']}"] = "–" if pd.isna(one["error"]) else unit.text(one["error"], 1)
                 rows.append(row)
             self.table(pd.DataFrame(rows), "Means over labels, test images")
         self.table(settings_table(self.runs).drop(columns="task"), "Models and training; seconds are the mean of a run")
