@@ -1,9 +1,10 @@
-"""A column of a table as people write it becomes labels of 0, 1 and UNKNOWN: yes and no in words, classes by name,
-numbers with a threshold.
+"""A column of a table as people write it becomes labels: yes and no in words, classes by name, numbers with a threshold
+(binary, 0 or 1), or numbers as they are (continuous).
 
 What is ambiguous is asked for: the problem's one line shows the option to add.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -53,7 +54,7 @@ WITHOUT = (
     *EMPTY[1:],
     *NO,
 )  # of two classes the one that is 0
-RESERVED = r"file|part|.* (probability|mean|sd)"  # columns that characteristics.csv has beside the labels
+RESERVED = r"file|part|.* (probability|predicted|mean|sd)"  # columns that characteristics.csv has beside the labels
 CLASSES = 30  # the most that a column, or a folder, has
 EACH = 10  # images of each class on average, fewer of more than five classes are rather names of persons
 FEW = 0.2  # of the cells: so many that are not like the others are slips, more are a kind of their own
@@ -61,11 +62,13 @@ ALIKE = 5  # of problems that are alike
 
 
 class Labels:
-    """What a column says: names of labels (L), their values int8 (N, L); one_of: of each image exactly one of them is
-    1."""
+    """What a column says: names of labels (L), their values float64 (N, L), NaN where not known (given as UNKNOWN of
+    binary ones); one_of: of each image exactly one of them is 1; kinds: "binary" or "continuous" (L)."""
 
-    def __init__(self, names: list[str], values: np.ndarray, *, one_of: bool = False):
-        self.names, self.values, self.one_of = names, values.reshape(-1, len(names)).astype(np.int8), one_of
+    def __init__(self, names: list[str], values: np.ndarray, *, one_of: bool = False, kind: str = "binary"):
+        values = values.reshape(-1, len(names)).astype(float)
+        self.values = np.where(values == UNKNOWN, np.nan, values) if kind == "binary" else values
+        self.names, self.one_of, self.kinds = names, one_of, [kind] * len(names)
 
 
 def counted(n: int, word: str, words: str | None = None) -> str:
@@ -92,7 +95,8 @@ def why_no_name(name: str) -> str | None:
 def number(cell: str) -> float | None:
     """A finite number with a decimal point or comma; None where it is none."""
     if re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,2})?", cell):
-        return float(cell.replace(",", "."))
+        value = float(cell.replace(",", "."))
+        return value if math.isfinite(value) else None
     return None
 
 
@@ -116,14 +120,15 @@ def read_column(name: str, cells: dict[int, str], options, problems: list[str], 
         return classes(name, {row: cells[row] for row in known}, list(cells), problems, remarks)
     if asked is not None:
         return _above(name, numbers, cells, asked, problems)
+    if name in options.continuous:
+        return _quantity(name, numbers, cells, problems)
     if words == 1 or (words >= 1 - FEW and numeric < 1):
         return _yes_or_no(name, known, cells, problems)
     if numeric == 1 and set(numbers.values()) == {-1, 1}:
         remarks.append(f"Column {name}: -1 is read as 0.")
         return _above(name, numbers, cells, 0, problems)
     if numeric >= 1 - FEW:
-        _ask_of_numbers(name, numbers, cells, problems)
-        return Labels([name], np.full(len(cells), UNKNOWN))
+        return _of_numbers(name, numbers, cells, problems, remarks)
     if doubtful := sorted({cells[row] for row in cells if folded[row] == "none" and "none" not in options.unknown}):
         problems.append(
             f"column {name}: {quoted(doubtful[0])} may be a class or stand for what is not known; add classes={name} "
@@ -146,40 +151,76 @@ def _yes_or_no(name, known, cells, problems) -> Labels:
     return Labels([name], np.array([WORDS.get(known.get(row), UNKNOWN) for row in cells]))
 
 
-def _above(name, numbers, cells, threshold, problems) -> Labels:
-    said = {
-        row: f"row {row}, column {name}: {quoted(cells[row])} is no number"
-        for row, value in numbers.items()
-        if value is None
-    }
+def _each_number(name, numbers, cells, problems) -> np.ndarray:
+    """The number of each row, NaN where not known; texts and infinities among them are problems."""
+    bad = {row: cells[row] for row, value in numbers.items() if value is None}
+    said = {row: f"row {row}, column {name}: {quoted(cell)} is no number; {_mend(cell)}" for row, cell in bad.items()}
     add_alike(said, problems, lambda n: f"column {name}: {counted(n, 'cell')} more that are no numbers")
-    values = [UNKNOWN if numbers.get(row) is None else int(numbers[row] >= threshold) for row in cells]
-    return Labels([name], np.array(values))
+    return np.array([np.nan if numbers.get(row) is None else numbers[row] for row in cells])
+
+
+def _mend(cell: str) -> str:
+    """What to do with a text among numbers. An option can't hold a comma."""
+    if "," in cell or len(cell) > 60 or not cell.isprintable():
+        return "correct it, or leave it empty if it stands for what is not known"
+    return f"add unknown={cell} if it stands for what is not known"
+
+
+def _above(name, numbers, cells, threshold, problems) -> Labels:
+    values = _each_number(name, numbers, cells, problems)
+    return Labels([name], np.where(np.isnan(values), UNKNOWN, values >= threshold))
+
+
+def _quantity(name, numbers, cells, problems) -> Labels:
+    """A continuous label, of numbers that differ and can't be misread."""
+    values = _each_number(name, numbers, cells, problems)
+    commas = [cells[row] for row in numbers if "," in cells[row]]
+    if commas and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas):
+        clear = f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.')}"
+        problems.append(f"column {name}: {quoted(commas[0])} may be {clear}; write it so, without a comma")
+    return Labels([name], values, kind="continuous")
+
+
+def _of_numbers(name, numbers, cells, problems, remarks) -> Labels:
+    """A continuous label where a number has a fraction, so that the numbers can't be those of persons or classes; else
+    it is asked for."""
+    kinds = sorted({value for value in numbers.values() if value is not None})
+    if None not in numbers.values() and len(kinds) > 2 and any(value != int(value) for value in kinds):
+        how = f"learnt as they are (threshold={name}:{_middle(numbers.values()):.12g} makes them binary)"
+        remarks.append(plain(f"Column {name}: numbers from {kinds[0]:g} to {kinds[-1]:g}, {how}."))
+        return _quantity(name, numbers, cells, problems)
+    _ask_of_numbers(name, numbers, cells, problems)
+    return Labels([name], np.full(len(cells), UNKNOWN))
 
 
 def _ask_of_numbers(name, numbers, cells, problems) -> None:
-    """A column of numbers says no label until a threshold is given."""
+    """A column of whole numbers, or of two, says no label until an option says what they are."""
     bad = next((cells[row] for row, value in numbers.items() if value is None), None)
-    there = sorted(value for value in numbers.values() if value is not None)
-    kinds, middle = sorted(set(there)), there[len(there) // 2]
+    there = [value for value in numbers.values() if value is not None]
+    kinds = sorted(set(there))
     if bad is not None:
-        problems.append(
-            f"column {name}: {quoted(bad)} among numbers; "
-            f"add unknown={shown(bad, 60)} if it stands for what is not known"
-        )
+        problems.append(f"column {name}: {quoted(bad)} among numbers; {_mend(bad)}")
+    elif len(kinds) == 1:
+        where = f"{kinds[0]:g} wherever it is known ({counted(len(there), 'time')})"
+        problems.append(f"column {name}: {where}, so there is nothing to learn; remove it")
     elif -1 in kinds and set(kinds) <= {-1, 0, 1}:
         problems.append(
             f"column {name}: -1 stands for no in some tables and for not known in others; add unknown=-1, or "
             f"threshold={name}:1 if it is no"
         )
     else:
-        middle = middle if middle > kinds[0] else kinds[min(1, len(kinds) - 1)]
         few = len(kinds) <= CLASSES and all(value == int(value) for value in kinds)
         other = f", or classes={name} if they are the numbers of classes" if few else ""
+        itself = f"continuous={name} to learn the number itself, or " if len(kinds) > 2 else ""
         span = f"numbers from {kinds[0]:g} to {kinds[-1]:g}"
-        problems.append(
-            f"column {name}: {span}; add threshold={name}:{middle:g} to make it binary, 1 from there on{other}"
-        )
+        binary = f"threshold={name}:{_middle(there):.12g} to make it binary, 1 from there on"
+        problems.append(f"column {name}: {span}; add {itself}{binary}{other}")
+
+
+def _middle(values) -> float:
+    """The median of different numbers, or where that is the least the next: a threshold that leaves 0 and 1."""
+    there = sorted(values)
+    return max(there[len(there) // 2], sorted(set(there))[1])
 
 
 def classes(

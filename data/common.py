@@ -6,6 +6,7 @@ uint8 images at the task's size. Every fault raises `DataError`, whose message n
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .continuous import Unit
 from .files import MADE_ANEW, DataError, digest, digest_arrays, hold, read_npz, write_npz
 from .messages import quoted
 from .tasks import Task
@@ -28,8 +30,8 @@ RESIZING = "bilinear, antialiased, corners not aligned, rounded"  # what `resize
 class Split:
     """Images and what is known of them.
 
-    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1, or float32 with NaN where not known; names:
-    where an image came from, (N,).
+    images: uint8 (N, channels, H, W); labels: uint8 (N, L) of 0 and 1, or float with NaN where not known, standardised
+    where continuous; names: where an image came from, (N,).
     parts, style: float32 (N, P) and (N, S), each value in [0, 1]: the factors from which an image was drawn, those
     that a label owns and the others. Given none, as for photographs and digits, they have no columns.
     """
@@ -72,6 +74,7 @@ class Dataset:
     part_names, style_names: of the columns of each part's `parts` and `style`; none unless the images were drawn.
     part_label: for each column of `parts` the position of the label that owns it.
     fit: of own images, how pictures were made square, so that new ones are made so too.
+    units: of each label None, or of a continuous one what it was standardised by; none: all labels are 0 or 1.
     """
 
     task: Task
@@ -88,14 +91,33 @@ class Dataset:
     style_names: tuple[str, ...] = ()
     raw_sha256: str | None = None
     fit: str | None = None
+    units: tuple[Unit | None, ...] = ()
+
+    def __post_init__(self):
+        if self.units and len(self.units) != len(self.labels):
+            raise ValueError(f"units must be one for each of {len(self.labels)} labels, not {len(self.units)}")
+
+    def unit(self, label: int) -> Unit | None:
+        """That of the label at a position."""
+        return self.units[label] if self.units else None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each label "binary" or "continuous", as the core names them."""
+        return tuple("continuous" if self.unit(i) else "binary" for i in range(len(self.labels)))
+
+    def of_kind(self, kind: str) -> list[int]:
+        """The positions of the labels of a kind."""
+        return [i for i, one in enumerate(self.kinds) if one == kind]
 
     @property
     def label_prior(self) -> float | tuple[float, ...]:
-        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part. Raises DataError where
-        that is 0 or 1."""
+        """The task's p(y_i = 1), or, where it has none, each label's rate in the training part; of a continuous label,
+        which has none, ½. Raises DataError where that is 0 or 1."""
         if self.task.label_prior is not None:
             return self.task.label_prior
         rates = self.train.labels.float().nanmean(0).tolist()
+        rates = [0.5 if kind == "continuous" else rate for rate, kind in zip(rates, self.kinds, strict=True)]
         if constant := [
             f"{name} = {rate:.0f}" for name, rate in zip(self.labels, rates, strict=True) if rate in (0, 1)
         ]:
@@ -114,7 +136,13 @@ class Dataset:
         h = hashlib.sha256(f"{self.raw_sha256 or self.sha256} {RESIZING} {self.task.image_shape}".encode())
         for split in (self.train, self.validation, self.test):
             h.update(digest_arrays(split.names.astype(str), split.labels.numpy()).encode())
+        if self.units:
+            h.update(json.dumps(self._units).encode())
         return h.hexdigest()
+
+    @property
+    def _units(self) -> list[dict | None]:
+        return [unit and dataclasses.asdict(unit) for unit in self.units]
 
     def summary(self) -> dict:
         """For a run's record; no path in it."""
@@ -126,7 +154,9 @@ class Dataset:
             "n": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
             "sha256": self.sha256,
             "content": self.content,
-        } | ({"fit": self.fit} if self.fit else {})
+            **({"fit": self.fit} if self.fit else {}),
+            **({"kinds": list(self.kinds), "units": self._units} if self.units else {}),
+        }
 
 
 # --- images -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .columns import UNKNOWN, WORDS, counted, why_no_name
+from .columns import WORDS, counted, why_no_name
 from .files import UNREADABLE, read_limited, reason
 from .messages import quoted, shown
 
@@ -159,7 +159,8 @@ def check_header(header: list[str], columns: list[int], problems: list[str]) -> 
 
 
 def check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
-    """Whether there is enough to learn; of labels with bad values that can't be said."""
+    """Whether there is enough to learn of labels (N, L), NaN where not known; of those with bad values that can't be
+    said."""
     bad = [
         label
         for label in labels
@@ -167,17 +168,17 @@ def check_labels(labels: list[str], y: np.ndarray, problems: list[str]) -> None:
     ]
     if len(y) < FEWEST:
         problems.append(f"{counted(len(y), 'image')}, and {FEWEST} or more are needed")
-    elif (n := int((y != UNKNOWN).any(1).sum())) < FEWEST_LABELLED and not bad:
+    elif (n := int((~np.isnan(y)).any(1).sum())) < FEWEST_LABELLED and not bad:
         problems.append(f"{counted(n, 'image')} with a label that is known, and {FEWEST_LABELLED} or more are needed")
     for label, column in zip(labels, y.T, strict=True):
-        values = np.unique(column[column != UNKNOWN])
+        values = np.unique(column[~np.isnan(column)])
         if label in bad:
             continue
         if not len(values):
             problems.append(f"column {shown(label)}: never known; fill in some of it, or remove the column")
         elif len(values) == 1:
-            known = int((column != UNKNOWN).sum())
+            known = int((~np.isnan(column)).sum())
             problems.append(
-                f"column {shown(label)}: {values[0]} wherever it is known ({known:,} times), so there "
+                f"column {shown(label)}: {values[0]:g} wherever it is known ({known:,} times), so there "
                 "is nothing to learn; remove it"
             )

@@ -6,6 +6,7 @@ labels.
 """
 
 import dataclasses
+import itertools
 import re
 from pathlib import Path, PurePosixPath
 
@@ -27,17 +28,17 @@ FITS = ("pad", "crop", "stretch")
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How a folder and its table are to be read; columns by their names. labels: those that are labels (none: all
-    others). file: names
-    the pictures. group: images with the same entry stay in one part; without a table "folder". split: says the part.
-    classes: numbers or
-    texts that are names of classes. threshold: {column: the least number that is 1}. unknown: entries that say nothing.
-    sheet: of a workbook. fit: one of FITS."""
+    others). file: names the pictures. group: images with the same entry stay in one part; without a table "folder".
+    split: says the part. classes: numbers or texts that are names of classes. continuous: numbers that are learnt as
+    they are. threshold: {column: the least number that is 1}. unknown: entries that say nothing. sheet: of a workbook.
+    fit: one of FITS."""
 
     labels: tuple[str, ...] = ()
     file: str | None = None
     group: str | None = None
     split: str | None = None
     classes: tuple[str, ...] = ()
+    continuous: tuple[str, ...] = ()
     threshold: dict[str, float] = dataclasses.field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     sheet: str | None = None
@@ -46,15 +47,15 @@ class Options:
 
 @dataclasses.dataclass
 class Listing:
-    """What is known of N images before one is opened. where: what a message calls each (row 7). y: int8 (N, L). groups:
-    of each image a
-    name, "" for none. parts: of each 0, 1, 2. Both may be None. left: files that are not among them. named: how many
-    images were meant."""
+    """What is known of N images before one is opened. where: what a message calls each (row 7). kinds: of each label
+    "binary" or "continuous". y: float64 (N, L), NaN where not known. groups: of each image a name, "" for none. parts:
+    of each 0, 1, 2. Both may be None. left: files that are not among them. named: how many images were meant."""
 
     folder: Path
     where: list[str]
     files: list[str]
     labels: list[str]
+    kinds: list[str]
     y: np.ndarray
     groups: list[str] | None
     parts: list[int] | None
@@ -117,8 +118,8 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
         if parts
         else _parts_of_folders(list(paths.values()), remarks)
     )
-    y = np.concatenate([labels.values for labels in found], 1) if found else np.zeros((len(rows), 0), np.int8)
-    labels = [name for labels in found for name in labels.names]
+    y = np.concatenate([labels.values for labels in found], 1) if found else np.zeros((len(rows), 0))
+    labels, kinds = ([one for labels in found for one in getattr(labels, what)] for what in ("names", "kinds"))
     if twice := sorted({name for name in labels if labels.count(name) > 1}):
         problems.append(f"two labels are called {shown(twice[0])}; give one column another name")
     parts = [parts[i] for i in at] if columns["split"] is not None else parts
@@ -128,7 +129,8 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
     groups = groups and [groups[i] for i in at]
     if rows and (paths or not folder.is_dir()):
         check_labels(labels, y[at] if paths else y, problems)
-    return Listing(folder, of, list(paths.values()), labels, y[at], groups, parts, one_of, left, len(rows), remarks)
+    files = list(paths.values())
+    return Listing(folder, of, files, labels, kinds, y[at], groups, parts, one_of, left, len(rows), remarks)
 
 
 def _columns(header, rows, there, options: Options, problems: list[str], remarks: list[str]) -> dict | None:
@@ -140,7 +142,8 @@ def _columns(header, rows, there, options: Options, problems: list[str], remarks
         ("split", options.split),
         *[("labels", name) for name in options.labels],
     ]
-    given += [("classes", name) for name in options.classes] + [("threshold", name) for name in options.threshold]
+    for word in ("classes", "continuous", "threshold"):
+        given += [(word, name) for name in getattr(options, word)]
     wrong = [(word, name) for word, name in given if name is not None and name not in header]
     problems += [
         f"{word}={name}: the table has no such column; it has: {', '.join(map(shown, header))}" for word, name in wrong
@@ -221,7 +224,7 @@ def _parts_of_folders(files: list[str], remarks: list[str]) -> list[int] | None:
 
 def _of_folders(folder: Path, there: list[str], options: Options, problems: list[str]) -> Listing | None:
     """Images in folders named as their classes, under or over folders of parts."""
-    for word in ("labels", "file", "split", "classes", "threshold", "unknown", "sheet"):
+    for word in ("labels", "file", "split", "classes", "continuous", "threshold", "unknown", "sheet"):
         if getattr(options, word):
             problems.append(f"{word}= is about a table, and none was given: ./run_all.sh own IMAGES LABELS")
     if options.group not in (None, "folder"):
@@ -257,8 +260,8 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
     groups = [str(PurePosixPath(name).parent) for name in files] if options.group else None
     check_labels(found.names, found.values, problems)
     left, nowhere = set(there) - set(files), [""] * len(files)
-    labels, y, one_of = found.names, found.values, found.one_of
-    return Listing(folder, nowhere, files, labels, y, groups, parts, one_of, left, len(files), remarks)
+    labels, kinds, y, one_of = found.names, found.kinds, found.values, found.one_of
+    return Listing(folder, nowhere, files, labels, kinds, y, groups, parts, one_of, left, len(files), remarks)
 
 
 # --- options ------------------------------------------------------------------------------------------------------
@@ -268,12 +271,12 @@ def read_options(words: dict[str, str], problems: list[str]) -> Options:
     """The options of this module among word=value; what is wrong is added to problems."""
     listed = {
         word: tuple(part.strip() for part in words.get(word, "").split(",") if part.strip())
-        for word in ("labels", "classes", "unknown")
+        for word in ("labels", "classes", "continuous", "unknown")
     }
     threshold = {}
     for part in filter(None, words.get("threshold", "").split(",")):
         column, _, value = part.rpartition(":")
-        if not column or not re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
+        if not column or not re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d\d?)?", value):
             problems.append(
                 f"threshold={shown(words['threshold'])}: {quoted(part)} is not <column>:<number>, "
                 "as in threshold=age:50"
@@ -283,8 +286,10 @@ def read_options(words: dict[str, str], problems: list[str]) -> Options:
     fit = words.get("fit", FITS[0])
     if fit not in FITS:
         problems.append(f"fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {quoted(fit)}")
-    both = set(listed["classes"]) & set(threshold)
-    problems += [f"classes={name} and threshold={name}: leave one out" for name in sorted(both)]
+    ways = {"classes": listed["classes"], "continuous": listed["continuous"], "threshold": threshold}
+    for one, other in itertools.combinations(ways, 2):
+        both = sorted(set(ways[one]) & set(ways[other]))
+        problems += [f"{one}={name} and {other}={name}: leave one out" for name in both]
     listed["unknown"] = tuple(value.casefold() for value in listed["unknown"])
     single = {word: words.get(word) for word in ("file", "group", "split", "sheet")}
     return Options(**listed, threshold=threshold, fit=fit, **single)

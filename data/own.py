@@ -5,6 +5,7 @@ one `.npz`.
 it kept.
 """
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from . import copies, tasks
 from .columns import UNKNOWN, add_alike, counted
 from .common import Dataset, Split
+from .continuous import KINDS, Unit, strata, unit_of
 from .files import MAX_BYTES, DataError, digest_arrays, read_npz
 from .labels import check_labels
 from .layout import FITS, Listing, Options, listing
@@ -25,9 +27,9 @@ from .pictures import RAW_SIDE, Picture, doubtful, read_pictures
 LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, as the paper has them
 TASK = tasks.OWN
 KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
+MORE = ("kinds", "mean", "sd")  # where a label is continuous
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 AS_THEY_ARE = Options()
-MANY = 0.05  # of all images: more near-copies of one another are rather what such a set looks like
 SHOWN = 50  # problems in a message
 FAINT = 12  # of 255: differences between colours that a lossy file of a grey picture has
 # --- pictures ---------------------------------------------------------------------------------------------------
@@ -65,6 +67,8 @@ def gather(
     part (N,): 0 for training, 1 for validation, 2 for test; group (N,): images of one stay in one part, "" for none;
     exclusive: of each
     image exactly one label is 1; fit: how pictures were made square.
+    Where a label is continuous, MORE too: kinds (L,); mean and sd float64 (L,), of its training values, NaN for others.
+    Then y is float64, in the user's units, NaN where not known.
     Raises DataError with every problem that was found, each with its row and column.
     """
     problems = []
@@ -119,8 +123,8 @@ def _arrays(
             f"Left out, since nothing names them as images: {counted(len(left), 'other file')} in "
             f"the folder, as {shown(min(left))}."
         )
-    owner, more = who_is_with_whom(x, listed.y, names, listed.labels, listed.groups)
-    part = parts_of(listed.y, owner, listed.parts)
+    owner, more = copies.who_is_with_whom(x, listed, names)
+    part = parts_of(strata(listed.y, listed.kinds), owner, listed.parts)
     if lacking := [name for number, name in enumerate(("training", "validation", "test")) if number not in part]:
         raise DataError(
             f"the images of {counted(len(set(owner)), 'group' if listed.groups else 'picture')} "
@@ -135,7 +139,7 @@ def _arrays(
         )
     arrays = {
         "x": x if coloured else grey(x),
-        "y": listed.y,
+        "y": np.where(np.isnan(listed.y), UNKNOWN, listed.y).astype(np.int8),
         "names": np.array(names),
         "labels": np.array(listed.labels),
         "part": part,
@@ -143,7 +147,24 @@ def _arrays(
         "exclusive": np.array(listed.one_of),
         "fit": np.array(options.fit),
     }
+    if "continuous" in listed.kinds:
+        arrays |= {"y": listed.y, "kinds": np.array(listed.kinds)}
+        units = _units(arrays)
+        arrays |= {what: np.array([getattr(unit, what, np.nan) for unit in units]) for what in ("mean", "sd")}
     return arrays, remarks + more + doubtful(pictures)
+
+
+def _units(arrays: dict[str, np.ndarray]) -> list[Unit | None]:
+    """The unit of each label of `gather`'s arrays, None of binary ones; mean and sd as they are kept, if they are.
+    Raises DataError where a label's training values don't differ."""
+    units = []
+    train = arrays["y"][arrays["part"] == 0]
+    for i, (name, kind) in enumerate(zip(arrays["labels"], arrays["kinds"], strict=True)):
+        unit = unit_of(name, train[~np.isnan(train[:, i]), i]) if kind == "continuous" else None
+        if unit and "sd" in arrays:  # another processor may round their last digit otherwise
+            unit = dataclasses.replace(unit, mean=float(arrays["mean"][i]), sd=float(arrays["sd"][i]))
+        units.append(unit)
+    return units
 
 
 def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.ndarray:
@@ -158,55 +179,6 @@ def parts_of(y: np.ndarray, owner: np.ndarray, given: list[int] | None) -> np.nd
         shares = np.array([SHARES[p] for p in drawn])
         part[mine] = np.array(drawn)[split(y[mine], owner[mine], shares=tuple(shares / shares.sum()))]
     return part
-
-
-def who_is_with_whom(x, y, names, labels, groups: list[str] | None) -> tuple[np.ndarray, list[str]]:
-    """A number for each image, the same for those that may not be parted: copies and near-copies of a picture, and the
-    images of a group;
-    and remarks."""
-    (same, alike), remarks = copies.alike(x), []
-    sets = copies.sets_of(same)
-    if sets:
-        surplus = sum(map(len, sets)) - len(sets)
-        remarks.append(
-            f"{counted(surplus, 'picture')} more than once, as {shown(names[sets[0][1]])}, a copy "
-            f"of {shown(names[sets[0][0]])}: "
-            "copies go to the same part."
-        )
-    near = [group for group in copies.sets_of(alike) if len(set(same[group])) > 1]
-    first = [
-        names[next(i for i in group if same[i] == kind)]
-        for group in near[:1]
-        for kind in dict.fromkeys(same[group].tolist())
-    ]
-    if (largest := max(map(len, near), default=0)) > max(20, len(x) * MANY):
-        remarks.append(
-            f"{largest:,} images are nearly copies of one another, as {shown(first[0])} and "
-            f"{shown(first[1])}; they are not kept in one part: if "
-            "they show one thing again and again, as frames of a film do, say what belongs together by group=."
-        )
-        near, alike = [], same
-    elif near:
-        remarks.append(
-            f"{counted(sum(map(len, near)), 'image')} nearly copies of another, as "
-            f"{shown(first[0])} and {shown(first[1])}: these go to the same part."
-        )
-    opposite = [(group, i) for group in copies.sets_of(alike) for i in range(y.shape[1]) if {0, 1} <= set(y[group, i])]
-    if opposite:
-        group, label = opposite[0]
-        zero, one = (next(names[i] for i in group if y[i, label] == value) for value in (0, 1))
-        remarks.append(
-            f"{counted(len(opposite), 'label')} of copies contradict each other, as "
-            f"{labels[label]}: 0 for {shown(zero)}, 1 for {shown(one)}; correct one."
-        )
-    if not groups:
-        return alike, remarks
-    number = {who: i for i, who in enumerate(dict.fromkeys(filter(None, groups)), len(x))}
-    remarks.append(f"{counted(len(number), 'group')}: the images of each are in one part.")
-    links = [(i, number[who]) for i, who in enumerate(groups) if who] + [
-        (i, int(a) + len(x) + len(number)) for i, a in enumerate(alike)
-    ]
-    return copies.joined(np.array(links), 2 * len(x) + len(number))[: len(x)], remarks
 
 
 def together(problems: list[str], table: Path | None) -> str:
@@ -255,14 +227,14 @@ def split(
             room[part[i]] -= sizes[i]
             free[i] = False
     for column in classes.T:
-        if not column[part == 0].any():
+        if column.any() and not column[part == 0].any():
             part[np.flatnonzero(column)[0]] = 0
     return part[unit]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """`gather`'s arrays of a file; one from before there were groups lacks the last three. Raises DataError for a file
-    that is not there or is none."""
+    """`gather`'s arrays of a file; one from before there were groups lacks the last three of KEYS. Raises DataError for
+    a file that is not there or is none."""
     again = f"./run_all.sh own IMAGES LABELS name={shown(path.parent.name.removeprefix('own_'))}"
     if not path.exists():
         raise DataError(f"{path} is not there; make it: {again}")
@@ -276,15 +248,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             "exclusive": np.array(False),
             "fit": np.array("stretch"),
         }
-    x, y, names, labels, part, group, exclusive, fit = arrays.values()
+    if arrays["y"].dtype.kind == "f":
+        with contextlib.suppress(DataError):  # without them its labels don't fit, which is told below
+            arrays |= read_npz(path, MORE, mend)
+    x, _, names, labels, part, group, exclusive, fit = (arrays[key] for key in KEYS)
     shapes = names.ndim == labels.ndim == 1 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE)
     if not (
         shapes
         and x.dtype == np.uint8
         and x.shape[3:] in ((), (3,))
-        and y.shape == (len(x), len(labels))
         and part.shape == group.shape == (len(x),)
-        and np.isin(y, (0, 1, UNKNOWN)).all()
+        and _are_labels(arrays)
         and set(part) == {0, 1, 2}
         and exclusive.dtype == bool
         and exclusive.shape == fit.shape == ()
@@ -294,13 +268,29 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _are_labels(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether y, and with a continuous label MORE, are what `gather` gives."""
+    y, shape = arrays["y"], arrays["labels"].shape
+    if y.shape != (len(arrays["x"]), *shape):
+        return False
+    if "kinds" not in arrays:
+        return bool(np.isin(y, (0, 1, UNKNOWN)).all())
+    kinds, mean, sd = (arrays[key] for key in MORE)
+    if not (kinds.shape == mean.shape == sd.shape == shape and set(kinds) <= set(KINDS)):
+        return False
+    number = kinds == "continuous"
+    fits = np.where(number, np.isfinite(y), (y == 0) | (y == 1)) | np.isnan(y)
+    return bool(fits.all() and np.isfinite(mean[number]).all() and (sd[number] > 0).all())
+
+
 def read(path: Path) -> Dataset:
     """The data set of a file of `gather`'s arrays. Raises DataError for a file that is none."""
     return dataset(read_arrays(path))
 
 
 def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
-    """The data set of `gather`'s arrays; labels float32 with NaN where not known."""
+    """The data set of `gather`'s arrays; labels float32 with NaN where not known; with a continuous one float64, that
+    one standardised."""
     x, y, names, labels, part, _, exclusive, fit = (arrays[key] for key in KEYS)
     channels, names_of_labels = (1 if x.ndim == 3 else 3), tuple(map(str, labels))
     task = dataclasses.replace(
@@ -313,16 +303,25 @@ def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
         walks={number: (label, {label: 1}) for number, label in enumerate(names_of_labels, 1)},
     )
     images = torch.from_numpy(x)[:, None] if channels == 1 else torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
-    everything = Split(images, torch.from_numpy(np.where(y == UNKNOWN, np.nan, y).astype(np.float32)), names)
-    known, ones = (y != UNKNOWN).sum(0), (y == 1).sum(0)
-    rates = ", ".join(
-        f"{label} {n:,} ({one / n:.0%} of them 1)" for label, n, one in zip(names_of_labels, known, ones, strict=True)
-    )
+    units = tuple(_units(arrays)) if "kinds" in arrays else ()
+    known = y if units else np.where(y == UNKNOWN, np.nan, y).astype(np.float32)
+    values = known.copy()
+    for i, unit in enumerate(units):
+        values[:, i] = unit.standardised(known[:, i]) if unit else known[:, i]
+    everything = Split(images, torch.from_numpy(values), names)
+    rates = ", ".join(map(_known_of, names_of_labels, known.T, units or [None] * len(labels)))
     description = (
         f"{len(x):,} images of one's own, {'grey' if channels == 1 else 'RGB'}, turned to "
         f"{RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
     )
     parts = [everything.take(np.flatnonzero(part == p)) for p in range(3)]
-    return Dataset(
-        task, "own", False, names_of_labels, description, *parts, digest_arrays(x, y, names, labels, part), fit=str(fit)
-    )
+    sha256 = digest_arrays(x, y, names, labels, part, *(arrays[key] for key in MORE if units))
+    return Dataset(task, "own", False, names_of_labels, description, *parts, sha256, fit=str(fit), units=units)
+
+
+def _known_of(name: str, y: np.ndarray, unit: Unit | None) -> str:
+    """How many of y (N,) are known, and what they are."""
+    there = y[~np.isnan(y)]
+    if unit:
+        return f"{name} {len(there):,} (from {unit.text(there.min())} to {unit.text(there.max())})"
+    return f"{name} {len(there):,} ({(there == 1).sum() / len(there):.0%} of them 1)"

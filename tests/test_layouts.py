@@ -87,14 +87,17 @@ def test_classes_by_name_become_a_label_each_and_two_become_one(folder):
 
 
 def test_numbers_are_asked_for_a_threshold_and_the_remedies_work(folder):
-    ages = {"age": [f"{i},5" for i in range(60)]}
-    assert "column age: numbers from 0.5 to 59.5; add threshold=age:30.5 to make it binary" in asked(
-        folder, ages, form={"separator": ";"}
+    whole = {"age": range(60)}
+    assert (
+        "column age: numbers from 0 to 59; add continuous=age to learn the number itself, or threshold=age:30"
+        in asked(folder, whole)
     )
+    assert read(folder, whole, continuous=("age",))[0] == {"age": list(range(60))}
+    ages = {"age": [f"{i},5" for i in range(60)]}
     labels, *_ = read(folder, ages, form={"separator": ";"}, threshold={"age": 30.5})
     assert labels == {"age": [int(i >= 30) for i in range(60)]}
     digits = {"digit": CYCLE(7, 1, 3)}
-    assert "add threshold=digit:3 to make it binary, 1 from there on, or classes=digit" in asked(folder, digits)
+    assert "threshold=digit:3 to make it binary, 1 from there on, or classes=digit" in asked(folder, digits)
     assert list(read(folder, digits, classes=("digit",))[0]) == ["digit 1", "digit 3", "digit 7"]
     signs = {"edema": CYCLE(-1, 0, 1)}
     assert "add unknown=-1, or threshold=edema:1 if it is no" in asked(folder, signs)

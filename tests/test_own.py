@@ -71,7 +71,7 @@ def test_every_problem_is_told_at_once_with_row_and_column_in_the_order_of_the_t
         r"row 11: 9\.png is there already, in row 10",
     ]
     expected[1] = (
-        r"column b: numbers from 0 to 2; add threshold=b:1 to make it binary, 1 from there on, or classes=b .*"
+        r"column b: numbers from 0 to 2; add continuous=b .*, or threshold=b:1 to make it binary, .*, or classes=b .*"
     )
     assert len(said) == 7 and [line for line in expected if not any(re.fullmatch(line, s) for s in said)] == []
     numbers = [int(found[1]) for line in said[1:] if (found := re.match(r"row (\d+)", line))]

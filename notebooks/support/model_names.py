@@ -3,7 +3,7 @@ torch."""
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from data.messages import PlainError, quoted
@@ -174,6 +174,20 @@ class ModelSpec:
         """Whether each of the task's own labels has latents, as pictures, effects and claims take it."""
         return self.kind == "MCCVAE" and self.classes is None
 
+    def check_numbers(self, kinds: Sequence[str]) -> None:
+        """Raises SettingsError where a label is continuous and this model can't learn it. kinds: of each label."""
+        if "continuous" not in kinds:
+            return
+        if self.kind != "MCCVAE" or self.label_weight is None:
+            raise SettingsError(
+                f"{self.name!r}: only mccvae and ccvae by the estimator rao-blackwell, as mccvae-rb<label weight>, "
+                "learn labels that are numbers; name such a model, or give these columns a threshold"
+            )
+        if ours := [f"-{option}" for option in "tpd" if self._differs(OPTIONS[option].field)]:
+            raise SettingsError(
+                f"{self.name!r}: {ours[0]} is for labels of 0 and 1, and here a label is a number; leave it out"
+            )
+
     def seen(self, data: "Dataset") -> "Dataset":
         """A task's data as this model sees them; with -c2 as two classes. Raises SettingsError for -c2 elsewhere."""
         if self.classes is None:
@@ -203,5 +217,7 @@ class ModelSpec:
             raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
         k = k * labels if len(k) == 1 else k
+        self.check_numbers(data.kinds)
         prior = data.label_prior if self.label_prior is None else self.label_prior
-        return ModelConfig(task.image_shape, k, style, likelihood, prior, self.start_std, self.block_prior, self.start)
+        started = (self.start_std, self.block_prior, self.start)
+        return ModelConfig(task.image_shape, k, style, likelihood, prior, *started, label_kinds=data.kinds)

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 
 from data import SOURCES, TASKS, chest_xray, own
+from data.continuous import Unit
 from data.messages import quoted
 from mccvae_core import ESTIMATORS, PRECISIONS
 
@@ -51,6 +52,13 @@ def _all(test, kind):
     return lambda value: isinstance(value, kind) and bool(value) and all(map(test, values(value)))
 
 
+def _units(value) -> bool:
+    try:
+        return isinstance(value, list) and any([unit and Unit(**unit) for unit in value])
+    except (TypeError, ValueError):
+        return False
+
+
 VALUES = {  # of run.json: what a value must be, in words and as a test; older records lack some
     "task": ("one of the tasks", lambda value: _text(value) and value in TASKS),
     "model": ("a model's name", _text),
@@ -77,6 +85,7 @@ DATA = {
     "n": ("images of each part", lambda value: _all(_whole(1), dict)(value) and set(value) == set(PARTS)),
     "sha256": ("a sha256", _text),
 }
+NUMBERS = {"units": ("of each label null, or of a number its mean, sd, low and high", _units)}  # where a label is one
 
 
 def check_record(record) -> None:
@@ -88,8 +97,10 @@ def check_record(record) -> None:
     _test(record, VALUES, "")
     if lacking := [key for key in DATA if key not in record["data"]]:
         raise ValueError(f"data of run.json lacks {', '.join(lacking)}")
-    _test(record["data"], DATA, "data, ")
+    _test(record["data"], DATA | NUMBERS, "data, ")
     labels, latents = len(record["data"]["labels"]), len(record["characteristics"])
+    if "units" in record["data"] and len(record["data"]["units"]) != labels:
+        raise ValueError(f"run.json names {labels} labels and has {len(record['data']['units'])} units")
     if labels != latents:
         raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
     spec = ModelSpec.parse(record["model"])

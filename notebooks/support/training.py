@@ -17,7 +17,7 @@ from data import Dataset
 from data.files import hold, write_atomically
 
 from . import code_identity, machine, runs_below, weights
-from .measures import blocks, gradients, scores
+from .measures import blocks, gradients, quantities, scores
 from .records import PARTS
 from .runs import (
     BEST_WEIGHTS,
@@ -203,6 +203,9 @@ def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict
         metrics[name] = scores.evaluate(
             model, split.images, split.labels, exclusive=exclusive, objective=objective, reference=data.train.labels
         )
+        if any(data.units):
+            read = core.predict(model, split.images)
+            metrics[name]["numbers"] = quantities.by_label(read, split.labels, data.labels, data.units)
     metrics["test"] |= scores.picture_scores(model, data.test.images, data.test.labels)
     return metrics
 
@@ -210,15 +213,20 @@ def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict
 def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str, float]:
     """What the history of a model with a classifier holds beside the loss's terms.
 
-    `validation_accuracy`; `separation` of the conditional prior along the classifier's direction, in sd, mean over
-    labels; and, at epochs 1, 2, 4, 8, ... and the last, `gradient_<from>`, see `gradients.gradient_norms`, on 32
-    validation images."""
+    Of labels of 0 and 1, where one is known, `validation_accuracy`, and `separation` of the conditional prior along the
+    classifier's direction, in sd, mean over labels; of each that is a number `error of <label>` in validation, see
+    `quantities.scores`; and, at epochs 1, 2, 4, 8, ... and the last, `gradient_<from>`, see
+    `gradients.gradient_norms`, on 32 validation images."""
     if not isinstance(model, core.MCCVAE):
         return {}
     images, labels = data.validation.images, data.validation.labels
-    read = scores.classification_scores(core.predict(model, images), labels, exclusive=data.task.exclusive)
-    apart = [blocks.separation(blocks.block_coordinates(model, label)) for label in range(model.config.labels)]
-    row = {"validation_accuracy": read["accuracy"], "separation": sum(apart) / len(apart)}
+    read, binary, row = core.predict(model, images), data.of_kind("binary"), {}
+    if binary and not labels[:, binary].isnan().all():
+        found = scores.classification_scores(read[:, binary], labels[:, binary], exclusive=data.task.exclusive)
+        apart = [blocks.separation(blocks.block_coordinates(model, label)) for label in binary]
+        row = {"validation_accuracy": found["accuracy"], "separation": sum(apart) / len(apart)}
+    for name, one in quantities.by_label(read, labels, data.labels, data.units).items():
+        row[f"error of {name}"] = one["error"]
     if epoch == epochs or epoch & (epoch - 1) == 0:
         some = data.validation.some(32)
         row |= {

@@ -1,4 +1,4 @@
-"""What a trained model says of images: each label's probability, and the mean and spread of its latents.
+"""What a trained model says of images: each label's probability or number, and the mean and spread of its latents.
 
 `python -m support.commands.apply table PROFILE`: of the images of a profile of own ones,
 outputs/PROFILE/characteristics.csv. `python -m support.commands.apply new HERE RUN IMAGES [OUT] [csv=excel]`: of new
@@ -13,11 +13,13 @@ import torch
 
 import mccvae_core as core
 from data import DataError, own
+from data.continuous import Unit
 from data.files import files_below, write_atomically
 from data.messages import PlainError, plain, shown
 from data.pictures import doubtful, read_pictures
 
 from .. import EXCEL, weights
+from ..measures import quantities
 from ..runs import PARTS, Run, RunError, load_data, read_run, read_runs
 from ..settings import SettingsError, read_profile
 
@@ -32,19 +34,31 @@ class ApplyError(PlainError):
 
 
 def characteristics(
-    model: core.MCCVAE, labels: tuple[str, ...], images: torch.Tensor, given: torch.Tensor | None = None
+    model: core.MCCVAE,
+    labels: tuple[str, ...],
+    images: torch.Tensor,
+    given: torch.Tensor | None = None,
+    units: tuple[Unit | None, ...] = (),
 ) -> pd.DataFrame:
     """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty),
-    `<label> probability` at the mean of q(z|x), and of each latent of its block `<label> latent <j> mean` and `sd`,
-    those of q(z|x); then `style <j> mean` and `sd`."""
+    `<label> probability` at the mean of q(z|x), or of a number, by `Dataset.units`, `<label> predicted` and
+    `<label> predicted sd`, the mean and spread of q(y|x) in the user's unit; and of each latent of its block
+    `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean` and `sd`."""
     q = core.posterior(model, images, batch_size=BATCH)
-    probability = model.label_logits(model.split(q.loc)[0]).sigmoid().detach().cpu()
+    read = model.read_labels(model.split(q.loc)[0]).detach().cpu()
+    spread = quantities.predicted_sd(model, q).cpu() if any(units) else None
     mean, sd = q.loc.cpu(), q.scale.cpu()
     columns = {}
     for i, label in enumerate(labels):
+        unit = units[i] if units else None
         if given is not None:
-            columns[label] = pd.array(given[:, i].numpy(), dtype="Float64").astype("Int64")
-        columns[f"{label} probability"] = probability[:, i]
+            values = pd.array(given[:, i].numpy(), dtype="Float64")
+            columns[label] = unit.undone(values) if unit else values.astype("Int64")
+        if unit:
+            columns[f"{label} predicted"] = unit.undone(read[:, i].double())
+            columns[f"{label} predicted sd"] = unit.sd * spread[:, i]
+        else:
+            columns[f"{label} probability"] = read[:, i]
         for j, latent in enumerate(core.block_of(model, i), 1):
             columns |= {f"{label} latent {j} mean": mean[:, latent], f"{label} latent {j} sd": sd[:, latent]}
     for j, latent in enumerate(range(model.config.characteristic_dim, model.config.latent_dim), 1):
@@ -82,7 +96,7 @@ def write_own(name: str) -> list[str]:
     model = run.model()
     for part in PARTS:
         split = getattr(data, part)
-        frames.append(characteristics(model, data.labels, split.images, split.labels))
+        frames.append(characteristics(model, data.labels, split.images, split.labels, data.units))
         frames[-1].insert(0, "file", split.names)
         frames[-1].insert(1, "part", part)
     form = "excel" if (profile.folder / EXCEL).exists() else "plain"
@@ -114,6 +128,7 @@ def find_run(folder: Path) -> Run:
 def apply(run: Run, folder: Path, names: list[str], out: Path, form: str = "plain") -> list[str]:
     """Write `out` for the files of a folder; remarks for the user. Raises ApplyError where none of them is an image."""
     model, labels = run.model(), tuple(run.record["data"]["labels"])
+    units = tuple(unit and Unit(**unit) for unit in run.record["data"].get("units", ()))
     channels, side, _ = model.config.image_shape
     fit = run.record["data"].get(
         "fit", "stretch"
@@ -124,7 +139,7 @@ def apply(run: Run, folder: Path, names: list[str], out: Path, form: str = "plai
     def flush():
         if pictures:
             pixels = np.stack([picture.pixels for picture in pictures.values()])
-            frames.append(characteristics(model, labels, own.to_tensor(pixels, channels)))
+            frames.append(characteristics(model, labels, own.to_tensor(pixels, channels), units=units))
             pictures.clear()
 
     names = list(filter(_is_text, names))

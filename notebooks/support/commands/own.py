@@ -31,6 +31,7 @@ WORDS = {
     "part; without a table group=folder",
     "split": "the column that says train, validation or test (default: folders called so, else parts are drawn)",
     "classes": "columns whose numbers or texts are names of classes",
+    "continuous": "columns whose whole numbers are learnt as they are, as an age is (others are, without this)",
     "threshold": "of a column of numbers the least that is 1: age:50, or age:50,weight:80",
     "unknown": "entries that stand for what is not known, beside NA and nothing: -1,?",
     "sheet": "of an Excel workbook with several sheets, the one that is the table",
@@ -169,7 +170,8 @@ def compare(name: str, arrays: dict[str, np.ndarray]) -> tuple[bool, str | None]
     old = _old(OUTPUTS / name / IMAGES)
     if old is None:
         return False, None
-    if all(np.array_equal(old[key], arrays[key]) for key in own.KEYS):
+    kept = [key for key in (*own.KEYS, *own.MORE) if key in old or key in arrays]
+    if all(_equal(old.get(key), arrays.get(key)) for key in kept):
         return True, None
     before, now = ({p.tobytes() for p in each["x"]} for each in (old, arrays))
     if 2 * len(before & now) < len(before):
@@ -177,6 +179,12 @@ def compare(name: str, arrays: dict[str, np.ndarray]) -> tuple[bool, str | None]
             f"outputs/{name} is of other images; give these another name (name=...), or delete that folder"
         )
     return False, f"outputs/{name} had other images or labels: models are trained anew, the report is made again."
+
+
+def _equal(old: np.ndarray | None, new: np.ndarray | None) -> bool:
+    """Whether two arrays hold the same, NaN in the same places; None is no array."""
+    both = old is not None and new is not None
+    return both and np.array_equal(old, new, equal_nan=old.dtype.kind == new.dtype.kind == "f")
 
 
 def profile_text(settings: dict) -> bytes:
@@ -235,7 +243,7 @@ def _old(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -> None:
+def check_words(words: dict[str, str], labels: list[str], kinds: list[str], problems: list[str]) -> None:
     """Everything that the options of training can have wrong, before thousands of pictures are read."""
     if words.get("csv", "excel") != "excel":
         problems.append(f"csv must be excel, or left out, not {quoted(words['csv'])}")
@@ -247,7 +255,9 @@ def check_words(words: dict[str, str], labels: list[str], problems: list[str]) -
         given["style_dim"] = words["style_dim"]
     if labels or "k" not in given or re.fullmatch(r"[\d.]+", given["k"]):
         models = told(problems, model_names, given, tuple(labels), 1) or []
-        for model, k in ((model, ModelSpec.parse(model).k) for model in models):
+        for model, spec in ((model, ModelSpec.parse(model)) for model in models):
+            told(problems, spec.check_numbers, kinds)
+            k = spec.k
             if labels and k and len(k) not in (1, len(labels)):
                 problems.append(
                     f"{model}: there are {len(labels)} labels, so k takes one number or {len(labels)}, not {len(k)}"
@@ -265,7 +275,7 @@ def gather(
     options = layout.read_options(words, problems)
     of_data = []
     listed = layout.listing(folder, table, options, of_data)
-    check_words(words, listed.labels if listed else [], problems)
+    check_words(words, *((listed.labels, listed.kinds) if listed else ([], [])), problems)
     if problems:
         both = ["; ".join(problems)] if len(problems) == 1 else ["wrong options:", *(f"  {line}" for line in problems)]
         raise SettingsError("\n".join([*both, *([own.together(of_data, table)] if of_data else [])]))

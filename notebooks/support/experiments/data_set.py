@@ -15,15 +15,32 @@ from ..settings import Profile
 from ..show import figures
 from .classification import ACCURACIES
 
+NUMBERS = {  # scores of a number's label, for people
+    "error": "mean absolute error",
+    "error_of_mean": "that of always the training mean",
+    "correlation": "correlation",
+}
+
 
 def known_table(data: Dataset) -> pd.DataFrame:
-    """Number of images of each split of which a label is known, and how many of these have it: one row per label."""
+    """Number of images of each split of which a label is known, and how many of these have it, or what a number's
+    values are: one row per label."""
     columns = {}
     for part in PARTS:
         y = getattr(data, part).labels
-        pairs = zip((~y.isnan()).sum(0).tolist(), (y == 1).sum(0).tolist(), strict=True)
-        columns[f"{part}, {len(y):,} images"] = [f"{known:,} known, {ones:,} of them 1" for known, ones in pairs]
+        columns[f"{part}, {len(y):,} images"] = [_known(data, i, column) for i, column in enumerate(y.T)]
     return pd.DataFrame({"label": data.labels, **columns})
+
+
+def _known(data: Dataset, label: int, y: torch.Tensor) -> str:
+    y = y[~y.isnan()]
+    said, unit = f"{len(y):,} known", data.unit(label)
+    if unit is None:
+        return f"{said}, {int((y == 1).sum()):,} of them 1"
+    if not len(y):
+        return said
+    low, mean, high = (unit.text(unit.undone(value)) for value in (y.min().item(), y.mean().item(), y.max().item()))
+    return f"{said}, from {low} to {high}, mean {mean}"
 
 
 def scores_of(run: Run) -> pd.DataFrame:
@@ -32,6 +49,8 @@ def scores_of(run: Run) -> pd.DataFrame:
     for part in PARTS:
         metrics = run.metrics[part]
         scores = {s.replace("_", " "): metrics[s] for s in ACCURACIES if s in metrics}
+        for name, one in metrics.get("numbers", {}).items():
+            scores |= {f"{name}: {NUMBERS[s]}": one[s] for s in NUMBERS if one[s] is not None}
         shown[f"{part} (n = {metrics['n']:,})"] = scores | {
             "loss, nats": metrics["loss"]["loss_alpha0"],
             "reconstruction, nats": metrics["loss"]["reconstruction"],
@@ -52,11 +71,16 @@ def finding(run: Run, data: Dataset) -> str:
         sentence += (
             f"; the most probable one is right for {100 * test['argmax_accuracy']:.1f} % of the images ({majority})"
         )
+    for name, one in test.get("numbers", {}).items():
+        unit = data.units[data.labels.index(name)]
+        if one["error"] is not None:
+            error, of_mean = (unit.text(one[s], 1) for s in ("error", "error_of_mean"))
+            sentence += f"; {name} is read with a mean absolute error of {error} (always the training mean: {of_mean})"
     return sentence + (f", all on {figures.STAND_IN}." if data.stand_in else ".")
 
 
 def data_sheet(data: Dataset, profile: Profile) -> None:
-    """Meet the data: test images and how often each label is 1."""
+    """Meet the data: test images and how often each label is 1, of those that are no numbers."""
     index = figures.examples(data, 10)
     images = core.to_images(data.test.images[index])
     title = figures.caption(f"{data.task.title}: test images", data)
@@ -68,9 +92,11 @@ def data_sheet(data: Dataset, profile: Profile) -> None:
         + (f": {', '.join(titles)}" if data.task.exclusive else "")
         + ".",
     )
+    if not (binary := data.of_kind("binary")):
+        return
     rates = pd.DataFrame(
-        {part: getattr(data, part).labels.float().nanmean(0).numpy() for part in ("train", "test")},
-        index=list(data.labels),
+        {part: getattr(data, part).labels[:, binary].float().nanmean(0).numpy() for part in ("train", "test")},
+        index=[data.labels[i] for i in binary],
     )
     fig, ax = plt.subplots(figsize=(6.5, 0.25 * len(rates) + 1.2))
     long = rates.rename_axis("label").reset_index().melt("label", var_name="part", value_name="rate")
@@ -116,18 +142,19 @@ def training_curves(run: Run, data: Dataset) -> None:
 
 def samples(data: Dataset, model: core.MCCVAE, title: str, count: int = 8) -> None:
     """Images generated from label vectors: a row for each class, or for both values of each label that the paper walks
-    along (of every label, where it walks none)."""
+    along (of every label, where it walks none), of a number for both ends of its walk."""
     eye = torch.eye(len(data.labels))
     if data.task.exclusive:
         wanted = {label: eye[i].repeat(count, 1) for i, label in enumerate(data.labels)}
     else:
-        others = data.test.some(count).labels.float()
+        others = data.test.some(count).labels.float().nan_to_num()  # 0: not there, or a number's mean
         wanted = {}
         walked = [label for _, towards in data.task.walks.values() for label in towards]
-        for label, value in itertools.product(walked or data.labels, (0.0, 1.0)):
-            y = others.clone()
-            y[:, data.labels.index(label)] = value
-            wanted[f"{label} = {value:.0f}"] = y
+        for label, end in itertools.product(walked or data.labels, (0, 1)):
+            y, i = others.clone(), data.labels.index(label)
+            unit = data.unit(i)
+            y[:, i] = unit.ends[end] if unit else end
+            wanted[f"{label} = {unit.text(unit.undone(unit.ends[end])) if unit else end}"] = y
     device = next(model.parameters()).device
     noise = torch.Generator(device).manual_seed(0)
     rows = {name: core.generate(model, y.to(device), generator=noise) for name, y in wanted.items()}

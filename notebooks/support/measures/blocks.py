@@ -142,7 +142,7 @@ def block_coordinates(model: core.MCCVAE, label: int) -> BlockCoordinates:
     latents = core.block_of(model, label)
     means, covariances = [], []
     for value in (0, 1):
-        prior = model.conditional_prior(torch.full_like(model.label_prior, value))
+        prior = model.conditional_prior(torch.full_like(model.label_prior, value))  # of a number: its mean, 1 sd above
         root = torch.diag(prior.scale[latents].cpu().double())
         whitening = model.prior_whitening(value)
         if whitening is not None:

@@ -83,7 +83,7 @@ def evaluate(
     `classification_scores` at the posterior mean; the accuracy at one posterior draw (`sampled_accuracy`); and the
     terms of `core.evaluate_loss` at alpha = 0 twice: `loss` with the model's own estimator, `bound` with the unbiased
     one, by which alone models may be compared. A VAE or ConditionalVAE has no classifier and one estimator: n, `loss`
-    and `bound` alone."""
+    and `bound` alone; a model of which no label of 0 and 1 is known here, too (of numbers: `quantities`)."""
     model.eval()
     if not isinstance(model, core.MCCVAE):
         loss = core.evaluate_loss(model, images, labels, seed=seed)
@@ -91,10 +91,13 @@ def evaluate(
     with _encoded_once(model, images):
         objectives = core.Objective(objective.estimator), core.BOUND
         loss, bound = (core.evaluate_loss(model, images, labels, one, seed=seed) for one in objectives)
-        scores = classification_scores(core.predict(model, images), labels, exclusive=exclusive, reference=reference)
-        sampled = classification_scores(
-            core.predict(model, images, sampled=True, seed=seed), labels, exclusive=exclusive
-        )
+        read, drawn = core.predict(model, images), core.predict(model, images, sampled=True, seed=seed)
+    binary = [i for i, kind in enumerate(model.config.label_kinds) if kind == "binary"]
+    labels, reference = labels[:, binary], None if reference is None else reference[:, binary]
+    if labels.isnan().all():
+        return {"n": len(images), "loss": loss, "bound": bound}
+    scores = classification_scores(read[:, binary], labels, exclusive=exclusive, reference=reference)
+    sampled = classification_scores(drawn[:, binary], labels, exclusive=exclusive)
     return {**scores, "sampled_accuracy": sampled["accuracy"], "loss": loss, "bound": bound}
 
 

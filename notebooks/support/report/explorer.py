@@ -14,6 +14,7 @@ from PIL import Image
 
 import mccvae_core as core
 from data import TASKS, Dataset, Task
+from data.continuous import Unit
 
 from .. import runs
 from ..measures import block_effects, blocks
@@ -78,7 +79,8 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     ranges: lower and upper end of each characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of
     p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. blocks:
     `_block` of each label. style: for each style latent, the most important first, its position in z and its
-    `style_importance`. encoder, decoder: their layers' weights, base64 of little-endian half floats; the encoder's end
+    `style_importance`. numbers: `_number` of each label, where one is a number; its values 0 and 1 of `prior` are the
+    ends of its unit. encoder, decoder: their layers' weights, base64 of little-endian half floats; the encoder's end
     in the mean of q(z|x). Raises ValueError for a model whose weights half precision can't hold.
     """
     model = half_precision(model)
@@ -86,6 +88,7 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     z = torch.tensor(starts.drop(columns="start").to_numpy(), dtype=torch.float32)
     style = list(range(config.characteristic_dim, config.latent_dim))
     importance = style_importance(model, z, style)
+    units = [unit and Unit(**unit) for unit in about.get("units", [])]
     return {
         "task": task.name,
         "title": task.title,
@@ -101,19 +104,29 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
         ],
         "style_range": [-SPREAD, SPREAD],
         "style": sorted(zip(style, importance, strict=True), key=lambda pair: -pair[1]),
-        "prior": [_prior(model, value) for value in (0, 1)],
+        "prior": [_prior(model, value, units) for value in (0, 1)],
         "blocks": [_block(model, label, z) for label in range(config.labels)],
         "classifier": {"weight": model.classifier_weight.tolist(), "bias": model.classifier_bias.tolist()},
         "starts": [{"name": name, "z": row} for name, row in zip(starts["start"], z.tolist(), strict=True)],
         "encoder": [_layer(layer) for layer in encoder if hasattr(layer, "weight")],
         "decoder": [_layer(layer) for layer in model.decoder.layers if hasattr(layer, "weight")],
-    }
+    } | ({"numbers": [unit and _number(unit) for unit in units]} if units else {})
+
+
+def _number(unit: Unit) -> dict:
+    """The ends of a number's unit: low and high, standardised; first and last, the same in the user's unit; digits
+    behind the point, None for four in all."""
+    low, high = unit.ends
+    ends = {"low": low, "high": high, "first": unit.undone(low), "last": unit.undone(high)}
+    return ends | {"digits": unit.places}
 
 
 @torch.no_grad()
-def _prior(model, value):
-    """Mean (C,) of p(z_c|y) with all labels at the value, and each label's factor (k_i, k_i)."""
-    prior = model.conditional_prior(torch.full((model.config.labels,), float(value)))
+def _prior(model, value, units):
+    """Mean (C,) of p(z_c|y) with all labels at the value, numbers at that end of their units, and each label's factor
+    (k_i, k_i)."""
+    y = [unit.ends[value] if unit else float(value) for unit in units or [None] * model.config.labels]
+    prior = model.conditional_prior(torch.tensor(y))
     factor = prior.scale.diag()
     if (whitening := model.prior_whitening(value)) is not None:
         factor = factor @ torch.linalg.inv(whitening)
@@ -219,10 +232,10 @@ def widget(model: core.VAE, data: Dataset):
         moved = torch.tensor([[sliders[latent].value for latent in range(z.shape[1])]])
         picture.value = _png(_decode(model, moved)[0])
         if isinstance(model, core.MCCVAE):
-            p = model.label_logits(model.split(moved)[0]).sigmoid()[0]
-            said.value = "<br>".join(
-                f"{escaped(name)}: {chance:.0%}" for name, chance in zip(data.labels, p.tolist(), strict=True)
-            )
+            read = model.read_labels(model.split(moved)[0])[0].tolist()
+            units = [data.unit(i) for i in range(len(data.labels))]
+            texts = [u.text(u.undone(p)) if u else f"{p:.0%}" for u, p in zip(units, read, strict=True)]
+            said.value = "<br>".join(f"{escaped(name)}: {text}" for name, text in zip(data.labels, texts, strict=True))
 
     def begin(_=None):  # all sliders first, then one picture
         for latent, slider in sliders.items():

@@ -17,12 +17,13 @@ from data.common import Split
 
 from .. import IMAGES, OUTPUTS
 from ..experiments import data_set, reconstruction
-from ..measures import intervals
+from ..measures import intervals, quantities
 from ..runs import Run, load_data, missing
 from ..settings import Profile
 from ..show import tables, walks
 from ..show.markup import escaped, link, markdown
-from . import explorer
+from ..show.numbers import decimal
+from . import explorer, own_numbers
 from .provenance import missing_text, provenance_table, settings_table
 
 FEW_TEST, FEW_TRAINING, WIDE = 10, 50, 0.2  # images of the rarer value; an interval wider than that says little
@@ -116,14 +117,20 @@ def surest_mistakes(
 
 def mistakes_markup(mistakes: list[tuple[int, str, int, float]], split: Split) -> str:
     """HTML of the pictures, each with its file's name under it."""
+    said = [(i, f"{label}: given {given}, read {int(p > 0.5)} ({p:.3f})") for i, label, given, p in mistakes]
+    return pictures_markup(said, split)
+
+
+def pictures_markup(said: list[tuple[int, str]], split: Split) -> str:
+    """HTML of the pictures at these positions, under each its file's name and what is said of it."""
     figures_of = []
-    for i, label, given, probability in mistakes:
+    for i, about in said:
         pixels = split.images[i].numpy()
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))
         image.save(buffer := io.BytesIO(), "PNG")
         name = escaped(split.names[i])
         code = base64.b64encode(buffer.getvalue()).decode()
-        text = f"{name}<br>{escaped(label)}: given {given}, read {int(probability > 0.5)} ({probability:.3f})"
+        text = f"{name}<br>{escaped(about)}"
         figures_of.append(
             f'<figure style="display:inline-block;width:11em;margin:.5em;vertical-align:top;overflow-wrap:anywhere">'
             f'<img width="128" height="128" src="data:image/png;base64,{code}" alt="{name}">'
@@ -149,9 +156,23 @@ class OwnReport:
         return self.runs[0].model()
 
     @functools.cached_property
-    def probabilities(self) -> np.ndarray:
-        """Of the test images (N, L)."""
+    def read(self) -> np.ndarray:
+        """What is read of the test images (N, L): probabilities, and numbers, standardised."""
         return core.predict(self.model, self.data.test.images).numpy()
+
+    @functools.cached_property
+    def binary(self) -> list[int]:
+        """The positions of the labels of 0 and 1; `numbers`: of the others."""
+        return self.data.of_kind("binary")
+
+    @functools.cached_property
+    def numbers(self) -> list[int]:
+        return self.data.of_kind("continuous")
+
+    def _binary(self, read: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Of the labels of 0 and 1 what is read, the test labels, their names."""
+        names = tuple(self.data.labels[i] for i in self.binary)
+        return read[:, self.binary], self.data.test.labels.numpy()[:, self.binary], names
 
     @functools.cached_property
     def groups(self) -> np.ndarray | None:
@@ -167,7 +188,18 @@ class OwnReport:
 
     @functools.cached_property
     def scores(self) -> pd.DataFrame:
-        return label_scores(self.probabilities, self.data.test.labels.numpy(), self.data.labels, self.groups)
+        return label_scores(*self._binary(self.read), self.groups)
+
+    @functools.cached_property
+    def number_scores(self) -> pd.DataFrame:
+        return self._number_scores(self.read, self.groups)
+
+    def _number_scores(self, read: np.ndarray, groups: np.ndarray | None) -> pd.DataFrame:
+        data, y = self.data, self.data.test.labels.numpy()
+        rows = [
+            own_numbers.number_scores(read[:, i], y[:, i], data.labels[i], data.units[i], groups) for i in self.numbers
+        ]
+        return pd.DataFrame(rows)
 
     def table(self, table: pd.DataFrame, text: str, csv: str | None = None) -> None:
         tables.display_table(table, text, stand_in=False, csv=csv and f"tables/{csv}.csv")
@@ -205,24 +237,33 @@ class OwnReport:
 
     def reading(self) -> None:
         """Scores of each label on the test images, and what they rest on."""
-        tables.save_table(self.scores, self.profile, "labels")
-        self.table(shown_scores(self.scores), "Test images; in brackets 95 % intervals", "labels")
+        train, said = self.data.train.labels.numpy(), []
+        if self.binary:
+            tables.save_table(self.scores, self.profile, "labels")
+            self.table(shown_scores(self.scores), "Test images; in brackets 95 % intervals", "labels")
+            said = too_little(self.scores, train[:, self.binary])
+        if self.numbers:
+            tables.save_table(self.number_scores, self.profile, "numbers")
+            units = {self.data.labels[i]: self.data.units[i] for i in self.numbers}
+            display(Markdown(own_numbers.HOW))
+            shown = own_numbers.shown_scores(self.number_scores, units)
+            self.table(shown, "Numbers of test images; in brackets 95 % intervals", "numbers")
+            for i, row in zip(self.numbers, self.number_scores.to_dict("records"), strict=True):
+                said += own_numbers.too_little(row, train[:, i], self.data.units[i])
         how = (
             f"Intervals by group ({len(set(self.groups)):,} in the test)."
             if self.groups is not None
             else "Intervals count every image as independent."
         )
-        said = too_little(self.scores, self.data.train.labels.numpy())
         display(Markdown("\n".join([how, "", *(f"- {markdown(line)}" for line in said)])))
 
     def calibration(self) -> None:
-        """Whether a probability of .8 is right in eight of ten."""
-        labels, rows = self.data.test.labels.numpy(), []
-        for i, name in enumerate(self.data.labels):
-            known = ~np.isnan(labels[:, i])
-            for row in (
-                intervals.calibration(self.probabilities[known, i], labels[known, i].astype(int)) if known.any() else []
-            ):
+        """Whether a probability of .8 is right in eight of ten, and how many numbers lie where they should."""
+        rows = []
+        read, labels, names = self._binary(self.read)
+        for p, y, name in zip(read.T, labels.T, names, strict=True):
+            known = ~np.isnan(y)
+            for row in intervals.calibration(p[known], y[known].astype(int)) if known.any() else []:
                 rows.append(
                     {
                         "label": name,
@@ -232,15 +273,31 @@ class OwnReport:
                         "are 1": f"{row['share']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
                     }
                 )
-        self.table(pd.DataFrame(rows), "Test images by what the model says of them")
+        if self.binary:
+            self.table(pd.DataFrame(rows), "Test images by what the model says of them")
+        if self.numbers:
+            data, test = self.data, self.data.test
+            sd = quantities.predicted_sd(self.model, core.posterior(self.model, test.images)).cpu().numpy()
+            y = test.labels.numpy()
+            rows = [
+                own_numbers.coverage(self.read[:, i], sd[:, i], y[:, i], data.labels[i], data.units[i])
+                for i in self.numbers
+            ]
+            self.table(pd.DataFrame(rows), "Numbers of test images and the spread that the model predicts")
 
     def mistakes(self) -> None:
-        """The pictures that are read wrongly with most confidence, by their files' names."""
-        found = surest_mistakes(self.probabilities, self.data.test.labels.numpy(), self.data.labels)
-        if found:
-            display(HTML(mistakes_markup(found, self.data.test)))
-        else:
-            display(Markdown("No known label of a test image is read wrongly."))
+        """The pictures that are read wrongly with most confidence, by their files' names, and those whose numbers are
+        read with the largest errors."""
+        if self.binary:
+            found = surest_mistakes(*self._binary(self.read))
+            nothing = Markdown("No known label of a test image is read wrongly.")
+            display(HTML(mistakes_markup(found, self.data.test)) if found else nothing)
+        if self.numbers:
+            named = [(self.data.labels[i], self.data.units[i]) for i in self.numbers]
+            y = self.data.test.labels.numpy()[:, self.numbers]
+            found = own_numbers.largest_errors(self.read[:, self.numbers], y, *zip(*named, strict=True), MISTAKES)
+            display(Markdown("The largest errors of numbers:"))
+            display(HTML(pictures_markup(found, self.data.test)))
 
     def pictures(self) -> None:
         """Reconstructions."""
@@ -259,14 +316,15 @@ class OwnReport:
         if len(self.runs) > 1:
             rows = []
             for run in self.runs:
-                mine = label_scores(
-                    core.predict(run.model(), self.data.test.images).numpy(),
-                    self.data.test.labels.numpy(),
-                    self.data.labels,
-                    None,
-                )
+                read = core.predict(run.model(), self.data.test.images).numpy()
                 row = {"model": run.spec.title, "seed": run.record["seed"]}
-                rows.append(row | {title: f"{mine[score].mean():.3f}" for score, title in NAMES.items()})
+                mine = label_scores(*self._binary(read), None).reindex(columns=NAMES).astype(float).mean()
+                if self.binary:
+                    row |= {title: decimal(mine[score], 3) for score, title in NAMES.items()}
+                for one in self._number_scores(read, None).to_dict("records"):
+                    unit = self.data.units[self.data.labels.index(one["label"])]
+                    row[f"error of {one['label']}"] = "–" if pd.isna(one["error"]) else unit.text(one["error"], 1)
+                rows.append(row)
             self.table(pd.DataFrame(rows), "Means over labels, test images")
         self.table(settings_table(self.runs).drop(columns="task"), "Models and training; seconds are the mean of a run")
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 from collections.abc import Iterable
 
@@ -98,10 +99,14 @@ def sheet(rows: dict[str, torch.Tensor], title: str, columns: list[str] | None =
 
 
 def label_text(data: Dataset, y: torch.Tensor) -> str:
-    """The names of the labels that are 1, and with a question mark those that are not known."""
-    marks = {0: None, 1: ""}
-    named = [(name, marks.get(value, "?")) for name, value in zip(data.labels, y.tolist(), strict=True)]
-    return ", ".join(name + mark for name, mark in named if mark is not None) or "none"
+    """The names of the labels that are 1, numbers with their value, and with a question mark those that are not
+    known."""
+    marks, said = {0: None, 1: ""}, []
+    for i, (name, value) in enumerate(zip(data.labels, y.tolist(), strict=True)):
+        unit = data.unit(i)
+        number = unit is not None and not math.isnan(value)
+        said.append((name, f" {unit.text(unit.undone(value))}" if number else marks.get(value, "?")))
+    return ", ".join(name + mark for name, mark in said if mark is not None) or "none"
 
 
 def examples(data: Dataset, count: int = 8) -> list[int]:

@@ -43,11 +43,11 @@ def walk_starts(data: Dataset, towards: dict[str, int]) -> list[int]:
 
 def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str, tuple[core.MCCVAE, int | None]]:
     """The rows of a walk figure: each model, an MCCVAE once for each latent that the blocks of all moved labels have,
-    and once for all together."""
+    and once for all together; of a number for all together alone."""
     rows = {}
     for title, model in models.items():
         k = min(model.config.characteristics[label] for label in moved)
-        if k == 1:
+        if k == 1 or "continuous" in [model.config.label_kinds[label] for label in moved]:  # a number moves its block
             rows[title] = (model, None)
         else:
             rows |= {f"{title}\nlatent {j + 1} of {k}": (model, j) for j in range(k)}
@@ -59,24 +59,34 @@ def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str,
 def walk_figure(
     number: int, data: Dataset, models: dict[str, core.MCCVAE], profile: Profile, *, save: bool = True
 ) -> None:
-    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row, and a map of its change."""
+    """The paper's Figures 9 to 12, and of own images one for each label: a walk a row, and a map of its change. Over
+    the steps of a number stand its values."""
     what, towards = data.task.walks[number]
     start = walk_starts(data, towards)[0]
     goal = {data.labels.index(label): value for label, value in towards.items()}
     drawn = {}
     for name, (model, within) in walk_rows(models, goal).items():
         z = core.posterior(model, data.test.images[start : start + 1]).loc[0]
-        walk = core.latent_walk(model, z, goal, within=within, steps=STEPS)
-        drawn[name] = (model.decode(z[None])[0], walk.images, walk.reencoded)
-    fig, largest, shown = _sheet(drawn, data.labels, list(goal))
+        walk = _walk(model, data, z, goal, within)
+        drawn[name] = (model.decode(z[None])[0], walk.images, _heights(data, walk.reencoded))
+    fig, largest, shown = _sheet(drawn, data, list(goal))
     text = figures.caption(f"Figure {number}. Latent walk, {data.task.title}: {what}", data)
     fig.suptitle(text)
     below = (
-        f"{text}. Lines: probability, from 0 to 1, of {_listed(data.labels, shown)} after the picture was encoded "
-        f"again. Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
+        f"{text}. {_lines_said(data, shown)} after the picture was encoded again. "
+        f"Change: |last step − first|, from 0 (dark) to {largest:.2f} (bright)."
     )
     name = f"figure_{number}" if save else None
-    figures.show(fig, below, _alt(text, drawn, data.labels, shown), profile=profile, name=name)
+    figures.show(fig, below, _alt(text, drawn, data, shown), profile=profile, name=name)
+
+
+def _walk(model: core.MCCVAE, data: Dataset, z: Tensor, goal: dict[int, int], within: int | None) -> core.Walk:
+    """`core.latent_walk` to the values of the goal {label: value}; a number goes from the lower to the upper end of its
+    unit."""
+    if numbers := {label: data.unit(label).ends for label in goal if data.unit(label)}:
+        z = core.latent_walk(model, z, {label: low for label, (low, _) in numbers.items()}, steps=2).z[-1]
+        goal = goal | {label: high for label, (_, high) in numbers.items()}
+    return core.latent_walk(model, z, goal, within=within, steps=STEPS)
 
 
 def coordinate_walk(model: core.MCCVAE, z: Tensor, goal: dict[int, int], kind: str, steps: int) -> Tensor:
@@ -105,31 +115,59 @@ def opening_figure(number: int, data: Dataset, model: core.MCCVAE, profile: Prof
     for kind in KINDS:
         images = model.decode(coordinate_walk(model, z, goal, kind, NARROW))
         drawn[kind] = (None, images, read(images))
-    fig, _, shown = _sheet(drawn, data.labels, list(goal))
+    fig, _, shown = _sheet(drawn, data, list(goal))
     text = figures.caption(
         f"{data.task.title}, {what}: one test image while its labels' latents go from −2 to +2 standard deviations, "
         "along the direction that the classifier reads, across it, and both at once. Lines: what the model reads when "
         "the picture is encoded again",
         data,
     )
-    figures.show(fig, f"{text}.", _alt(text, drawn, data.labels, shown), profile=profile, name=name)
+    figures.show(fig, f"{text}.", _alt(text, drawn, data, shown), profile=profile, name=name)
 
 
-def _sheet(drawn: dict[str, tuple], labels: tuple[str, ...], moved: list[int]) -> tuple[Figure, float, list[int]]:
-    """A figure of rows {name: (picture before or None, images (T, C, H, W), probabilities (T, L))}; the largest change
-    of a pixel; the labels whose lines are drawn."""
+def _heights(data: Dataset, read: Tensor) -> Tensor:
+    """What is read of labels (..., L), as the lines show it: probabilities, and where between the ends of its unit a
+    number lies."""
+    ends = [data.unit(label).ends if data.unit(label) else (0.0, 1.0) for label in range(len(data.labels))]
+    low, high = torch.tensor(ends, dtype=read.dtype, device=read.device).T
+    return (read - low) / (high - low)
+
+
+def _said(data: Dataset, label: int, height: float) -> str:
+    """A probability, or a number in its unit, of its `_heights`."""
+    if not (unit := data.unit(label)):
+        return f"{height:.2f}"
+    low, high = unit.ends
+    return unit.text(unit.undone(low + (high - low) * height))
+
+
+def _lines_said(data: Dataset, shown: list[int]) -> str:
+    """What the lines are, as the begin of a sentence."""
+    said = {kind: [label for label in shown if data.kinds[label] == kind] for kind in ("binary", "continuous")}
+    parts = [f"probability, from 0 to 1, of {_listed(data.labels, said['binary'])}"] if said["binary"] else []
+    for label in said["continuous"]:
+        parts.append(f"{data.labels[label]}, from {_said(data, label, 0.0)} to {_said(data, label, 1.0)}")
+    return f"Lines: {'; '.join(parts)}"
+
+
+def _sheet(drawn: dict[str, tuple], data: Dataset, moved: list[int]) -> tuple[Figure, float, list[int]]:
+    """A figure of rows {name: (picture before or None, images (T, C, H, W), `_heights` of readings (T, L))}; the
+    largest change of a pixel; the labels whose lines are drawn."""
     changes = {name: (images[-1] - images[0]).abs().mean(0, keepdim=True) for name, (_, images, _) in drawn.items()}
     largest = max(change.max().item() for change in changes.values())
     shown, before = lines_of(drawn, moved), next(iter(drawn.values()))[0] is not None
     steps = len(next(iter(drawn.values()))[1])
-    columns = steps + 2 * before
+    columns, labels = steps + 2 * before, data.labels
+    named = [""] * steps
+    if len(moved) == 1 and data.unit(moved[0]):
+        named = [_said(data, moved[0], t / (steps - 1)) for t in range(steps)]
     size = (0.95 * columns + 1.9, 1.5 * len(drawn) + 0.5) if before else (0.8 * columns + 1.5, 1.2 * len(drawn) + 0.1)
     fig = plt.figure(figsize=size)
     ratios = {"height_ratios": [3, 1.4] * len(drawn), "width_ratios": [1] * columns + [0.8]}  # names in the last column
     grid = fig.add_gridspec(2 * len(drawn), columns + 1, **ratios)
     for r, (name, (first, images, probabilities)) in enumerate(drawn.items()):
         pictures = ([first] if before else []) + list(images)
-        titles = ["start", *[""] * (steps - 1), ""] if before else [""] * steps
+        titles = ["start", *named] if before else named
         for column, (image, title) in enumerate(zip(pictures, titles, strict=False)):
             ax = fig.add_subplot(grid[2 * r, column])
             figures.picture(ax, image)
@@ -141,7 +179,9 @@ def _sheet(drawn: dict[str, tuple], labels: tuple[str, ...], moved: list[int]) -
             figures.picture(ax, changes[name], cmap="cividis", vmax=largest)
             ax.set_title("change" if r == 0 else "")
         under = fig.add_subplot(grid[2 * r + 1, int(before) : int(before) + steps])
-        _lines(under, probabilities[:, shown], [labels[label] for label in shown])
+        ends = probabilities[-1].tolist()
+        names = [f"{labels[label].replace('_', ' ')} {_said(data, label, ends[label])}" for label in shown]
+        _lines(under, probabilities[:, shown].clamp(0, 1), names)
     return fig, largest, shown
 
 
@@ -153,12 +193,11 @@ def lines_of(drawn: dict[str, tuple], moved: list[int]) -> list[int]:
 
 
 def _lines(ax: Axes, probabilities: Tensor, names: list[str]) -> None:
-    """Probabilities (T, n) as lines with their names at the ends, a colour each."""
+    """Heights (T, n) in [0, 1] as lines with their names at the ends, a colour each."""
     steps, ends = len(probabilities), _apart(probabilities[-1].tolist())
     for name, values, y, colour in zip(names, probabilities.T.tolist(), ends, COLOURS, strict=False):
         ax.plot(range(steps), values, color=colour, linewidth=1.6, clip_on=False)
-        said = f"{name.replace('_', ' ')} {values[-1]:.2f}"
-        ax.text(steps - 1 + 0.12, y, said, color=colour, va="center", fontsize=8, clip_on=False)
+        ax.text(steps - 1 + 0.12, y, name, color=colour, va="center", fontsize=8, clip_on=False)
     ax.set(xlim=(-0.5, steps - 0.5), ylim=(0, 1), yticks=[0, 1], xticks=[])
     ax.spines["bottom"].set_bounds(-0.5, steps - 1)
     ax.tick_params(axis="y", labelsize=7, length=2)
@@ -181,11 +220,12 @@ def _listed(labels: tuple[str, ...], shown: list[int]) -> str:
     return ", ".join(labels[label] for label in shown)
 
 
-def _alt(text: str, drawn: dict[str, tuple], labels: tuple[str, ...], shown: list[int]) -> str:
-    """What is seen: of each row the probabilities at its ends, and how much of the picture changes."""
-    words = []
+def _alt(text: str, drawn: dict[str, tuple], data: Dataset, shown: list[int]) -> str:
+    """What is seen: of each row what is read at its ends, and how much of the picture changes."""
+    words, labels = [], data.labels
     for name, (_, images, p) in drawn.items():
-        ends = ", ".join(f"{labels[label]} from {p[0, label]:.2f} to {p[-1, label]:.2f}" for label in shown)
+        said = [(labels[label], *(_said(data, label, p[end, label].item()) for end in (0, -1))) for label in shown]
+        ends = ", ".join(f"{label} from {first} to {last}" for label, first, last in said)
         change = 100 * (images[-1] - images[0]).abs().mean().item()
         words.append(f"{name.replace(chr(10), ', ')}: {ends}; the picture changes by {change:.0f} % of its range")
     return f"{text}. A row of {len(images)} pictures per walk. {'. '.join(words)}."

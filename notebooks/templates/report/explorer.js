@@ -341,12 +341,26 @@
     decode(z) { return this.decoder(z); }
     encode(image) { return this.encoder(image); }
 
-    // Each label's probability by latents.
+    // Each label's probability by latents; of a number how far it is between the ends of its unit.
     chances(z = this.z) {
       const { weight, bias } = this.model.classifier;
-      return this.blocks.map((block, label) =>
-        sigmoid(block.reduce((u, latent) => u + weight[latent] * z[latent], bias[label])));
+      return this.blocks.map((block, label) => {
+        const u = block.reduce((sum, latent) => sum + weight[latent] * z[latent], bias[label]);
+        const ends = this.model.numbers?.[label];
+        return ends ? (u - ends.low) / (ends.high - ends.low) : sigmoid(u);
+      });
     }
+
+    // One of these as text.
+    said(label, chance) {
+      const ends = this.model.numbers?.[label];
+      if (!ends) return percent(chance);
+      const value = ends.first + (ends.last - ends.first) * chance;
+      const text = ends.digits === null ? Number(value.toPrecision(4)).toString() : value.toFixed(ends.digits);
+      return text.replace("-", "\u2212");
+    }
+
+    allSaid(chances) { return chances.map((chance, label) => this.said(label, chance)); }
 
     // The same by a picture, which is encoded again; pixels: from 0 to 255.
     reading(pixels) { return this.chances(this.encode(pixels.map((level) => level / 255))); }
@@ -407,7 +421,10 @@
       }
       const boxes = labels.map((name) => el("input", { type: "checkbox", "aria-label": name }));
       this.wanted = () => boxes.map((box) => Number(box.checked));
-      const list = boxes.map((box, label) => el("label", {}, box, ` ${labels[label]}`));
+      const list = boxes.map((box, label) => {
+        const ends = this.model.numbers?.[label] ? `: ${this.said(label, 1)}, else ${this.said(label, 0)}` : "";
+        return el("label", {}, box, ` ${labels[label]}${ends}`);
+      });
       return el("div", { class: "explorer-field" }, make, el("details", {},
         el("summary", {}, "Labels of the sample"), el("div", { class: "explorer-checks" }, ...list)));
     }
@@ -431,7 +448,8 @@
         return { node, choose, cells };
       });
       const heads = ["label", "its latents say", "the picture reads"].map((text) => el("th", { scope: "col" }, text));
-      return el("table", { class: "explorer-readings" }, el("caption", {}, "Probabilities; the line is the start's"),
+      const what = this.model.numbers ? "Probabilities and numbers" : "Probabilities";
+      return el("table", { class: "explorer-readings" }, el("caption", {}, `${what}; the line is the start's`),
         el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...this.rows.map((row) => row.node)));
     }
 
@@ -571,7 +589,7 @@
       this.begin(this.starts.length - 1);
       const chances = this.chances(this.start.z);
       const most = chances.map((_, label) => label).sort((a, b) => chances[b] - chances[a]).slice(0, 3);
-      const said = most.map((label) => `${this.model.labels[label]} ${percent(chances[label])}`).join(", ");
+      const said = most.map((label) => `${this.model.labels[label]} ${this.said(label, chances[label])}`).join(", ");
       this.status.textContent = `Read ${name}: ${said}.`;
     }
 
@@ -582,9 +600,9 @@
       this.startSelect.selectedIndex = position;
       this.startPixels = this.pixels(this.start.z);
       this.before = [this.chances(this.start.z), this.reading(this.startPixels)];
-      this.told = this.before.map((chances) => chances.map(percent));
+      this.told = this.before.map((chances) => this.allSaid(chances));
       this.before.forEach((chances, kind) => chances.forEach((chance, label) =>
-        this.rows[label].cells[kind].shown.style.setProperty("--start", chance)));
+        this.rows[label].cells[kind].shown.style.setProperty("--start", Math.min(1, Math.max(0, chance)))));
       clearTimeout(this.timer);
       this.status.textContent = `Starts from ${this.start.name}.`;
       const { yours } = this.views;
@@ -668,8 +686,8 @@
       if (this.difference) this.showDifference();
       this.now.forEach((chances, kind) => chances.forEach((chance, label) => {
         const { text, shown } = this.rows[label].cells[kind];
-        text.textContent = percent(chance);
-        shown.style.setProperty("--chance", chance);
+        text.textContent = this.said(label, chance);
+        shown.style.setProperty("--chance", Math.min(1, Math.max(0, chance)));
       }));
       for (const { handle, input, value } of this.sliders) {
         const held = handle.get(this.z), text = number(held);
@@ -719,7 +737,7 @@
     }
 
     tell() {
-      const now = this.now.map((chances) => chances.map(percent)), { told } = this;
+      const now = this.now.map((chances) => this.allSaid(chances)), { told } = this;
       const kinds = ["by its latents", "in the picture"];
       const changed = this.model.labels.flatMap((name, label) => {
         const ways = kinds.flatMap((kind, n) =>
