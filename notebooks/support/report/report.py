@@ -43,8 +43,8 @@ USE = """\
   deviations apart, and samples ignored the label."""
 LIMITS = """\
 - CelebA is 10,000 of 202,599 faces here, with a split of our own by person: 6,400 training steps where 200 epochs are
-  named, else 640; the paper's settings give about 12,700. MNIST has 10 of the paper's 50 epochs. Chest X-rays are all
-  there.
+  named, else 640; the paper's settings give about 12,700. MNIST's models have the paper's 50 epochs where 50 are
+  named, else 10. Chest X-rays are all there.
 - Images have 60 or 64 pixels to a side, and each set one split. Judges learn from the same images' labels, and read
   79 % of chest's test labels and 89 % of CelebA's rightly.
 - Where the paper leaves a choice open we took the official CCVAE code's: [all
