@@ -8,7 +8,7 @@ import pytest
 import torch
 from support import runs, settings, training
 from support.experiments import (
-    allocation,
+    allocations,
     characteristics,
     exchange,
     latent_effects,
@@ -297,7 +297,7 @@ def test_the_label_that_is_shown_is_one_that_the_paper_walks_to():
 
 
 def test_allocation_spends_the_same_total_in_every_way(profile):
-    trained = allocation.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
+    trained = allocations.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     d = runs.load_data(profile, "stick_figures")
     latents = {way: sum(run.record["characteristics"]) + run.record["style_dim"] for way, run in trained.items()}
     assert latents.pop("k = 1") == len(d.labels) + 6 and set(latents.values()) == {2 * len(d.labels) + 6}
@@ -306,17 +306,17 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
         == sum(trained["at random"].record["characteristics"])
         == 8
     )
-    table = allocation.allocation_table(d, trained)
+    table = allocations.allocation_table(d, trained)
     assert (
         list(table["way"]) == list(trained)
         and table["test_accuracy"].between(0, 1).all()
         and table["part_own"].between(0, 1).all()
     )
-    assert len(allocation.allocation_columns(table)) == 5
-    comparison = allocation.allocation_comparison(table)
+    assert len(allocations.allocation_columns(table)) == 5
+    comparison = allocations.allocation_comparison(table)
     assert set(comparison["second"]) == {"k = 1", "k = 2", "all in style", "at random"} and len(comparison) == 4 * 3
-    assert "From one seed" in allocation.finding(comparison)
-    again = allocation.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
+    assert "From one seed" in allocations.finding(comparison)
+    again = allocations.train_allocations(profile, "stick_figures", "-rb50-x3", 0)
     assert {way: run.folder for way, run in again.items()} == {way: run.folder for way, run in trained.items()}
 
 
@@ -330,16 +330,16 @@ def test_the_allocation_finding_names_what_can_be_told():
         for way, part in found.items()
         for seed in range(3)
     )
-    comparison = allocation.allocation_comparison(table)
-    assert allocation.finding(comparison) == (
+    comparison = allocations.allocation_comparison(table)
+    assert allocations.finding(comparison) == (
         "Latents put where a model with one each fails are worse than “k = 2” on T in test "
         "loss, unbiased (105.0 against 100.0) and better than "
         "“all in style” on T in parts found (0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
     )
     same = comparison.assign(verdict="no difference can be told")
-    assert "are neither better nor worse than any other way; 0 of 9" in allocation.finding(same)
+    assert "are neither better nor worse than any other way; 0 of 9" in allocations.finding(same)
 
 
 def test_random_allocations_differ_by_seed_and_keep_one_a_label():
-    many = {allocation.at_random(5, seed) for seed in range(20)}
+    many = {allocations.at_random(5, seed) for seed in range(20)}
     assert len(many) > 10 and all(sum(k) == 10 and min(k) >= 1 for k in many)

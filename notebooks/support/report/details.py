@@ -9,7 +9,7 @@ from IPython.display import HTML, Markdown, display
 from data import TASKS
 
 from ..experiments import (
-    allocation,
+    allocations,
     baselines,
     characteristics,
     classification,
@@ -273,7 +273,7 @@ class Details(Report):
             table, comparison = self.read("allocation"), self.read("allocation_comparison")
             options = {"stand_in": bool(table["stand_in"].any())}
             self.table(
-                allocation.allocation_columns(table),
+                allocations.allocation_columns(table),
                 "Ways to spend as many latents, mean ± sd over seeds",
                 "allocation",
                 **options,
