@@ -44,28 +44,20 @@ def test_a_panel_per_task_and_a_row_per_model_with_a_dot_per_seed():
     assert body.accuracy_panels([]) == []
 
 
-def test_runs_that_were_trained_longer_have_rows_and_a_sentence_of_their_own():
-    longer = [a_run("ccvae", 0, 0.9), a_run("mccvae", 0, 0.8), a_run("mccvae", 1, 0.9)]
-    for run in longer:
+def test_the_gap_between_the_two_models_has_a_sentence_with_epochs():
+    trained = [a_run("ccvae", 0, 0.9), a_run("mccvae", 0, 0.8), a_run("mccvae", 1, 0.9), a_run("vae", 0, 1.0)]
+    for run in trained:
         run.record["epochs"] = 200
-    shorter = a_run("ccvae", 0, 0.5)
-    shorter.record["epochs"] = 10
-    mnist, chest = body.accuracy_panels([shorter, a_run("vae", 0, 0.5, "chest_xray")], longer=longer)
-    assert [(row.name, row.values) for row in mnist.rows] == [
-        ("CCVAE, 200 epochs", (0.9,)),
-        ("MCCVAE, 200 epochs", (0.8, 0.9)),
-        ("CCVAE, 10 epochs", (0.5,)),
-    ]
-    assert [row.name for row in chest.rows] == ["VAE"]
-    said = body.longer_sentence(longer, "Test accuracy", body.accuracy_of, 3)
-    assert said == "Test accuracy on MNIST, trained for 200 epochs (1 seed): CCVAE 0.900 and MCCVAE 0.850."
-    assert body.longer_sentence([], "Test accuracy", body.accuracy_of, 3) == ""
+    said = body.gap_sentence(trained, "Test accuracy", body.accuracy_of, 3)
+    assert said == "Test accuracy, MCCVAE minus CCVAE: −0.050 on MNIST (200 epochs)."
+    assert body.gap_sentence(trained[:1], "Test accuracy", body.accuracy_of, 3) == ""
 
 
-def test_a_linear_model_has_a_sentence():
-    linear = pd.DataFrame({"what": "linear", "task": ["celeba", "mnist"], "models": ["ccvae", "mccvae"], "psnr": 19.7})
-    said = "A linear model with as many numbers as CCVAE has latents reaches 19.7 on CelebA."
-    assert body.linear_sentence(linear, "psnr", 1) == said and body.linear_sentence(linear[:0], "psnr", 1) == ""
+def test_where_a_linear_model_is_ahead_is_said():
+    linear = pd.DataFrame({"what": "linear", "task": ["mnist", "celeba"], "models": "ccvae", "accuracy": [0.95, 0.5]})
+    panels = body.accuracy_panels([a_run("ccvae", 0, 0.9), a_run("ccvae", 0, 0.9, "celeba")], linear)
+    assert body.linear_ahead(panels) == "A linear model with as many numbers is ahead on MNIST."
+    assert body.linear_ahead(body.accuracy_panels([a_run("ccvae", 0, 0.9)])) == ""
 
 
 def test_of_tasks_with_longer_runs_their_readings_stand():
@@ -135,7 +127,6 @@ def test_sentences_say_what_their_tables_say():
     assert "In 2 trained models the hidden weight of a label is 500 to 11,844" in said
     rows = [("MNIST", "mccvae", "MCCVAE", 0.99, 0.98, 0.7), ("MNIST", "ccvae", "CCVAE", 0.5, 0.5, 0.5)]
     read = pd.DataFrame(rows, columns=["task_title", "model", "model_title", *body.SIDES])
-    assert "0.99 on MNIST (other labels' latents 0.98, style 0.70)" in body.reading_sentence(read)
     panel = body.reading_panels(read)[0]
     assert [row.name for row in panel.rows][:3] == ["MCCVAE, own latents", "MCCVAE, other labels'", "MCCVAE, style"]
     assert panel.line == (0.5, "chance")

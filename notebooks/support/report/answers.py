@@ -103,7 +103,7 @@ def finding(one: Decided) -> str:
         count = f"about {outcome.needs}" if outcome.needs else f"more than {verdicts.MOST_SEEDS}"
         more.append(f"{count} would decide")
     if outcome.images and outcome.word_of_images != outcome.word:
-        more.append(f"of these very models, over images: {outcome.word_of_images}")
+        more.append("over seeds alone")
     text = _level(one) if one.test.kind == "level" else _difference(one)
     return f"{opens}: {text}; {', '.join(more)})."
 
@@ -111,7 +111,7 @@ def finding(one: Decided) -> str:
 def seeds_text(one: Decided) -> str:
     """Number of seeds, and of how many that are planned."""
     n, planned = len(one.outcome.seeds), len(one.rule.seeds)
-    return f"{n} seeds" if n == planned else f"{n} of {planned} planned seeds"
+    return f"{n} seeds" if n == planned else f"{n} of {planned} seeds"
 
 
 def _difference(one: Decided) -> str:

@@ -19,7 +19,7 @@ from ..claims import claim_scores, preregistration
 from ..runs import Run
 from ..settings import ModelSpec
 from ..show import figures
-from ..show.numbers import decimal
+from ..show.numbers import signed
 from ..show.strips import Panel, Row
 
 LINEAR = "linear model"  # principal components and logistic regression
@@ -59,14 +59,10 @@ def _by_task(trained: Iterable[Run]) -> dict[str, dict[ModelSpec, list[Run]]]:
     return found
 
 
-def score_panels(
-    trained: list[Run], what: str, read: Callable[[Run], float | None], longer: Iterable[Run] = (), **options
-) -> list[Panel]:
-    """A score of every run, a panel per task, a row per model; first those of `longer`, trained for more epochs, and on
-    their tasks each row says how many. what: the score with its unit. options: of `Panel`, beside line, which may be a
-    function of a task's runs."""
-    line, longer = options.pop("line", lambda runs: None), list(longer)
-    named = {run.record["task"] for run in longer}
+def score_panels(trained: list[Run], what: str, read: Callable[[Run], float | None], **options) -> list[Panel]:
+    """A score of every run, a panel per task, a row per model. what: the score with its unit. options: of `Panel`,
+    beside line, which may be a function of a task's runs."""
+    line = options.pop("line", lambda runs: None)
     colours = figures.colours([run.record["task"] for run in trained], [run.spec.title for run in trained])
     panels = []
     for task, models in _by_task(trained).items():
@@ -74,12 +70,11 @@ def score_panels(
         for spec, runs in models.items():
             values = tuple(float(v) for v in map(read, runs) if v is not None)
             if values:
-                name = f"{in_words(spec)}, {runs[0].record['epochs']} epochs" if task in named else in_words(spec)
-                rows.append(Row(name, values, colours[spec.title]))
+                rows.append(Row(in_words(spec), values, colours[spec.title]))
         if rows:
             every = [run for runs in models.values() for run in runs]
             panels.append(Panel(f"{TASKS[task].title}: {what}", rows, line=line(every), **options))
-    return _with_longer(panels, longer, read)
+    return panels
 
 
 def _with_rows(panels: list[Panel], task: str, *, before: Iterable[Row] = (), after: Iterable[Row] = ()) -> list[Panel]:
@@ -89,36 +84,26 @@ def _with_rows(panels: list[Panel], task: str, *, before: Iterable[Row] = (), af
     return [more(panel) if panel.title.startswith(opens) else panel for panel in panels]
 
 
-def _with_longer(panels: list[Panel], longer: Iterable[Run], read: Callable[[Run], float | None]) -> list[Panel]:
-    """The panels with rows of runs that were trained longer than the report's own, before the others."""
-    for task, models in _by_task(longer).items():
-        rows = []
-        colours = figures.colours([task] * len(models), [spec.title for spec in models])
-        for spec, runs in models.items():
-            name = f"{in_words(spec)}, {runs[0].record['epochs']} epochs"
-            rows.append(Row(name, tuple(float(v) for v in map(read, runs) if v is not None), colours[spec.title]))
-        panels = _with_rows(panels, task, before=rows)
-    return panels
-
-
-def linear_sentence(linear: pd.DataFrame, score: str, digits: int) -> str:
-    """What a linear model with as many numbers as CCVAE has latents reaches. linear: baselines.csv."""
-    panels = [Panel(f"{task.title}: ", []) for task in TASKS.values()]
-    means = [(panel.title[:-2], row.mean) for panel in _with_linear(panels, linear, score) for row in panel.rows]
-    said = " and ".join(f"{decimal(value, digits)} on {title}" for title, value in means)
-    return f"A linear model with as many numbers as CCVAE has latents reaches {said}." if said else ""
-
-
-def longer_sentence(longer: list[Run], what: str, read: Callable[[Run], float], digits: int) -> str:
-    """What longer training gives CCVAE and MCCVAE; nothing without such runs."""
+def gap_sentence(trained: list[Run], what: str, read: Callable[[Run], float], digits: int) -> str:
+    """A score's mean of MCCVAE minus that of CCVAE, per task with its epochs; nothing where one of them is missing."""
     said = []
-    for task, models in _by_task(longer).items():
-        means = [(in_words(spec), float(np.mean([read(run) for run in runs])), runs) for spec, runs in models.items()]
-        seeds = min(len(runs) for *_, runs in means)
-        values = " and ".join(f"{name} {value:.{digits}f}" for name, value, _ in means)
-        epochs, plural = means[0][2][0].record["epochs"], "s" * (seeds > 1)
-        said.append(f"on {TASKS[task].title}, trained for {epochs} epochs ({seeds} seed{plural}): {values}")
-    return f"{what} {'; '.join(said)}." if said else ""
+    for task, models in _by_task(trained).items():
+        means = {spec.name: np.mean([read(run) for run in runs]) for spec, runs in models.items()}
+        if {"ccvae", "mccvae"} <= set(means):
+            epochs = next(iter(models.values()))[0].record["epochs"]
+            gap = signed(float(means["mccvae"] - means["ccvae"]), digits)
+            said.append(f"{gap} on {TASKS[task].title} ({epochs} epochs)")
+    return f"{what}, MCCVAE minus CCVAE: {', '.join(said)}." if said else ""
+
+
+def linear_ahead(panels: Iterable[Panel]) -> str:
+    """Where a linear model's row lies above all others of its panel; nothing where it does nowhere."""
+    ahead = []
+    for panel in panels:
+        rows = {row.name: row.mean for row in panel.rows}
+        if LINEAR in rows and rows[LINEAR] == max(rows.values()):
+            ahead.append(panel.title.partition(":")[0])
+    return f"A linear model with as many numbers is ahead on {' and '.join(ahead)}." if ahead else ""
 
 
 def _with_linear(panels: list[Panel], linear: pd.DataFrame, score: str) -> list[Panel]:
@@ -138,18 +123,18 @@ def psnr_of(run: Run) -> float | None:
     return run.metrics["test"].get("psnr")
 
 
-def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: Iterable[Run] = ()) -> list[Panel]:
+def accuracy_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
     def majority(runs):
         found = [run.metrics["test"].get("majority_accuracy") for run in runs]
         return (float(np.mean([v for v in found if v is not None])), "always the more frequent value")
 
     return _with_linear(
-        score_panels(trained, "test accuracy per label", accuracy_of, longer, line=majority), linear, "accuracy"
+        score_panels(trained, "test accuracy per label", accuracy_of, line=majority), linear, "accuracy"
     )
 
 
-def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR, longer: Iterable[Run] = ()) -> list[Panel]:
-    return _with_linear(score_panels(trained, "PSNR of test images, dB", psnr_of, longer, digits=1), linear, "psnr")
+def psnr_panels(trained: list[Run], linear: pd.DataFrame = NO_LINEAR) -> list[Panel]:
+    return _with_linear(score_panels(trained, "PSNR of test images, dB", psnr_of, digits=1), linear, "psnr")
 
 
 def readings(table: pd.DataFrame, scores: pd.DataFrame, longer: Iterable[Run]) -> pd.DataFrame:
@@ -279,18 +264,4 @@ def hidden_weight(table: pd.DataFrame) -> str:
         f"In {len(official)} trained models the hidden weight of a label is {weight.min():,.0f} to "
         f"{weight.max():,.0f}, about the loss that w multiplies ({loss.min():,.0f} to {loss.max():,.0f} nats). The "
         "objective's own weight is 1."
-    )
-
-
-def reading_sentence(table: pd.DataFrame) -> str:
-    """From where MCCVAE's labels are read, means over labels and seeds. table: `readings`."""
-    said = []
-    for task, part in table[table["model"] == "mccvae"].groupby("task_title", sort=False):
-        own, others, style = (f"{part[side].mean():.2f}" for side in SIDES)
-        said.append(f"{own} on {task} (other labels' latents {others}, style {style})")
-    if not said:
-        return ""
-    return (
-        "From MCCVAE's own latents a label is read with an area under the curve (one half is chance) of "
-        f"{', '.join(said)}."
     )

@@ -99,12 +99,16 @@ class Report:
         return found
 
     @functools.cached_property
+    def decide(self) -> list[Run]:
+        """The deciding runs, with the metrics of the weights that decide."""
+        return deciding_runs.read(self.deciding[0].folder) if self.deciding is not None else []
+
+    @functools.cached_property
     def longer(self) -> list[Run]:
         """The deciding runs of models that the report's own runs trained for fewer epochs."""
         epochs = {(run.record["task"], run.record["model"]): run.record["epochs"] for run in self.runs}
-        deciding = deciding_runs.read(self.deciding[0].folder) if self.deciding is not None else []
         own = lambda run: epochs.get((run.record["task"], run.record["model"]), math.inf)  # noqa: E731
-        return [run for run in deciding if run.record["epochs"] > own(run)]
+        return [run for run in self.decide if run.record["epochs"] > own(run)]
 
     @functools.cached_property
     def shown(self) -> list[Run]:
@@ -138,17 +142,21 @@ class Report:
         else:
             absent(f"The profile {self.profile.profile} has no experiment {name}.")
 
-    def _findings(self, name: str, what: str, read: Callable[[Run], float | None], digits: int, score: str) -> None:
-        """What the deciding runs score, where they were trained longer, and a linear model; then the experiment's
-        finding, with the epochs that its models have on these tasks."""
-        self._say(body.longer_sentence(self.longer, what, read, digits))
-        self._say(body.linear_sentence(baselines.read(self.profile.folder), score, digits))
-        tasks = {run.record["task"] for run in self.longer}
-        epochs = {run.record["task"]: run.record["epochs"] for run in self.runs if run.record["task"] in tasks}
-        if epochs:
-            said = " and ".join(f"{n} epochs on {TASKS[task].title}" for task, n in epochs.items())
-            self._say(f"The runs of all models have {said}:")
-        self.finding(name)
+    def _scores(self, name: str, what: str, read: Callable, digits: int, panels: Callable) -> None:
+        """A score of the deciding runs, beside a linear model; folded below it that of all models, with the
+        experiment's finding. Without deciding runs these stand alone."""
+        linear = baselines.read(self.profile.folder)
+        if not self.decide:
+            self.finding(name)
+            self.panels(panels(self.runs, linear))
+            return
+        shown = panels(self.decide, linear)
+        self._say(f"{body.gap_sentence(self.decide, what, read, digits)} {body.linear_ahead(shown)}".strip())
+        self.panels(shown)
+        epochs = {run.record["task"]: run.record["epochs"] for run in self.runs}
+        said = ", ".join(f"{n} epochs on {TASKS[task].title}" for task, n in epochs.items())
+        inside = f"<p>{escaped(tables.read_finding(self.profile, name))}</p>{strips.panels_html(panels(self.runs))}"
+        display(HTML(f'<details class="fold"><summary>All models: {escaped(said)}</summary>{inside}</details>'))
 
     def _say(self, sentence: str) -> None:
         if sentence:
@@ -229,14 +237,12 @@ class Report:
 
     def classification(self) -> None:
         if self.has("classification"):
-            self._findings("classification", "Test accuracy", body.accuracy_of, 3, "accuracy")
-            self.panels(body.accuracy_panels(self.runs, baselines.read(self.profile.folder), self.longer))
+            self._scores("classification", "Test accuracy", body.accuracy_of, 3, body.accuracy_panels)
             self._page("classification", "Tables 1 and 2, other scores")
 
     def reconstruction(self) -> None:
         if self.has("reconstruction"):
-            self._findings("reconstruction", "Test PSNR in dB", body.psnr_of, 1, "psnr")
-            self.panels(body.psnr_panels(self.runs, baselines.read(self.profile.folder), self.longer))
+            self._scores("reconstruction", "Test PSNR in dB", body.psnr_of, 1, body.psnr_panels)
             self._page("reconstruction", "Table 3, the loss's terms, pictures")
 
     def intervention(self) -> None:
@@ -253,7 +259,6 @@ class Report:
         if self.has("characteristics"):
             table = body.readings(self.read("characteristics"), self.scores, self.longer)
             self.panels(body.reading_panels(table))
-            display(Markdown(body.reading_sentence(table)))
             self._page("characteristics", "the judge, swaps, samples, parts, lungs")
 
     def _page(self, experiment: str, what: str) -> None:
