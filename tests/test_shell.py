@@ -272,8 +272,9 @@ def test_a_notebook_by_hand_on_the_published_profile_changes_nothing(monkeypatch
 
 def test_an_environment_without_pip_is_made_anew(tmp_path):
     """The line of run_all.sh's set-up that decides it, with a stand-in for the Python that would make it."""
-    lines = (ROOT / "run_all.sh").read_text().splitlines()
+    lines = iter((ROOT / "run_all.sh").read_text().splitlines())
     line = next(line.strip() for line in lines if "-m venv" in line)
+    line += f" {next(lines).strip()}"  # what it says where that fails
     broken = tmp_path / ".venv" / "bin"
     broken.mkdir(parents=True)
     (broken / "python").write_text("#!/bin/sh\nexit 1\n")

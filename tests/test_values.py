@@ -26,7 +26,9 @@ def folder(tmp_path):
     copy = tmp_path / PUBLISHED
     shutil.copytree(OUTPUTS / PUBLISHED / RUN, copy / RUN)
     (copy / "weights").mkdir()
-    shutil.copy(OUTPUTS / PUBLISHED / "weights" / "mnist-ccvae-seed0.safetensors", copy / "weights")
+    # of another seed: what is tried here is the record
+    kept, wanted = (f"mnist-ccvae-seed{seed}.safetensors" for seed in (10, 0))
+    shutil.copy(OUTPUTS / PUBLISHED / "weights" / kept, copy / "weights" / wanted)
     return copy / RUN
 
 
