@@ -97,7 +97,8 @@ run_own() {
   [ "${1:-}" = "--" ] && shift
   look_at_options "$@"
   set_up
-  said=$(cd notebooks && python -m support.commands.own ${only_shows:+--dry-run} "$here" "${words[@]}") || stopped_check $?
+  said=$(cd notebooks && python -m support.commands.own ${only_shows:+--dry-run} "$here" "${words[@]}") ||
+    stopped_check $?
   printf '%s\n' "${said%$'\n'*}"
   if [ "${said##*$'\n'}" = "-" ]; then nothing_made; else run_profile "${said##*$'\n'}" "$@"; fi
 }

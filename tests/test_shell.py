@@ -89,7 +89,7 @@ def images(tmp_path):
 WRITES = {"PYTHONDONTWRITEBYTECODE": ""}  # as a user's Python does
 
 
-def test_a_dry_run_of_own_images_checks_says_what_it_would_do_and_leaves_the_disk_as_it_was(clone, images):  # noqa: F811
+def test_a_dry_run_of_own_images_checks_and_leaves_the_disk_as_it_was(clone, images):  # noqa: F811
     words = ["own", images, "name=dry", "epochs=1"]
     before = everything(clone, images)
     status, said = run_all(clone, *words, "--", "--summ", **WRITES)
@@ -121,7 +121,7 @@ BROKEN = {
 }
 
 
-def test_broken_own_images_are_named_before_the_graph_starts_and_mended_as_it_says(clone, images, monkeypatch, capsys):  # noqa: F811
+def test_broken_own_images_are_named_first_and_mended_as_it_says(clone, images, monkeypatch, capsys):  # noqa: F811
     """Also where the graph only shows something; `graph.py` as run_all.sh calls it, `own` as its message says."""
     for module in (support, settings, graph_command, own_command):
         monkeypatch.setattr(module, "OUTPUTS", clone / "outputs")

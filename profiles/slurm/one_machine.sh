@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# A Slurm controller and one node on this machine, on the loopback alone, for trying profiles/slurm: one_machine.sh start|stop FOLDER.
-# Debian and Ubuntu: apt-get install slurm-wlm munge. FOLDER (an absolute path) holds its state and logs. As root, since Slurm looks
-# for its configuration in /etc/slurm, where a link is put; not on a machine that has a Slurm already.
+# A Slurm controller and one node on this machine, on the loopback alone, for trying profiles/slurm:
+# one_machine.sh start|stop FOLDER. Debian and Ubuntu: apt-get install slurm-wlm munge. FOLDER (an absolute path) holds
+# its state and logs. As root, since Slurm looks for its configuration in /etc/slurm, where a link is put; not on a
+# machine that has a Slurm already.
 set -euo pipefail
 command="${1:-}" folder="${2:-}"
-[[ "$command" =~ ^(start|stop)$ && "$folder" == /* ]] || { echo "usage: one_machine.sh start|stop FOLDER (an absolute path)" >&2; exit 2; }
+[[ "$command" =~ ^(start|stop)$ && "$folder" == /* ]] ||
+  { echo "usage: one_machine.sh start|stop FOLDER (an absolute path)" >&2; exit 2; }
 export SLURM_CONF="$folder/slurm.conf"
 link=/etc/slurm/slurm.conf
 
@@ -21,7 +23,8 @@ stop() {
 }
 
 start() {
-  [ -e "$link" ] && [ "$(readlink "$link")" != "$SLURM_CONF" ] && { echo "this machine has a Slurm: $link" >&2; exit 1; }
+  [ -e "$link" ] && [ "$(readlink "$link")" != "$SLURM_CONF" ] &&
+    { echo "this machine has a Slurm: $link" >&2; exit 1; }
   mkdir -p "$folder/state" "$folder/spool"
   chmod 755 "$folder"
   dd if=/dev/urandom of="$folder/munge.key" bs=1024 count=1 status=none
@@ -52,7 +55,8 @@ MailProg=/bin/true
 ReturnToService=2
 MinJobAge=3600
 KillWait=5
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) \
+  RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
   ln -sf "$SLURM_CONF" "$link"

@@ -56,7 +56,10 @@ def _statistics(one: Decided, tests: int) -> str:
     outcome, digits = one.outcome, 1 if one.score.unit == "nats" else 3
     level = 100 * (1 - verdicts.ALPHA / tests)
     turned = 1 if one.test.kind == "level" else one.score.sign  # outcomes have more for what the claim says
-    interval = lambda ends: " to ".join(decimal(end, digits) for end in sorted(turned * end for end in ends))  # noqa: E731
+
+    def interval(ends):
+        return " to ".join(decimal(end, digits) for end in sorted(turned * end for end in ends))
+
     each = ", ".join(decimal(turned * value, digits) for value in outcome.values)
     said = f"Mean {decimal(turned * outcome.mean, digits)}, {level:.1f} % interval over {seeds_text(one)} "
     said += f"{interval((outcome.low, outcome.high))} ({one.precision}; each: {each})"
