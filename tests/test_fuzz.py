@@ -147,13 +147,13 @@ def run(folder):
     path = folder / "run" / "checkpoint.safetensors"
     fit(model, images, labels, batch_size=4, epochs=1, seed=0, checkpoint=path, identity={"a": 1})
     weights.save_model(folder / "run" / "model.safetensors", model)
-    scores = {part: {"n": 4, "accuracy": 0.5, "loss": {"loss_alpha0": 1.0}} for part in runs.PARTS}
+    scores = {part: {"n": 4, "accuracy": 0.5, "loss": {"loss_alpha0": 1.0}} for part in records.SPLITS}
     contents = {
         "metrics.json": json.dumps(scores).encode(),
         "history.csv": b"epoch,labelled_loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n",
     }
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    n = {part: 4 for part in runs.PARTS}
+    n = {part: 4 for part in records.SPLITS}
     data = {"source": "own", "stand_in": False, "description": "two", "labels": ["a", "b"], "n": n, "sha256": "0"}
     record = {
         "task": "own",
@@ -228,7 +228,7 @@ def test_records(folder, run, data, name):
     put(folder / "run" / name, data.draw(damaged(run[name])))
     try:
         read = runs.read_run(folder / "run")
-        assert set(records.RECORD) <= set(read.record) and set(runs.PARTS) <= set(read.metrics)
+        assert set(records.RECORD) <= set(read.record) and set(records.SPLITS) <= set(read.metrics)
     except runs.RunError as error:
         assert "run" in str(error)
 

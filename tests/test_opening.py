@@ -86,7 +86,7 @@ def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
     assert level.startswith("Yes on MNIST: MCCVAE's share of the work that one variable does: 0.97 (")
     assert "asked for 0.9; 3 of 5 seeds" in level
     short = answers.finding(decided_as(LEVEL, [0.5, 0.5, 0.51]))
-    assert short.startswith("Short of it on MNIST: ")  # no reverse of the paper's words
+    assert short.startswith("Falls short on MNIST: ")  # no reverse of the paper's words
     assert answers._sentence("mnist", [decided_as(LEVEL, [0.5, 0.5, 0.51])]).startswith(
         "MNIST: of 1 tests 1 falls short"
     )

@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pytest
 import torch
-from support import ROOT, runs, settings, training, weights
+from support import ROOT, records, runs, settings, training, weights
 from support.experiments import (
     classification,
     intervention,
@@ -342,7 +342,7 @@ def made_up(task, model, seed, accuracy, loss):
     history = history.assign(
         gradient_reconstruction=[math.nan, 6.0], gradient_latents=[math.nan, 2.0], gradient_labels=[math.nan, 0.02]
     )
-    return runs.Run(None, record, dict.fromkeys(runs.PARTS, scores), history)
+    return runs.Run(None, record, dict.fromkeys(records.SPLITS, scores), history)
 
 
 @pytest.fixture
@@ -392,7 +392,7 @@ def test_the_results_have_intervals_the_papers_numbers_and_the_majoritys(four_ru
 def test_the_label_weight_is_chosen_on_validation(four_runs):
     better = made_up("mnist", "mccvae-rb30", 0, 0.97, 470.0)
     better.record["estimator"] = "rao-blackwell"
-    validation = dict.fromkeys(runs.PARTS, better.metrics["test"]) | {
+    validation = dict.fromkeys(records.SPLITS, better.metrics["test"]) | {
         "test": better.metrics["test"] | {"accuracy": 0.5}
     }
     table = label_weight.trade_off_table([*four_runs, dataclasses.replace(better, metrics=validation)])

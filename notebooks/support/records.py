@@ -12,7 +12,7 @@ from mccvae_core import ESTIMATORS, PRECISIONS
 
 from .settings import ModelSpec
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 RECORD = (
     "task",
     "model",
@@ -82,7 +82,7 @@ DATA = {
     "stand_in": ("true or false", lambda value: isinstance(value, bool)),
     "description": ("a text", _text),
     "labels": ("a list of different names", lambda value: _all(_text, list)(value) and len(set(value)) == len(value)),
-    "n": ("images of each part", lambda value: _all(_whole(1), dict)(value) and set(value) == set(PARTS)),
+    "n": ("images of each part", lambda value: _all(_whole(1), dict)(value) and set(value) == set(SPLITS)),
     "sha256": ("a sha256", _text),
 }
 NUMBERS = {"units": ("of each label null, or of a number its mean, sd, low and high", _units)}  # where a label is one
@@ -118,7 +118,7 @@ def _test(values: dict, tests: dict, where: str) -> None:
 
 def check_scores(record: dict, metrics, history: pd.DataFrame) -> None:
     """Raises ValueError where metrics.json or history.csv are not those of a whole run with this record."""
-    for part in PARTS:
+    for part in SPLITS:
         scores = metrics.get(part) if isinstance(metrics, dict) else None
         if not isinstance(scores, dict) or not _whole(1)(scores.get("n")):
             raise ValueError(f"metrics.json has no scores of the {part} part")

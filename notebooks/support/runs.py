@@ -20,7 +20,7 @@ from data import TASKS, DataError, Dataset, load, own
 from data.files import read_limited, write_atomically
 
 from . import DECIDING, IMAGES, OUTPUTS, PUBLISHED, ROOT, machine, runs_below, weights
-from .records import PARTS, check_record, check_scores  # noqa: F401
+from .records import check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError
 
 # Tables 1 to 3 and Figures 6 to 12

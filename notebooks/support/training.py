@@ -18,7 +18,7 @@ from data.files import hold, write_atomically
 
 from . import code_identity, machine, runs_below, weights
 from .measures import blocks, gradients, quantities, scores
-from .records import PARTS
+from .records import SPLITS
 from .runs import (
     BEST_WEIGHTS,
     CHECKPOINT,
@@ -198,7 +198,7 @@ def _fit(folder: Path, spec: ModelSpec, data: Dataset, identity: dict) -> tuple[
 def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict[str, dict]:
     """Scores of a model on every split."""
     metrics = {}
-    for name in PARTS:
+    for name in SPLITS:
         split, exclusive = getattr(data, name), data.task.exclusive
         metrics[name] = scores.evaluate(
             model, split.images, split.labels, exclusive=exclusive, objective=objective, reference=data.train.labels

@@ -37,6 +37,7 @@ from .. import ROOT, code_identity, runs, weights
 from ..measures import block_readings, blocks, counterfactual, latents, official
 from ..measures.block_readings import Pair
 from ..measures.judge import judge_features
+from ..records import SPLITS
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
 from . import claim_images, preregistration
@@ -113,7 +114,7 @@ def score_run(
 def recorded_scores(metrics: dict) -> pd.DataFrame:
     """What a run's metrics hold already: accuracy, unbiased_loss and, of test images, psnr."""
     rows = []
-    for split in runs.PARTS:
+    for split in SPLITS:
         of_split = metrics[split]
         scores = {"accuracy": of_split["accuracy"], "unbiased_loss": of_split["bound"]["loss_alpha0"]}
         scores |= {"psnr": of_split["psnr"]} if "psnr" in of_split else {}

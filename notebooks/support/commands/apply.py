@@ -20,7 +20,8 @@ from data.pictures import doubtful, read_pictures
 
 from .. import EXCEL, weights
 from ..measures import quantities
-from ..runs import PARTS, Run, RunError, load_data, read_run, read_runs
+from ..records import SPLITS
+from ..runs import Run, RunError, load_data, read_run, read_runs
 from ..settings import SettingsError, read_profile
 
 OUT = "characteristics.csv"
@@ -94,7 +95,7 @@ def write_own(name: str) -> list[str]:
     profile = read_profile(name)
     data, run, frames = load_data(profile, own.TASK.name), read_runs(profile)[0], []
     model = run.model()
-    for part in PARTS:
+    for part in SPLITS:
         split = getattr(data, part)
         frames.append(characteristics(model, data.labels, split.images, split.labels, data.units))
         frames[-1].insert(0, "file", split.names)

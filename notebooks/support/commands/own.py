@@ -20,7 +20,7 @@ from data.files import HeldError, hold, write_atomically, write_npz
 from data.messages import plain, quoted, shown
 
 from .. import EXCEL, IMAGES, OUTPUTS, OWN, profile_file
-from ..runs import PARTS
+from ..records import SPLITS
 from ..settings import ModelSpec, SettingsError, read_profile
 
 WORDS = {
@@ -305,7 +305,7 @@ def main(arguments: list[str]) -> None:
 
 def of_training(data: Dataset, settings: dict) -> list[str]:
     """What is said of the training before it begins."""
-    n = {part: len(getattr(data, part)) for part in PARTS}
+    n = {part: len(getattr(data, part)) for part in SPLITS}
     remarks = [f"Images: {n['train']:,} for training, {n['validation']:,} for validation, {n['test']:,} for the test."]
     remarks.append(
         f"Models: {', '.join(settings['models'][own.TASK.name])}; {settings['epochs']} epochs "

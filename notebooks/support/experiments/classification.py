@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from ..runs import PARTS, Run
+from ..records import SPLITS
+from ..runs import Run
 from ..settings import Profile
 from ..show import figures, tables
 from ..show.numbers import listed, signed
@@ -20,7 +21,7 @@ def score_frame(runs: list[Run]) -> pd.DataFrame:
     rows = [
         about_run(run) | {"part": part, "n": run.metrics[part]["n"]} | {s: run.metrics[part].get(s) for s in ACCURACIES}
         for run in runs
-        for part in PARTS
+        for part in SPLITS
         if "accuracy" in run.metrics[part]
     ]
     return pd.DataFrame(rows)

@@ -10,7 +10,8 @@ import torch
 import mccvae_core as core
 from data import Dataset
 
-from ..runs import PARTS, Run
+from ..records import SPLITS
+from ..runs import Run
 from ..settings import Profile
 from ..show import figures
 from .classification import ACCURACIES
@@ -26,7 +27,7 @@ def known_table(data: Dataset) -> pd.DataFrame:
     """Number of images of each split of which a label is known, and how many of these have it, or what a number's
     values are: one row per label."""
     columns = {}
-    for part in PARTS:
+    for part in SPLITS:
         y = getattr(data, part).labels
         columns[f"{part}, {len(y):,} images"] = [_known(data, i, column) for i, column in enumerate(y.T)]
     return pd.DataFrame({"label": data.labels, **columns})
@@ -46,7 +47,7 @@ def _known(data: Dataset, label: int, y: torch.Tensor) -> str:
 def scores_of(run: Run) -> pd.DataFrame:
     """One run's scores and losses: a row a score, a column a part of the data."""
     shown = {}
-    for part in PARTS:
+    for part in SPLITS:
         metrics = run.metrics[part]
         scores = {s.replace("_", " "): metrics[s] for s in ACCURACIES if s in metrics}
         for name, one in metrics.get("numbers", {}).items():

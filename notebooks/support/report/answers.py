@@ -94,7 +94,7 @@ def finding(one: Decided) -> str:
     opens = {
         REPRODUCED: f"Yes on {title}",
         REVERSED: f"The reverse on {title}",
-        SHORT: f"Short of it on {title}",
+        SHORT: f"Falls short on {title}",
         NO_DIFFERENCE: f"No difference that matters on {title}",
         INCONCLUSIVE: f"Open on {title}",
     }[word_of(one)]

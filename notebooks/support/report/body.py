@@ -229,13 +229,14 @@ def second_latent(scores: pd.DataFrame) -> str:
         picture = at["across", "pixels"] / at["along", "pixels"]
         more.append(picture > 1 > label)
         title = TASKS[task].title
-        said.append(f"{picture:.1f} times the pixels and {label:.1f} times the label on {title}")
+        first = f"{picture:.1f} times the pixels and {label:.1f} times the label on {title}"
+        said.append(f"{picture:.1f} and {label:.1f} on {title}" if said else first)
     if not said:
         return ""
     opens = "Across the direction that the classifier reads, a label's latents change"
     if all(more):
         opens += " the picture more than along it, and the label less"
-    return f"{opens}: {' and '.join(said)}."
+    return f"{opens}: {'; '.join(said)}."
 
 
 def rests_on(trained: list[Run]) -> str:
