@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..measures.intervals import resampled
 from .preregistration import PrimaryTest, Score, TaskRule
 
 ALPHA = 0.05
@@ -103,13 +104,7 @@ def bootstrap_interval(
     statistic: weights (draws, images), how often each image was drawn -> values (draws,). groups (images,): what is
     drawn together, the person on chest, else the image's own name or number.
     """
-    group, of_image = np.unique(groups, return_inverse=True)
-    generator, values, block = np.random.default_rng(seed), [], 200
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        picked = generator.integers(len(group), size=(size, len(group)), dtype=np.int32)
-        drawn = np.stack([np.bincount(row, minlength=len(group)) for row in picked])
-        values.append(statistic(drawn[:, of_image]))
+    values = [statistic(weights) for weights in resampled(groups, draws, seed)]
     tail = ALPHA / (2 * tests)
     low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
     return float(low), float(high)

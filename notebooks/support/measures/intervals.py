@@ -1,11 +1,13 @@
 """How well one label is read, with 95 % intervals that hold for few images and for scores of 0 and 1."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 Z = 1.959964  # of a 95 % interval
-DRAWS = 2_000  # of groups
+DRAWS = 2_000  # of images or groups
 SCORES = ("auc", "balanced_accuracy", "sensitivity", "specificity")
 
 
@@ -16,6 +18,17 @@ def wilson(hits: float, n: float) -> tuple[float, float]:
     p, middle = hits / n, (hits + Z**2 / 2) / (n + Z**2)
     half = Z / (n + Z**2) * np.sqrt(n * p * (1 - p) + Z**2 / 4)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def resampled(groups: np.ndarray, draws: int, seed: int = 0, at_once: int = 200) -> Iterator[np.ndarray]:
+    """A bootstrap's draws of as many groups as there are, `at_once` together: how often each image was drawn, (d, N).
+    groups (N,): what is drawn together."""
+    group, of_image = np.unique(groups, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    for start in range(0, draws, at_once):
+        size = (min(at_once, draws - start), len(group))
+        picked = generator.integers(len(group), size=size, dtype=np.int32)
+        yield np.stack([np.bincount(row, minlength=len(group)) for row in picked])[:, of_image]
 
 
 def auc(probability: np.ndarray, y: np.ndarray) -> float:
@@ -94,10 +107,9 @@ def _independent(mask: np.ndarray, groups: np.ndarray | None) -> int:
 
 def _by_group(probability, y, groups) -> dict[str, tuple[float, float]]:
     """Percentiles over draws of whole groups, of those scores that the draws change."""
-    members = [np.flatnonzero(groups == group) for group in dict.fromkeys(groups)]
-    draw, rows = np.random.default_rng(0), []
-    for _ in range(DRAWS):
-        index = np.concatenate([members[i] for i in draw.integers(len(members), size=len(members))])
+    rows = []
+    for times in (row for weights in resampled(groups, DRAWS) for row in weights):
+        index = np.repeat(np.arange(len(y)), times)
         rows.append(list(scores(probability[index], y[index]).values()))
     rows = np.array(rows)
     ends = {

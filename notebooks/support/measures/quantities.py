@@ -8,9 +8,9 @@ from torch.distributions import Normal
 import mccvae_core as core
 from data.continuous import Unit
 
+from .intervals import DRAWS, resampled
+
 SCORES = ("error", "error_of_mean", "gain", "correlation")
-DRAWS = 2_000  # of images, or of groups
-AT_ONCE = 4_000_000  # weights of images in memory
 
 
 def scores(read: np.ndarray, y: np.ndarray, mean: float) -> dict[str, float | None]:
@@ -28,16 +28,10 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of SCORES: percentiles over draws of as many images, or of as many whole groups (N,). A score of
     fewer than two images or groups, or that most draws do not have, has none."""
-    unit = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = unit.max(initial=-1) + 1
-    if count < 2:
+    each = np.arange(len(y)) if groups is None else groups
+    if len(np.unique(each)) < 2:
         return {}
-    draw, parts, left = np.random.default_rng(0), [], DRAWS
-    while left:
-        now = min(left, max(1, AT_ONCE // len(y)))
-        weights = draw.multinomial(count, np.full(count, 1 / count), size=now)[:, unit]
-        parts.append(_weighted(read, y, mean, weights.astype(float)))
-        left -= now
+    parts = [_weighted(read, y, mean, weights.astype(float)) for weights in resampled(each, DRAWS)]
     ends = {}
     for name in SCORES:
         drawn = np.concatenate([part[name] for part in parts])
