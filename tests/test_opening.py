@@ -67,13 +67,14 @@ def of(claim, found):
 
 def test_one_sentence_per_data_set_made_from_outcomes(found):
     celeba, chest, mnist = sorted(answers.sentences(found))
-    assert celeba == "CelebA: none of 6 tests could be made yet."
+    assert celeba == "CelebA. Not tested yet: 6 of 6 tests."
     assert mnist == (
-        "MNIST: of 4 tests 1 reproduces the paper (share of the work that one variable does 0.97, "
-        "asked for 0.9), 1 is "
-        "inconclusive (train loss) and 2 could not be made yet."
+        "MNIST. As the paper says: one variable does 0.97 of a label's work (asked for: 0.9). "
+        "Open: train loss of CCVAE and MCCVAE. Not tested yet: 2 of 4 tests."
     )
-    assert chest == "Chest X-ray: of 5 tests 1 finds the reverse (train loss) and 4 could not be made yet."
+    assert chest == (
+        "Chest X-ray. The reverse: MCCVAE's train loss is 29.8 nats above CCVAE's. Not tested yet: 4 of 5 tests."
+    )
 
 
 def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
@@ -87,9 +88,10 @@ def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
     assert "asked for 0.9; 3 of 5 seeds" in level
     short = answers.finding(decided_as(LEVEL, [0.5, 0.5, 0.51]))
     assert short.startswith("Falls short on MNIST: ")  # no reverse of the paper's words
-    assert answers._sentence("mnist", [decided_as(LEVEL, [0.5, 0.5, 0.51])]).startswith(
-        "MNIST: of 1 tests 1 falls short"
-    )
+    said = answers._sentence("mnist", [decided_as(LEVEL, [0.5, 0.5, 0.51])])
+    assert said == "MNIST. Less than it says: one variable does 0.50 of a label's work (asked for: 0.9)."
+    lower = answers._sentence("chest_xray", [decided_as(LOSS, [10] * 3, [30] * 3)])
+    assert lower.endswith("As the paper says: MCCVAE's train loss is 20.0 nats below CCVAE's.")
 
 
 def test_a_gain_where_more_is_better_and_a_loss_where_less_is_read_alike():

@@ -5,7 +5,7 @@ from data import TASKS
 from ..claims import verdicts
 from ..claims.decided import Decided
 from ..claims.preregistration import Claim
-from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED, WORDS
+from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
 from ..show.numbers import decimal, signed
 from . import forest
 
@@ -19,12 +19,30 @@ SHOWN = {  # of a unit: factor, digits, its name in a sentence
 SHARE = (1, 2, "")
 SHORT = "falls short"
 
+CLAUSES = {  # in the first screen, in this order
+    REPRODUCED: "As the paper says: ",
+    SHORT: "Less than it says: ",
+    REVERSED: "The reverse: ",
+    NO_DIFFERENCE: "No difference that matters: ",
+    INCONCLUSIVE: "Open: ",
+    NOT_TESTED: "Not tested yet: ",
+}
+
 LEVELS = {  # what a level is a share of, in a sentence
     "blocks_apart": "separation of labels between blocks",
     "own_label_share": "own label's share of what a walk changes",
     "moved_share": "share of the way between real images that a walk covers",
     "parts_split": "difference between the parts that two variables change",
     "along_share": "share of the work that one variable does",
+}
+
+
+LEVELS_SAID = {  # the same as a statement; {} is what was found
+    "blocks_apart": "blocks keep labels apart by {}",
+    "own_label_share": "of what a walk changes, {} is its own label",
+    "moved_share": "a walk covers {} of the way between real images",
+    "parts_split": "the parts that two variables change differ by {}",
+    "along_share": "one variable does {} of a label's work",
 }
 
 
@@ -35,45 +53,58 @@ def sentences(found: list[Decided]) -> list[str]:
 
 
 def _sentence(task: str, mine: list[Decided]) -> str:
+    """Reproduced, falls short, reversed, no difference, open: a clause each, levels and differences with numbers."""
     said = []
-    if all(one.outcome.word == NOT_TESTED for one in mine):
-        return f"{TASKS[task].title}: none of {len(mine)} tests could be made yet."
-    for word in (*WORDS, SHORT):
+    for word, opens in CLAUSES.items():
         here = [one for one in mine if word_of(one) == word]
-        if here:
-            topics = "" if word == NOT_TESTED else f" ({'; '.join(map(_topic, here))})"
-            said.append(f"{len(here)} {_verb(word, len(here))}{topics}")
-    listed = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
-    return f"{TASKS[task].title}: of {len(mine)} tests {listed}."
+        levels = [_stated(one) for one in here if one.test.kind == "level"]
+        gaps = [one for one in here if one.test.kind == "difference"]
+        if here and word == NOT_TESTED:
+            said.append(f"{opens}{len(here)} of {len(mine)} tests.")
+        elif here:
+            told = [_gap(one) for one in gaps] if word in (REPRODUCED, REVERSED) else _by_pair(gaps)
+            said.append(f"{opens}{'; '.join([*levels, *told])}.")
+    return f"{TASKS[task].title}. {' '.join(said)}"
 
 
-def _topic(one: Decided) -> str:
-    """What a test is about, in a few words; of a level also what was found, and what the paper's words ask for."""
-    test = one.test
-    if test.kind == "level":
-        name = LEVELS.get(test.score, test.score.replace("_", " "))
-        return f"{name} {decimal(one.outcome.mean, 2)}, asked for {test.bound:g}"
-    name = f"{test.split} {forest.SCORE_NAMES.get(test.score, test.score.replace('_', ' '))}"
-    if {test.first, test.second} == {"ccvae", "mccvae"}:
-        return name
-    return f"{name} of {forest.model_title(test.first)}"
+def _stated(one: Decided) -> str:
+    """A level as a clause: what was found, and what the paper's words ask for."""
+    _, digits, unit = SHOWN.get(one.score.unit, SHARE)
+    reached = f"{decimal(one.outcome.mean, digits)} {unit}".strip()
+    name = LEVELS_SAID.get(one.test.score, f"{one.test.score.replace('_', ' ')} is {{}}")
+    return f"{name.format(reached)} (asked for: {one.test.bound:g})"
+
+
+def _gap(one: Decided) -> str:
+    """A difference as a clause: whose score lies above or below whose, and by how much."""
+    factor, digits, unit = SHOWN.get(one.score.unit, SHARE)
+    by = factor * one.score.sign * one.outcome.mean
+    first, second = forest.model_title(one.test.first), forest.model_title(one.test.second)
+    amount = f"{decimal(abs(by), digits)} {unit}".strip()
+    return f"{first}'s {_score_name(one)} is {amount} {'above' if by > 0 else 'below'} {second}'s"
+
+
+def _by_pair(gaps: list[Decided]) -> list[str]:
+    """For each pair of models the scores in question."""
+    pairs = {}
+    for one in gaps:
+        pairs.setdefault(tuple(sorted((one.test.first, one.test.second))), []).append(_score_name(one))
+    return [f"{_listed(names)} of {_listed(map(forest.model_title, pair))}" for pair, names in pairs.items()]
+
+
+def _score_name(one: Decided) -> str:
+    name = forest.SCORE_NAMES.get(one.test.score, one.test.score.replace("_", " "))
+    return f"{one.test.split} {name}"
+
+
+def _listed(words) -> str:
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def word_of(one: Decided) -> str:
     """The outcome's word for people: a level below what the paper's words ask for is no reverse of them."""
     return SHORT if one.test.kind == "level" and one.outcome.word == REVERSED else one.outcome.word
-
-
-def _verb(word: str, count: int) -> str:
-    one, several = {
-        SHORT: ("falls short of what the paper says", "fall short of what the paper says"),
-        REPRODUCED: ("reproduces the paper", "reproduce the paper"),
-        REVERSED: ("finds the reverse", "find the reverse"),
-        NO_DIFFERENCE: ("finds no difference that matters", "find no difference that matters"),
-        INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
-        NOT_TESTED: ("could not be made yet", "could not be made yet"),
-    }[word]
-    return one if count == 1 else several
 
 
 def answer(claim: Claim, found: list[Decided]) -> str:
