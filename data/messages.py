@@ -44,10 +44,14 @@ def quoted(value: object) -> str:
 
 
 class PlainError(Exception):
-    """An error whose message is fit for a terminal, whatever it quotes."""
+    """An error whose message is fit for a terminal, whatever it quotes, and says all that a user needs."""
 
     def __init__(self, message: object = ""):
         super().__init__(plain(message))
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the message, without the forty lines of code on the way to it."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class DataError(PlainError):

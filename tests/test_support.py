@@ -9,6 +9,7 @@ import re
 import pandas as pd
 import pytest
 import torch
+from IPython.core import interactiveshell
 from support import ROOT, records, runs, settings, training, weights
 from support.experiments import (
     classification,
@@ -312,8 +313,21 @@ def test_a_missing_run_says_how_to_make_it():
     profile = dataclasses.replace(read_profile("smoke"), seeds=[999])
     with pytest.raises(
         FileNotFoundError, match=r"outputs/smoke/mnist/ccvae/seed999 holds no finished run.*run_all.sh smoke"
-    ):
+    ) as missing:
         runs.read_runs(profile, tasks=["mnist"])
+    # what it names works at once
+    assert str(missing.value).endswith("or set profile to 'published', whose runs are there")
+    assert runs.read_runs(read_profile("published"), tasks=["mnist"])
+
+
+def test_a_notebook_shows_the_message_of_a_users_mistake_and_not_the_way_to_it(capsys):
+    shell = interactiveshell.InteractiveShell()
+    try:
+        ran = shell.run_cell("from support.runs import RunError\ndef deep():\n    raise RunError('mend this')\ndeep()")
+    finally:
+        shell.history_manager.end_session()
+    assert isinstance(ran.error_in_exec, runs.RunError)
+    assert capsys.readouterr().out.strip() == "RunError: mend this"
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pandas as pd
 import mccvae_core as core
 from data import TASKS, DataError, Dataset, load, own
 from data.files import read_limited, write_atomically
+from data.messages import PlainError
 
 from . import DECIDING, IMAGES, OUTPUTS, PUBLISHED, ROOT, machine, runs_below, weights
 from .records import check_record, check_scores
@@ -36,7 +37,11 @@ CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one o
 MAX_RECORD = 64 << 20  # bytes of a record's file
 
 
-class RunError(Exception):
+class MissingRunError(PlainError, FileNotFoundError):
+    """A run that is asked for is not there; the message says how to make it."""
+
+
+class RunError(PlainError):
     """A run's folder can't be used; the message says which and why."""
 
 
@@ -233,14 +238,14 @@ def read_runs(profile: Profile, *, tasks: list[str] | None = None) -> list[Run]:
     """The runs that the profile asks for, in its order; of the published one those that are there, `missing` has the
     others.
 
-    Elsewhere a run that is missing raises FileNotFoundError naming its folder."""
+    Elsewhere a run that is missing raises MissingRunError naming its folder."""
     absent = missing(profile, tasks=tasks)
     if absent and not is_published(profile.folder):
         task, model, seed = absent[0]
         where = run_folder(profile, *absent[0]).relative_to(OUTPUTS.parent)
-        raise FileNotFoundError(
+        raise MissingRunError(
             f"{where} holds no finished run; run notebooks/{task}.ipynb with model={model!r}, "
-            f"seed={seed}, or ./run_all.sh {profile.profile}"
+            f"seed={seed}, or ./run_all.sh {profile.profile}; or set profile to {PUBLISHED!r}, whose runs are there"
         )
     read = [read_run(run_folder(profile, *run)) for run in _asked(profile, tasks) if run not in absent]
     for task in {run.record["task"] for run in read}:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data import TASKS
-from data.messages import quoted
+from data.messages import PlainError, quoted
 
 from .. import runs
 from ..runs import Run
@@ -29,7 +29,7 @@ PAPER_FACES = 162_770  # CelebA's whole training part, of which a run here may h
 LEAST_SEPARATION = 0.5  # sd between the conditional prior's two means, below which its samples show little
 
 
-class DecidedError(Exception):
+class DecidedError(PlainError):
     """The deciding runs can't be read; the message says where the fault is and what to do."""
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from data.messages import PlainError
+
 from .. import ROOT
 
 FILE = ROOT / "notebooks" / "support" / "claims" / "claims.yaml"
@@ -25,7 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=FIRST_SEED)]
 
 
-class ClaimsError(Exception):
+class ClaimsError(PlainError):
     """The claims can't be read; the message says where the fault is and what it is."""
 
 
