@@ -701,6 +701,7 @@ def test_the_widget_moves_a_model_of_every_kind(models, datasets, kind):
     (start, picture, said), folds = box.children[0].children, box.children[1]
     sliders = [slider for group in folds.children for slider in group.children]
     assert len(sliders) == config.latent_dim + (config.labels if kind == "ConditionalVAE" else 0)
+    assert all(slider.style.description_width == "initial" for slider in sliders)  # a latent's whole name
     assert folds.titles[0] == {"VAE": "style", "ConditionalVAE": "labels", "MCCVAE": "label 1 <b>"}[
         kind
     ] and isinstance(start, ipywidgets.Dropdown)

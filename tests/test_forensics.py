@@ -99,9 +99,9 @@ def test_the_table_has_every_hypothesis_and_shows_without_records():
     assert table["hypothesis"].nunique() >= len(forensics.HYPOTHESES)
     shown = forensics.forensic_columns(table)
     assert list(shown) == ["hypothesis", "task", "numbers", "predicted / paper", "fits", "from"]
-    assert set(shown.loc[shown["hypothesis"] == "random start", "fits"]) == {"not run"}
+    assert set(shown.loc[shown["hypothesis"] == "classifier and prior start at random", "fits"]) == {"not run"}
     said = forensics.sentence(table)
-    assert "nats: one digit misprinted (9,657) (CelebA)." in said and said.count("random start") == 1
+    assert "nats: 8,657 is misprinted for 9,657 (CelebA)." in said and said.count("start at random") == 1
 
 
 def test_the_records_are_those_of_real_data_and_the_official_estimator(tmp_path):

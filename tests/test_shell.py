@@ -205,6 +205,18 @@ def test_a_source_from_the_future_is_named_and_touched_it_is_none(clone):  # noq
     assert late.stat().st_mtime <= time.time()
 
 
+def test_a_missing_file_of_the_project_and_a_file_in_snakemakes_place_are_named(clone):  # noqa: F811
+    notes, settings = clone / ".snakemake", clone / "notebooks" / "support" / "settings.py"
+    notes.unlink(missing_ok=True) if notes.is_symlink() or notes.is_file() else shutil.rmtree(notes, ignore_errors=True)
+    notes.write_text("")
+    status, said = run_all(clone, "brief", "--", *TARGETS)
+    assert status == 1 and ".snakemake is no folder" in said and "Traceback" not in said, said
+    notes.unlink()
+    settings.rename(settings.with_suffix(".away"))
+    status, said = run_all(clone, "brief", "--", *TARGETS)
+    assert status == 1 and "support.settings is missing; `git status`" in said and "Traceback" not in said, said
+
+
 def test_snakemake_s_own_error_reaches_the_user(clone):  # noqa: F811
     status, said = run_all(clone, "brief", "--", "nothing_of_that_name")
     assert status == 1 and "nothing_of_that_name" in said, said

@@ -2,10 +2,12 @@
 
 import copy
 import dataclasses
+import importlib
 import json
 import math
 import re
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -328,6 +330,20 @@ def test_a_notebook_shows_the_message_of_a_users_mistake_and_not_the_way_to_it(c
         shell.history_manager.end_session()
     assert isinstance(ran.error_in_exec, runs.RunError)
     assert capsys.readouterr().out.strip() == "RunError: mend this"
+
+
+def test_a_profile_of_drawn_figures_alone_is_told_which_experiments_compare_none():
+    drawn = dataclasses.replace(read_profile("smoke"), models={"stick_figures": {"ccvae": None}})
+    with pytest.raises(SettingsError, match=r"no model of .*mnist.* compare: .*classification.*take them out"):
+        runs.compared(drawn)
+    assert runs.compared(read_profile("smoke")) == runs.PAPER_TASKS
+
+
+def test_a_users_matplotlibrc_changes_no_figure():
+    wanted = dict(plt.rcParams)
+    plt.rcParams["lines.linewidth"] = 9
+    importlib.reload(figures)
+    assert dict(plt.rcParams) == wanted
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

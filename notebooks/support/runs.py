@@ -25,6 +25,7 @@ from .records import check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError
 
 # Tables 1 to 3 and Figures 6 to 12
+COMPARING = ("classification", "reconstruction", "intervention", "objective")  # experiments on the paper's tasks
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)
 # columns of scores; a digit's name is no number
 NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)
@@ -195,8 +196,17 @@ def kept(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def compared(profile: Profile) -> tuple[str, ...]:
-    """The tasks of the notebooks that compare models as the paper does: the paper's, or the user's own images."""
-    return (own.TASK.name,) if profile.source == "own" else PAPER_TASKS
+    """The tasks of the notebooks that compare models as the paper does: the paper's, or the user's own images. Raises
+    SettingsError for a profile that has none of them."""
+    if profile.source == "own":
+        return (own.TASK.name,)
+    if not any(profile.runs(TASKS[task]) for task in PAPER_TASKS):
+        asked = [name for name in profile.experiments if name in COMPARING]
+        raise SettingsError(
+            f"profile {profile.profile} has no model of {', '.join(PAPER_TASKS)}, which these experiments compare: "
+            f"{', '.join(asked or COMPARING)}; add one, or take them out of its experiments"
+        )
+    return PAPER_TASKS
 
 
 def read_run(folder: Path) -> Run:

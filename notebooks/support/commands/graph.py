@@ -22,13 +22,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
-from data import DataError, own  # noqa: E402
-from data.files import HeldError, take  # noqa: E402
-from data.messages import plain  # noqa: E402
-from support import IMAGES, OUTPUTS, PUBLISHED, runs  # noqa: E402
-from support.commands import cluster  # noqa: E402
-from support.commands.options import OURS, SHOWS, options_of, without_cores  # noqa: E402
-from support.settings import SettingsError, read_profile  # noqa: E402
+try:
+    from data import DataError, own
+    from data.files import HeldError, take
+    from data.messages import plain
+    from support import IMAGES, OUTPUTS, PUBLISHED, runs
+    from support.commands import cluster
+    from support.commands.options import OURS, SHOWS, options_of, without_cores
+    from support.settings import SettingsError, read_profile
+except ModuleNotFoundError as error:
+    print(f"run_all.sh: {error.name} is missing; `git status` names files that are, `git restore` brings them back")
+    sys.exit(3)
 
 SWEPT = ("tables", "figures", "notebooks")
 REPORT = "report"
@@ -58,6 +62,8 @@ def main(arguments: list[str]) -> None:
         folder = profile.folder
         if profile.source == "own":
             own.read_arrays(OUTPUTS / name / IMAGES)
+        elif not options and set(profile.experiments) & set(runs.COMPARING):  # with options perhaps a target alone
+            runs.compared(profile)
         shows = bool(given & set(SHOWS))  # touches nothing
         lock = None if shows else take(folder, wait=1)
         for part in (part for sub in SWEPT for part in ([] if shows else (folder / sub).glob(".*.part*"))):
@@ -68,6 +74,8 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             _stop(f"{error.filename or 'outputs'} can't be written ({error.strerror}); get the right to, and run again")
         )
+    if unusable := _no_folder(ROOT / ".snakemake"):
+        sys.exit(_stop(unusable))
     if not shows:
         os.set_inheritable(lock.fileno(), True)
         if late := _from_the_future(folder):
@@ -99,6 +107,13 @@ def main(arguments: list[str]) -> None:
     if shows:
         sys.exit(_shown(command, plan=bool(clustered and dry)))
     os.execvp(command[0], command)
+
+
+def _no_folder(path: Path) -> str | None:
+    """Why Snakemake can't keep its notes there, None where it can."""
+    if path.is_dir() or not (path.exists() or path.is_symlink()):
+        return None if not path.exists() or os.access(path, os.W_OK) else f"{path} can't be written; get the right to"
+    return f"{path} is no folder, and Snakemake keeps its notes there; delete it, and run again"
 
 
 def _shown(command: list[str], plan: bool) -> int:

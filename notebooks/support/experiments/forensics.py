@@ -109,7 +109,7 @@ def as_published(known: Known) -> Iterator[dict]:
             for model in _numbers(table, task):
                 found = known.of(task, model)
                 value = _mean(found, lambda run: run.metrics[part]["accuracy"])  # noqa: B023
-                yield _row("accuracy per label, longest training", table, model, task, value, value, _trained(found))
+                yield _row("as its words say, trained longest", table, model, task, value, value, _trained(found))
 
 
 def two_classes(known: Known) -> Iterator[dict]:
@@ -119,7 +119,7 @@ def two_classes(known: Known) -> Iterator[dict]:
         for model in _numbers(table, task):
             found = known.of(task, f"{model}-c2")
             value = _mean(found, lambda run: run.metrics[part]["accuracy"])  # noqa: B023
-            yield _row("two classes, sick or not", table, model, task, value, value, _trained(found))
+            yield _row("accuracy of two classes, sick or not", table, model, task, value, value, _trained(found))
 
 
 def two_sigmoids(known: Known) -> Iterator[dict]:
@@ -129,7 +129,7 @@ def two_sigmoids(known: Known) -> Iterator[dict]:
             found = known.of(task, f"{model}-s2") or known.of(task, "ccvae-s2")
             floor = _floor(known, task, lambda images: images, sigmoids=2)
             low, high = floor + _latents(found), _mean(found, _loss)
-            yield _row("two sigmoids", "table_3", model, task, min(low, high), high, _trained(found))
+            yield _row("two sigmoids end the decoder", "table_3", model, task, min(low, high), high, _trained(found))
 
 
 def binarised(known: Known) -> Iterator[dict]:
@@ -154,7 +154,8 @@ def misprint(known: Known) -> Iterator[dict]:
     row = _row("as printed", "table_3", "mccvae", "celeba", low, high, "the paper's other two differences")
     yield row
     near = [value for value in one_digit_away(mccvae["celeba"]) if low <= value <= high]
-    what = f"one digit misprinted ({', '.join(f'{value:,}' for value in near) or 'none'})"
+    meant = ", ".join(f"{value:,}" for value in near) or "no other number"
+    what = f"{mccvae['celeba']:,} is misprinted for {meant}"
     yield row | {"hypothesis": what, "fits": "yes" if near else "no"}
 
 
@@ -174,7 +175,7 @@ def random_start(known: Known) -> Iterator[dict]:
         for model in _numbers("table_3", task):
             found = known.of(task, f"{model}-dlinear")
             loss = _mean(found, _loss)
-            yield _row("random start", "table_3", model, task, loss, loss, _trained(found))
+            yield _row("classifier and prior start at random", "table_3", model, task, loss, loss, _trained(found))
 
 
 def which_loss(known: Known) -> Iterator[dict]:
@@ -236,7 +237,7 @@ def sentence(table: pd.DataFrame) -> str:
     each = table.groupby(["hypothesis", "task_title"], sort=False)["fits"].agg(lambda fits: set(fits) - {"not run"})
     whole = [f"{name} ({task})" for (name, task), fits in each.items() if fits == {"yes"}]
     lacking = [name for name, fits in each.groupby(level=0, sort=False) if not set().union(*fits)]
-    said = "Compatible with all numbers of the paper that they are about, within two points or five nats: "
+    said = "These guesses fit every number of the paper that they are about, within two points or five nats: "
     said += "; ".join(whole) or "none"
     return said + (f". Not run: {'; '.join(lacking)}." if lacking else ".")
 

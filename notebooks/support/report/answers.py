@@ -81,7 +81,8 @@ def _gap(one: Decided) -> str:
     by = factor * one.score.sign * one.outcome.mean
     first, second = forest.model_title(one.test.first), forest.model_title(one.test.second)
     amount = f"{decimal(abs(by), digits)} {unit}".strip()
-    return f"{first}'s {_score_name(one)} is {amount} {'above' if by > 0 else 'below'} {second}'s"
+    small = ", less than would matter" if abs(by) < factor * one.outcome.limit else ""
+    return f"{first}'s {_score_name(one)} is {amount} {'above' if by > 0 else 'below'} {second}'s{small}"
 
 
 def _by_pair(gaps: list[Decided]) -> list[str]:

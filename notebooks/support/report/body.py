@@ -164,7 +164,9 @@ def reading_panels(table: pd.DataFrame) -> list[Panel]:
                 values = tuple(mine[column].dropna())
                 if values:
                     rows.append(Row(f"{title}, {place}", values, colours[title]))
-        for value in part.get("label_labels", pd.Series(dtype=float)).dropna().head(1):  # the same for all models
+        # labels that exclude one another tell all, and would hide the question
+        others = part.get("label_labels", pd.Series(dtype=float)).dropna()
+        for value in others[others < 0.995].head(1):  # all models have the same
             rows.append(Row("the other labels themselves", (float(value),), "#555555"))
         title = f"{task}: area under the curve for a label"
         panels.append(Panel(title, rows, digits=2, line=(0.5, "chance"), limits=(0.45, 1.0)))
@@ -198,7 +200,10 @@ def _moved(scores: pd.DataFrame, task: str, model: str, kind: str, score: str) -
 def move_panels(scores: pd.DataFrame) -> list[Panel]:
     """What a move along or across changes: of the label, and of the picture; two panels per task."""
     colours, panels = figures.colours([], []), []
-    whats = {"change": "change of the label's probability, by judges", "pixels": "change of a pixel, of its range"}
+    whats = {
+        "change": "change of the label's probability, by judges",
+        "pixels": "change of a pixel, share of its range",
+    }
     for task in dict.fromkeys(scores["task"]):
         for score, what in whats.items():
             rows = []

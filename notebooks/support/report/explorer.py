@@ -223,8 +223,9 @@ def widget(model: core.VAE, data: Dataset):
     for group, name, latent, low, high in _handles(data, model, z):
         low, high = min(low, z[:, latent].min().item()), max(high, z[:, latent].max().item())
         sliders[latent] = ipywidgets.FloatSlider(
-            z[0, latent].item(), description=name, min=low, max=high, step=(high - low) / 100
-        )
+            z[0, latent].item(), description=name, min=low, max=high, step=(high - low) / 100,
+            style={"description_width": "initial"}, layout=ipywidgets.Layout(width="28rem"),  # names whole
+        )  # fmt: skip
         groups.setdefault(group, []).append(sliders[latent])
 
     @torch.no_grad()

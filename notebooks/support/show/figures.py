@@ -21,7 +21,8 @@ from ..runs import only_looked_at
 from ..settings import Profile
 from .markup import markdown
 
-plt.style.use(["petroff10", ROOT / "notebooks" / "support" / "show" / "style.mplstyle"])
+# "default" first: the user's own matplotlibrc stays out
+plt.style.use(["default", "petroff10", ROOT / "notebooks" / "support" / "show" / "style.mplstyle"])
 STAND_IN = "stand-in data"
 
 
