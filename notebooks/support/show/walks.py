@@ -1,7 +1,7 @@
 """Walks as pictures: a row of pictures per way of moving a label's latents, and under it, as lines, the probabilities
 that the model reads from each picture when it is encoded again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +20,7 @@ from . import figures
 SPREAD = 2.0  # standard deviations to each side
 STEPS = 7
 NARROW = 5  # steps of the picture that has to be read on a telephone
+OPENING_STEPS = ("−2 sd", "−1", "0", "+1", "+2 sd")
 LINES = 3  # probabilities under the pictures
 KINDS = ("along", "across", "both")
 OPENING_TASKS = ("chest_xray", "mnist")  # whose pictures may open the report: no faces
@@ -115,11 +116,11 @@ def opening_figure(number: int, data: Dataset, model: core.MCCVAE, profile: Prof
     for kind in KINDS:
         images = model.decode(coordinate_walk(model, z, goal, kind, NARROW))
         drawn[kind] = (None, images, read(images))
-    fig, _, shown = _sheet(drawn, data, list(goal))
+    fig, _, shown = _sheet(drawn, data, list(goal), OPENING_STEPS)
     text = figures.caption(
         f"{data.task.title}, {what}: one test image while its labels' latents go from −2 to +2 standard deviations, "
-        "along the direction that the classifier reads, across it, and both at once. Lines: what the model reads when "
-        "the picture is encoded again",
+        "along the direction that the classifier reads, across it, and both at once. Lines: the labels' probabilities "
+        "that the model reads when the picture is encoded again",
         data,
     )
     figures.show(fig, f"{text}.", _alt(text, drawn, data, shown), profile=profile, name=name)
@@ -150,15 +151,17 @@ def _lines_said(data: Dataset, shown: list[int]) -> str:
     return f"Lines: {'; '.join(parts)}"
 
 
-def _sheet(drawn: dict[str, tuple], data: Dataset, moved: list[int]) -> tuple[Figure, float, list[int]]:
+def _sheet(
+    drawn: dict[str, tuple], data: Dataset, moved: list[int], named: Sequence[str] | None = None
+) -> tuple[Figure, float, list[int]]:
     """A figure of rows {name: (picture before or None, images (T, C, H, W), `_heights` of readings (T, L))}; the
-    largest change of a pixel; the labels whose lines are drawn."""
+    largest change of a pixel; the labels whose lines are drawn. named: the T steps."""
     changes = {name: (images[-1] - images[0]).abs().mean(0, keepdim=True) for name, (_, images, _) in drawn.items()}
     largest = max(change.max().item() for change in changes.values())
     shown, before = lines_of(drawn, moved), next(iter(drawn.values()))[0] is not None
     steps = len(next(iter(drawn.values()))[1])
     columns, labels = steps + 2 * before, data.labels
-    named = [""] * steps
+    named = named or [""] * steps
     if len(moved) == 1 and data.unit(moved[0]):
         named = [_said(data, moved[0], t / (steps - 1)) for t in range(steps)]
     size = (0.95 * columns + 1.9, 1.5 * len(drawn) + 0.5) if before else (0.8 * columns + 1.5, 1.2 * len(drawn) + 0.1)
