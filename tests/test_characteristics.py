@@ -321,7 +321,7 @@ def test_allocation_spends_the_same_total_in_every_way(profile):
 
 
 def test_the_allocation_finding_names_what_can_be_told():
-    """Over three seeds: 0.3 more parts found than by style, a loss of 105 against k = 2's 100 ± 1, accuracies alike."""
+    """Over three seeds: 0.3 more parts found than by style, a loss of 105, k = 2's is 100 ± 1, accuracies alike."""
     loss = {"k = 2": [100.0, 101.0, 99.0], "where needed": [106.0, 105.0, 104.0]}
     found = {"k = 2": 0.5, "all in style": 0.2, "at random": 0.5, "where needed": 0.5}
     table = pd.DataFrame(
@@ -333,8 +333,8 @@ def test_the_allocation_finding_names_what_can_be_told():
     comparison = allocations.allocation_comparison(table)
     assert allocations.finding(comparison) == (
         "Latents put where a model with one each fails are worse than “k = 2” on T in test "
-        "loss, unbiased (105.0 against 100.0) and better than "
-        "“all in style” on T in parts found (0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
+        "loss, unbiased (105.0 against 100.0) and better than “all in style” on T in parts found "
+        "(0.510 against 0.210); 2 of 9 differences can be told, over 3 paired seeds."
     )
     same = comparison.assign(verdict="no difference can be told")
     assert "are neither better nor worse than any other way; 0 of 9" in allocations.finding(same)

@@ -80,7 +80,8 @@ def weights(w: Tensor, log_qyz: Tensor, log_qyx: Tensor) -> tuple[bool, str]:
             f"The mean of this w is {mean:.3f}. Both tensors hold logarithms; the mean of the right w is near 1.",
         )
     share = (true.sum(0) ** 2 / (true**2).sum(0)).mean().item() / len(true)
-    return True, f"The mean of w is {mean:.3f} ± {error:.3f}. Unequal weights leave {share:.0%} of the draws effective."
+    told = f"The mean of w is {mean:.3f} ± {error:.3f}."
+    return True, f"{told} Unequal weights leave {share:.0%} of the draws effective."
 
 
 @_check

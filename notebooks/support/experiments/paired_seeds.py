@@ -18,8 +18,8 @@ COMPARED = (
 
 
 def paired(table: pd.DataFrame, value: str, first: str, second: str) -> dict | None:
-    """Difference first − second of a value over the seeds that both models have: both means, their difference, its 95 %
-    interval (Student), n; None without a pair."""
+    """Difference first − second of a value over the seeds that both models have: both means, their difference, its
+    95 % interval (Student), n; None without a pair."""
     from scipy import stats
 
     pivot = table.pivot_table(index="seed", columns="model", values=value)

@@ -132,7 +132,7 @@ def walk_figure(walks: dict[str, core.Walk], label: int, shown: Pictures) -> Non
         for kind, walk in walks.items()
     ]
     text = _caption(
-        f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across it", shown
+        f"The block of {name} from −2 to +2 standard deviations, along the classifier's direction and across", shown
     )
     figures.show(fig, text, f"{text}. Probability of {name}: {'; '.join(told)}.")
 

@@ -127,7 +127,7 @@ def finding(one: Decided) -> str:
         REPRODUCED: f"Yes on {title}",
         REVERSED: f"The reverse on {title}",
         SHORT: f"Falls short on {title}",
-        NO_DIFFERENCE: f"No difference that matters on {title}",
+        NO_DIFFERENCE: f"No difference on {title}",
         INCONCLUSIVE: f"Open on {title}",
     }[word_of(one)]
     more = [seeds_text(one)]

@@ -3,10 +3,10 @@ decide them, but for those marked `late`, which came or changed when some of the
 
 A comparison is a mean difference, paired over seeds, with its 95 % interval (Student); a level is a mean with such an
 interval. `better`: holds if the interval lies above 0; does not hold if it lies below the margin, the least difference
-that would matter. `alike`: holds if the interval lies within ± margin; does not hold if it lies outside. `differs`: the
-other way round. `reaches`: holds if the interval lies above -margin; does not hold if it lies below. `level`: holds if
-the interval lies beyond the bound, on the claim's side; does not hold if it lies on the other. Else it is open. All
-scores are turned so that more is what the claim says."""
+that would matter. `alike`: holds if the interval lies within ± margin; does not hold if it lies outside. `differs`:
+the other way round. `reaches`: holds if the interval lies above -margin; does not hold if it lies below. `level`:
+holds if the interval lies beyond the bound, on the claim's side; does not hold if it lies on the other. Else it is
+open. All scores are turned so that more is what the claim says."""
 
 import dataclasses
 
