@@ -89,7 +89,7 @@ def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
     short = answers.finding(decided_as(LEVEL, [0.5, 0.5, 0.51]))
     assert short.startswith("Falls short on MNIST: ")  # no reverse of the paper's words
     said = answers._sentence("mnist", [decided_as(LEVEL, [0.5, 0.5, 0.51])])
-    assert said == "MNIST. Less than it says: one variable does 0.50 of a label's work (asked for: 0.9)."
+    assert said == "MNIST. Falls short: one variable does 0.50 of a label's work (asked for: 0.9)."
     lower = answers._sentence("chest_xray", [decided_as(LOSS, [10] * 3, [30] * 3)])
     assert lower.endswith("As the paper says: MCCVAE's train loss is 20.0 nats below CCVAE's.")
 

@@ -21,7 +21,7 @@ SHORT = "falls short"
 
 CLAUSES = {  # in the first screen, in this order
     REPRODUCED: "As the paper says: ",
-    SHORT: "Less than it says: ",
+    SHORT: "Falls short: ",
     REVERSED: "The reverse: ",
     NO_DIFFERENCE: "No difference that matters: ",
     INCONCLUSIVE: "Open: ",
