@@ -109,3 +109,8 @@ def test_the_records_are_those_of_real_data_and_the_official_estimator(tmp_path)
     found = forensics.published_runs(OUTPUTS / PUBLISHED / "objective")
     assert {one.record["model"] for one in found} >= {"ccvae-s2", "ccvae"}
     assert all(one.spec.estimator == "official" for one in found)
+
+
+def test_a_floor_that_was_not_computed_is_not_said():
+    table = forensics.forensic_table(Known([], {}))
+    assert not table["hypothesis"].str.contains("nan").any() and "nan" not in forensics.sentence(table)

@@ -84,7 +84,7 @@ def test_an_answer_has_direction_size_interval_margin_and_seeds(found):
     assert "Open on MNIST: " in said and "3 of 5 seeds" not in said.split("Open on MNIST")[0]
     assert said.endswith("Not tested on CelebA: 0 of at least 3 seeds.")
     level = answers.answer(*of("one-does-the-work", found))
-    assert level.startswith("Yes on MNIST: MCCVAE's share of the work that one variable does: 0.97 (")
+    assert level.startswith("Yes on MNIST: in MCCVAE one variable does 0.97 of a label's work (")
     assert "asked for 0.9; 3 of 5 seeds" in level
     short = answers.finding(decided_as(LEVEL, [0.5, 0.5, 0.51]))
     assert short.startswith("Falls short on MNIST: ")  # no reverse of the paper's words

@@ -212,8 +212,9 @@ def test_a_missing_file_of_the_project_and_a_file_in_snakemakes_place_are_named(
     status, said = run_all(clone, "brief", "--", *TARGETS)
     assert status == 1 and ".snakemake is no folder" in said and "Traceback" not in said, said
     notes.unlink()
-    settings.rename(settings.with_suffix(".away"))
+    away = settings.rename(settings.with_suffix(".away"))
     status, said = run_all(clone, "brief", "--", *TARGETS)
+    away.rename(settings)
     assert status == 1 and "support.settings is missing; `git status`" in said and "Traceback" not in said, said
 
 

@@ -24,8 +24,8 @@ from . import DECIDING, IMAGES, OUTPUTS, PUBLISHED, ROOT, machine, runs_below, w
 from .records import check_record, check_scores
 from .settings import ModelSpec, Profile, SettingsError
 
-# Tables 1 to 3 and Figures 6 to 12
 COMPARING = ("classification", "reconstruction", "intervention", "objective")  # experiments on the paper's tasks
+# Tables 1 to 3 and Figures 6 to 12
 PAPER_TASKS = tuple(task.name for task in TASKS.values() if task.reconstruction_figure)
 # columns of scores; a digit's name is no number
 NAMES = dict.fromkeys(("label", "on", "on_label", "target", "disease"), str)

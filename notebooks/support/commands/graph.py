@@ -111,9 +111,11 @@ def main(arguments: list[str]) -> None:
 
 def _no_folder(path: Path) -> str | None:
     """Why Snakemake can't keep its notes there, None where it can."""
-    if path.is_dir() or not (path.exists() or path.is_symlink()):
-        return None if not path.exists() or os.access(path, os.W_OK) else f"{path} can't be written; get the right to"
-    return f"{path} is no folder, and Snakemake keeps its notes there; delete it, and run again"
+    if path.is_dir():
+        return None if os.access(path, os.W_OK) else f"{path} can't be written; get the right to, and run again"
+    if path.exists() or path.is_symlink():
+        return f"{path} is no folder, and Snakemake keeps its notes there; delete it, and run again"
+    return None
 
 
 def _shown(command: list[str], plan: bool) -> int:

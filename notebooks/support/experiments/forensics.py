@@ -109,7 +109,7 @@ def as_published(known: Known) -> Iterator[dict]:
             for model in _numbers(table, task):
                 found = known.of(task, model)
                 value = _mean(found, lambda run: run.metrics[part]["accuracy"])  # noqa: B023
-                yield _row("as its words say, trained longest", table, model, task, value, value, _trained(found))
+                yield _row("accuracy per label, trained longest", table, model, task, value, value, _trained(found))
 
 
 def two_classes(known: Known) -> Iterator[dict]:
@@ -141,7 +141,8 @@ def binarised(known: Known) -> Iterator[dict]:
         floor = _floor(known, task, lambda images: (images > 255 * threshold).byte() * 255, sigmoids=2)  # noqa: B023
         low, high = floor + _latents(found), floor + _mean(found, _loss) - plain
         for model in _numbers("table_3", task):
-            what = f"pixels above {threshold:g} white, two sigmoids (floor {floor:,.0f})"
+            known_floor = "" if math.isnan(floor) else f" (floor {floor:,.0f})"
+            what = f"pixels above {threshold:g} white, two sigmoids{known_floor}"
             yield _row(what, "table_3", model, task, low, high, _trained(found))
 
 
@@ -237,7 +238,7 @@ def sentence(table: pd.DataFrame) -> str:
     each = table.groupby(["hypothesis", "task_title"], sort=False)["fits"].agg(lambda fits: set(fits) - {"not run"})
     whole = [f"{name} ({task})" for (name, task), fits in each.items() if fits == {"yes"}]
     lacking = [name for name, fits in each.groupby(level=0, sort=False) if not set().union(*fits)]
-    said = "Fit all numbers of the paper that they are about, within two points or five nats: "
+    said = "These guesses fit all numbers of the paper that they are about, within two points or five nats: "
     said += "; ".join(whole) or "none"
     return said + (f". Not run: {'; '.join(lacking)}." if lacking else ".")
 

@@ -28,16 +28,7 @@ CLAUSES = {  # in the first screen, in this order
     NOT_TESTED: "Not tested yet: ",
 }
 
-LEVELS = {  # what a level is a share of, in a sentence
-    "blocks_apart": "separation of labels between blocks",
-    "own_label_share": "own label's share of what a walk changes",
-    "moved_share": "share of the way between real images that a walk covers",
-    "parts_split": "difference between the parts that two variables change",
-    "along_share": "share of the work that one variable does",
-}
-
-
-LEVELS_SAID = {  # the same as a statement; {} is what was found
+LEVELS = {  # a level as a statement; {} is what was found
     "blocks_apart": "blocks keep labels apart by {}",
     "own_label_share": "of what a walk changes, {} is its own label",
     "moved_share": "a walk covers {} of the way between real images",
@@ -69,10 +60,13 @@ def _sentence(task: str, mine: list[Decided]) -> str:
 
 def _stated(one: Decided) -> str:
     """A level as a clause: what was found, and what the paper's words ask for."""
-    _, digits, unit = SHOWN.get(one.score.unit, SHARE)
-    reached = f"{decimal(one.outcome.mean, digits)} {unit}".strip()
-    name = LEVELS_SAID.get(one.test.score, f"{one.test.score.replace('_', ' ')} is {{}}")
-    return f"{name.format(reached)} (asked for: {one.test.bound:g})"
+    return f"{_reached(one)} (asked for: {one.test.bound:g})"
+
+
+def _reached(one: Decided) -> str:
+    factor, digits, unit = SHOWN.get(one.score.unit, SHARE)
+    mean = f"{decimal(factor * one.outcome.mean, digits)} {unit}".strip()
+    return LEVELS.get(one.test.score, f"{one.test.score.replace('_', ' ')} is {{}}").format(mean)
 
 
 def _gap(one: Decided) -> str:
@@ -153,16 +147,14 @@ def _difference(one: Decided) -> str:
     ends = (factor * one.score.sign * value for value in (outcome.low, outcome.mean, outcome.high))
     low, mean, high = sorted(ends)
     first, second = forest.model_title(test.first), forest.model_title(test.second)
-    name = forest.SCORE_NAMES.get(test.score, test.score.replace("_", " "))
     return (
-        f"{test.split} {name}, {first} minus {second}: {signed(mean, digits)} {unit} "
+        f"{_score_name(one)}, {first} minus {second}: {signed(mean, digits)} {unit} "
         f"({decimal(low, digits)} to {decimal(high, digits)}, margin {factor * outcome.limit:g}"
     )
 
 
 def _level(one: Decided) -> str:
-    factor, digits, unit = SHOWN.get(one.score.unit, SHARE)
-    low, mean, high = (decimal(factor * v, digits) for v in (one.outcome.low, one.outcome.mean, one.outcome.high))
-    name = LEVELS.get(one.test.score, one.test.score.replace("_", " "))
-    reached = f"{mean} {unit}".strip()
-    return f"{forest.model_title(one.test.first)}'s {name}: {reached} ({low} to {high}, asked for {one.outcome.limit:g}"
+    """The same with the model and the interval; the bracket stays open."""
+    factor, digits, _ = SHOWN.get(one.score.unit, SHARE)
+    low, high = (decimal(factor * end, digits) for end in (one.outcome.low, one.outcome.high))
+    return f"in {forest.model_title(one.test.first)} {_reached(one)} ({low} to {high}, asked for {one.outcome.limit:g}"

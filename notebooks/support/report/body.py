@@ -40,6 +40,9 @@ READINGS = {  # of the deciding runs; label_labels: what the other labels themse
 }
 
 
+WITHOUT_BIAS = "without bias"  # of a model's name in words
+
+
 def in_words(spec: ModelSpec) -> str | None:
     """A model's name for a reader who knows no options; None for one that the body leaves out."""
     base, *options = spec.name.split("-")
@@ -47,7 +50,7 @@ def in_words(spec: ModelSpec) -> str | None:
     if not options:
         return title
     unbiased = spec.label_weight is not None and len(options) == 2 and spec.rate_factor > 1
-    return f"{title}, without bias" if unbiased else None
+    return f"{title}, {WITHOUT_BIAS}" if unbiased else None
 
 
 def _by_task(trained: Iterable[Run]) -> dict[str, dict[ModelSpec, list[Run]]]:

@@ -153,7 +153,7 @@ class Report:
         experiment's finding. Without deciding runs these stand alone."""
         linear = baselines.read(self.profile.folder)
         if not self.decide:
-            self._say(WITHOUT_BIAS)
+            self._say(self._without_bias)
             self.finding(name)
             self.panels(panels(self.runs, linear))
             return
@@ -163,9 +163,15 @@ class Report:
         epochs = {run.record["task"]: run.record["epochs"] for run in self.runs}
         said = ", ".join(f"{n} epochs on {TASKS[task].title}" for task, n in epochs.items())
         summary = "<summary>All models, earlier seeds</summary>"
-        text = f"Trained for {said}. {WITHOUT_BIAS} {tables.read_finding(self.profile, name)}"
+        text = f"Trained for {said}. {self._without_bias} {tables.read_finding(self.profile, name)}"
         inside = f"<p>{escaped(text)}</p>{strips.panels_html(panels(self.runs))}"
         display(HTML(f'<details class="fold">{summary}{inside}</details>'))
+
+    @property
+    def _without_bias(self) -> str:
+        """What the name means, where a model has it."""
+        named = any((body.in_words(run.spec) or "").endswith(body.WITHOUT_BIAS) for run in self.runs)
+        return WITHOUT_BIAS if named else ""
 
     def _say(self, sentence: str) -> None:
         if sentence:
