@@ -58,6 +58,8 @@ def test_where_a_linear_model_is_ahead_is_said():
     panels = body.accuracy_panels([a_run("ccvae", 0, 0.9), a_run("ccvae", 0, 0.9, "celeba")], linear)
     assert body.linear_ahead(panels) == "A linear model with as many numbers is ahead on MNIST."
     assert body.linear_ahead(body.accuracy_panels([a_run("ccvae", 0, 0.9)])) == ""
+    seeds = strips.Row("CCVAE", (0.7, 0.9), "#000000")  # one seed lies above the linear model, so none is ahead
+    assert body.linear_ahead([strips.Panel("MNIST: x", [seeds, strips.Row(body.LINEAR, (0.85,), "#555555")])]) == ""
 
 
 def test_of_tasks_with_longer_runs_their_readings_stand():

@@ -100,11 +100,12 @@ def gap_sentence(trained: list[Run], what: str, read: Callable[[Run], float], di
 
 
 def linear_ahead(panels: Iterable[Panel]) -> str:
-    """Where a linear model's row lies above all others of its panel; nothing where it does nowhere."""
+    """Where a linear model's row lies above every seed of its panel's models; nothing where it does nowhere."""
     ahead = []
     for panel in panels:
-        rows = {row.name: row.mean for row in panel.rows}
-        if LINEAR in rows and rows[LINEAR] == max(rows.values()):
+        linear = [row.mean for row in panel.rows if row.name == LINEAR]
+        others = [value for row in panel.rows if row.name != LINEAR for value in row.values]
+        if linear and linear[0] > max(others, default=math.inf):
             ahead.append(panel.title.partition(":")[0])
     return f"A linear model with as many numbers is ahead on {' and '.join(ahead)}." if ahead else ""
 
