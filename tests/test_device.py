@@ -107,10 +107,11 @@ def test_the_audit_and_the_blocks_need_no_float64_on_the_device(small_data, smal
 
 def test_a_cuda_card_is_asked_for_the_same_numbers_each_time(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    for name, value in (("deterministic", False), ("benchmark", True)):
+    for name, value in (("deterministic", False), ("benchmark", True), ("allow_tf32", True)):
         monkeypatch.setattr(torch.backends.cudnn, name, value)
     assert machine.choose_device().type == "cuda"
     assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_runs_of_two_precisions_are_not_compared(profile):

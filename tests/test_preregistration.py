@@ -78,7 +78,7 @@ def test_seeds_are_new_and_the_epoch_is_chosen_by_validation_on_celeba_alone():
     rules = read().tasks
     assert all(min(rule.seeds) >= 10 for rule in rules.values())
     assert (rules["celeba"].epoch, rules["mnist"].epoch, rules["chest_xray"].epoch) == ("best", "last", "last")
-    assert [len(rules[task].seeds) for task in ("celeba", "mnist", "chest_xray")] == [5, 5, 10]
+    assert [len(rules[task].seeds) for task in ("celeba", "mnist", "chest_xray")] == [10, 10, 10]
 
 
 def test_what_was_read_can_not_be_changed():

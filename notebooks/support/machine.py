@@ -34,8 +34,9 @@ def choose_device() -> torch.device:
         raise MachineError(
             f"MCCVAE_DEVICE asks for {quoted(wanted)}, which is not on this machine; there are: {', '.join(there)}"
         )
-    if name.startswith("cuda"):  # equal seeds, equal weights on the same card
+    if name.startswith("cuda"):  # equal seeds, equal weights on the same card; float32 is float32, not TF32's 10 bits
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
 
 
