@@ -128,3 +128,9 @@ def test_runs_of_two_precisions_are_not_compared(profile):
     (run.folder / "run.json").unlink()  # the remedy: delete one precision's, train again
     training.train(profile, "mnist", "vae-e1", 1, data)
     assert len(runs.read_runs(profile, tasks=["mnist"])) == 2
+
+
+def test_images_stay_on_the_device_where_they_lie():
+    there = core.to_images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8, device="meta"))
+    assert (there.device.type, there.dtype) == ("meta", torch.float32)
+    assert core.to_images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "meta").device.type == "meta"

@@ -26,6 +26,8 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     "dbdeb39004e6a094636ef9f20f67ce1b24543786896e6beb154a3d7b6db48d51": None,
     # before labels could be continuous
     "3ddc0b02c7813c5751c3c9c46988f381b0141ed116ca1628b0c942da1d53653f": None,
+    # before images stayed on the device where they lie
+    "48dce5e5ffeb29aab9ac3f58f92cfffdb345f1d10a743ac88cf5e2437993ff7c": None,
 }
 BEFORE = {"precision": "float32", "start": "ones", "classes": None}  # for which a record without these settings stands
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
