@@ -258,7 +258,7 @@ def test_runs_of_a_profile_are_scored_once(profile, monkeypatch, capsys):
     score = claims.scores["psnr"]
     test = next(test for _, test in claims.tests if test.score == "psnr" and test.task == "chest_xray")
     assert verdicts.judge(test, score, claims.tasks["chest_xray"], table, tests=15).word == verdicts.NOT_TESTED
-    of_run = claim_scores.read_table(trained["mccvae"].folder / "scores" / "claims.csv")
+    of_run = claim_scores.read_table(trained["mccvae"].folder / "scores" / claim_scores.TABLE)
     pictures = ("composition_10", "effectiveness_f1", "minimality_cld", "kid")
     for name in ("official_loss", "swap_pairs", "parts_split", *pictures):
         assert np.isfinite(of_run.loc[of_run["score"] == name, "value"]).any(), name

@@ -294,7 +294,7 @@ def test_published_by_a_command_the_deciding_runs_have_their_records_scores_and_
     assert len(pd.read_csv(target / "trained_out/claim_scores.csv")) == scores["task"].eq("celeba").sum() + 1
     copied = runs.read_run(target / "trained_out/chest_xray/ccvae/seed10")
     assert copied.record == record and copied.epoch_of_weights() == 50 and not copied.model().decoder.training
-    assert (copied.folder / "scores/claims.csv").exists()
+    assert (copied.folder / "scores/claims.csv.gz").exists()
 
 
 @pytest.mark.parametrize(("profile_name", "rows"), [(PUBLISHED, ["CCVAE"]), ("quick", ["original", "CCVAE"])])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gzip
 import hashlib
 import importlib.metadata
 import io
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -36,6 +38,8 @@ CHECKPOINT = "checkpoint.safetensors"  # and beside it the one before, and one o
 
 
 MAX_RECORD = 64 << 20  # bytes of a record's file
+PARTS = ("metrics.json", "history.csv")  # of a record beside run.json, which has their checksums
+PACKED = ".gz"  # what is added to the name of a part that is published packed
 
 
 class MissingRunError(PlainError, FileNotFoundError):
@@ -209,12 +213,27 @@ def compared(profile: Profile) -> tuple[str, ...]:
     return PAPER_TASKS
 
 
+def read_part(folder: Path, name: str) -> bytes:
+    """One of a record's PARTS, packed or not. Raises OSError or ValueError for a file that can't be read."""
+    packed = folder / f"{name}{PACKED}"
+    if (folder / name).exists() or not packed.exists():
+        return read_limited(folder / name, MAX_RECORD)
+    try:
+        with gzip.open(io.BytesIO(read_limited(packed, MAX_RECORD))) as file:
+            content = file.read(MAX_RECORD + 1)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{packed.name} can't be unpacked ({error})") from None
+    if len(content) > MAX_RECORD:
+        raise ValueError(f"{packed.name} holds more than {MAX_RECORD:,} bytes")
+    return content
+
+
 def read_run(folder: Path) -> Run:
     """The records of a finished run. Raises RunError where one is missing, was changed, or holds what can't be."""
     try:
         record = json.loads(read_limited(folder / "run.json", MAX_RECORD))
         check_record(record)
-        contents = {name: read_limited(folder / name, MAX_RECORD) for name in ("metrics.json", "history.csv")}
+        contents = {name: read_part(folder, name) for name in PARTS}
         for name, content in contents.items():
             if record["sha256"][name] != hashlib.sha256(content).hexdigest():
                 raise ValueError(f"{name} is not what was written, its checksum differs")

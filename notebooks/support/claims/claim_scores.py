@@ -2,7 +2,7 @@
 
     python -m support.claims.claim_scores PROFILE [TASK ...]
 
-writes <run>/scores/claims.csv, one row per score, <profile>/claim_scores.csv, one row per run with the columns that
+writes <run>/scores/claims.csv.gz, one row per score, <profile>/claim_scores.csv, one row per run with the columns that
 the primary tests of claims.yaml read, and <profile>/claim_intervals.csv, one row per test with the interval over images
 (`claim_images`, which keeps each image's part in a score beside the run's table). A run whose table is current is
 skipped: made of the same weights, by the same judges and code. A run's table has the columns
@@ -21,6 +21,7 @@ on chest X-rays: 31 s of one core for the first, about 8 s for the others.
 """
 
 import functools
+import gzip
 import hashlib
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ PICTURES = 256  # test images whose labels are intervened on
 OFFICIAL = 5_000  # images of a split for the official loss
 PICTURE_SCORES = {"f1": "effectiveness_f1", "accuracy": "effectiveness_accuracy", "kept": "effectiveness_kept"}
 PICTURE_SCORES |= {name: f"minimality_{name}" for name in ("cld", "nearer", "further")}
-TABLE, SUMMARY, INTERVALS = "claims.csv", "claim_scores.csv", "claim_intervals.csv"
+TABLE, SUMMARY, INTERVALS = "claims.csv.gz", "claim_scores.csv", "claim_intervals.csv"
 COLUMNS = ["weights", "coordinates", "label", "split", "score", "value"]
 TEXT = {name: str for name in (*COLUMNS[:-1], "made_from")}
 COORDINATES = {"along": "along", "across": "across", "whole block": "whole"}  # of claims.yaml -> of the tables
@@ -247,7 +248,7 @@ def scored(
     tests = [test for _, test in claims.tests if test.task == record["task"] and record["model"] in test.models]
     table, values = score_run(run, data, judges, rule.epoch if rule else "last", tests)
     content = table.assign(made_from=made_from).to_csv(index=False, float_format="%.8g")
-    write_atomically(folder / TABLE, content.encode())
+    write_atomically(folder / TABLE, gzip.compress(content.encode(), mtime=0))
     claim_images.write_values(folder, made_from, values)
     return read_table(folder / TABLE), values
 

@@ -41,7 +41,7 @@ def listing(folder: Path) -> tuple[list[str], list[str]]:
 def _vouched(names: list[str]) -> list[str]:
     """The files that checksums.txt lists: what is published and not made from the rest. Weights beside a record stand
     in that."""
-    kinds = (".json", ".csv", ".txt", ".safetensors", "")
+    kinds = (".json", ".csv", ".gz", ".txt", ".safetensors", "")
     beside = (runs.WEIGHTS, runs.BEST_WEIGHTS, "data.json")
     paths = {name: Path(name) for name in names if not Path(name).name.startswith((".", "checkpoint"))}
     mine = {name: path for name, path in paths.items() if path.parts[0] not in MADE and "figures" not in path.parts}

@@ -2,12 +2,13 @@
 
     python -m support.commands.publish [SEED ...]
 
-Takes from `outputs/trained_out` every run that has scores of the claims: its records and scores, the tables of scores
-and of intervals, the judges' table. Rows of other runs that are published stay. Of these seeds the weights that
-claims.yaml reads, last or best, go to `outputs/published/weights`. Seal the folder afterwards
-(`python -m support.commands.check .. outputs/published --seal`).
+Takes from `outputs/trained_out` every finished run: its record, packed, and where it has them its scores of the claims;
+the tables of scores and of intervals, the judges' tables. Rows of other runs that are published stay. Of these seeds
+the weights that claims.yaml reads, last or best, of the runs with scores go to `outputs/published/weights`. Seal the
+folder afterwards (`python -m support.commands.check .. outputs/published --seal`).
 """
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -19,25 +20,31 @@ from .. import DECIDING, OUTPUTS, PUBLISHED, runs, weights
 from ..claims import claim_scores, decided, preregistration
 from ..runs import Run, RunError
 
-RECORDS = ("run.json", "metrics.json", "history.csv", f"{runs.SCORES}/{claim_scores.TABLE}")
 JUDGES = "judges.csv"
 RUN, TEST = ["task", "model", "seed"], ["claim", "task"]  # what a row of the two tables is about
 
 
 def publish(folder: Path, published: Path, seeds: list[int]) -> list[str]:
-    """Copy the scored runs of `folder` into a folder of its name in `published`. Returns the weights that were written.
+    """Copy the runs of `folder` into a folder of its name in `published`. Returns the weights that were written.
 
-    Raises DecidedError for runs whose records are not whole, and RunError for weights that are not theirs."""
+    Raises DecidedError or RunError for runs whose records are not whole, and RunError for weights that are not
+    theirs."""
     claims, target, written = preregistration.read(), published / folder.name, []
-    records = decided.read_records(folder, decided.read_scores(folder, claims))
-    for (task, model, seed), run in records.items():
-        place = target / task / model / f"seed{seed}"
-        for name in RECORDS:
-            _copy(run.folder / name, place / name)
-        if seed in seeds:
-            written.append(_half(run, runs.published_weights(place), claims.tasks[task].epoch))
-    for task in {task for task, *_ in records}:
-        _copy(folder / task / JUDGES, target / task / JUDGES)
+    scored = decided.read_records(folder, decided.read_scores(folder, claims))
+    for file in sorted(folder.glob("*/*/seed*/run.json")):
+        run, place = runs.read_run(file.parent), target / file.parent.relative_to(folder)
+        task, model, seed = run.record["task"], run.record["model"], run.record["seed"]
+        _copy(file, place / "run.json")
+        for name in runs.PARTS:
+            content = gzip.compress(runs.read_part(run.folder, name), mtime=0)  # the same bytes at any time
+            write_atomically(place / f"{name}{runs.PACKED}", content)
+        if (task, model, seed) in scored:
+            table = f"{runs.SCORES}/{claim_scores.TABLE}"
+            _copy(run.folder / table, place / table)
+            if seed in seeds:
+                written.append(_half(run, runs.published_weights(place), claims.tasks[task].epoch))
+    for judges in folder.glob(f"*/{JUDGES}"):
+        _copy(judges, target / judges.relative_to(folder))
     for name, about in ((decided.SCORES, RUN), (decided.INTERVALS, TEST)):
         if (folder / name).exists():
             _merge(folder / name, target / name, about)
