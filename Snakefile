@@ -219,7 +219,7 @@ rule details_notebook:
         DECIDING,
     output:
         notebook=f"{OUT}/notebooks/details.ipynb",
-        tables=[f"{OUT}/tables/{name}.csv" for name in ("claims", "results")],
+        tables=[f"{OUT}/tables/{name}.csv" for name in ("results",)],
     resources:
         **asked(),
     benchmark:

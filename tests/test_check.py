@@ -80,13 +80,6 @@ def a_table_cut_at_a_row(folder):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
-def a_verdict_turned(folder):
-    path = folder / "tables" / "claims.csv"
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table.loc[0, "verdict"] = "holds" if table.loc[0, "verdict"] != "holds" else "open"
-    table.to_csv(path, index=False)
-
-
 def a_score_edited_and_its_checksums_too(folder):
     metrics, record = folder / RUN / "metrics.json", folder / RUN / "run.json"
     content = json.loads(metrics.read_text())
@@ -133,7 +126,6 @@ TAMPERED = {
     a_history_gone: f"{RUN}/history.csv is missing",
     a_row_twice_in_a_table: "tables/table_2.csv has 3 rows, the records give 2",
     a_table_cut_at_a_row: "tables/found.csv has ",
-    a_verdict_turned: "tables/claims.csv, row 1, verdict: ",
     a_score_edited_and_its_checksums_too: "tables/table_2.csv, row 2, accuracy: ",
     a_kept_score_edited_and_its_checksum_too: "tables/found.csv, row ",
     weights_swapped: "weights/chest_xray-mccvae-seed0.safetensors has characteristics [1, 1, 1], its run [2, 2, 2]",
@@ -209,3 +201,20 @@ def test_what_can_not_be_checked_is_told(tmp_path):
     ), said.stderr
     with pytest.raises(SettingsError, match="there is no profile"):
         check.profile_of(tmp_path)
+
+
+def test_verdicts_are_those_that_follow_from_the_scores(tmp_path):
+    theirs, folder = tmp_path / "theirs", tmp_path / PUBLISHED
+    theirs.mkdir()
+    shutil.copytree(OUTPUTS / PUBLISHED / "trained_out", folder / "trained_out")
+    there = check.Elsewhere(**vars(read_profile(PUBLISHED)), at=folder)
+    table = pd.read_csv(folder / "trained_out/tables/verdicts.csv", dtype=str, keep_default_na=False)
+    table.to_csv(theirs / "verdicts.csv", index=False)
+    assert checked_tables.against_scores(there, theirs) == ("15 computed again from scores", [])
+    table.loc[3, "verdict"] = "reversed"
+    table.to_csv(theirs / "verdicts.csv", index=False)
+    assert checked_tables.against_scores(there, theirs)[1][0].startswith(
+        "tables/verdicts.csv, row 4, verdict: reversed"
+    )
+    (folder / "trained_out/claim_scores.csv").write_text("task\nmnist\n")
+    assert "claim_scores.csv has no column" in checked_tables.against_scores(there, theirs)[1][0]

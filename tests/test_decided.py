@@ -7,12 +7,13 @@ import shutil
 
 import pandas as pd
 import pytest
-from support import ROOT
+from support import PUBLISHED, ROOT, runs
 from support.claims import decided, verdicts
 from support.claims.decided import DecidedError, Trained, decide_all
 from support.claims.preregistration import read
 from support.claims.verdicts import NOT_TESTED
 from support.report import body, deciding_runs
+from support.settings import read_profile
 from support.show import figures
 
 CLAIMS = read()
@@ -174,7 +175,7 @@ def test_weights_and_seeds_that_the_rule_does_not_name_have_no_say(folder):
     assert [one.outcome for one in decide_all(folder, CLAIMS)] == [one.outcome for one in before]
 
 
-def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps_and_results(folder, monkeypatch):
+def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps(folder, monkeypatch):
     monkeypatch.setattr(figures, "display", lambda value, **_: None)
     used = deciding_runs.read(folder)
     said = body.rests_on(used)
@@ -182,6 +183,17 @@ def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps_and_results
     deciding = type("Deciding", (), {"folder": folder})
     deciding_runs.show_gaps(deciding, decide_all(folder, CLAIMS))
     assert {path.name for path in (folder / "figures").iterdir()} == {"gaps.png", "gaps.json"}
-    deciding_runs.save_results(deciding)
-    results = pd.read_csv(folder / "tables" / "results.csv")
-    assert results["seeds"].tolist() == [10, 10] and results["paper_train_loss"].tolist() == [2419, 2385]
+
+
+def test_tables_of_scores_stand_on_the_deciding_runs_by_the_weights_that_decide():
+    published = read_profile(PUBLISHED)
+    everything, main = decided.all_runs(published), decided.main_runs(published, ["celeba", "mnist"])
+    deciding = ROOT / "outputs" / "published" / "trained_out"
+    assert {run.folder for run in everything} == {file.parent for file in deciding.glob("*/*/seed*/run.json")}
+    assert {run.spec.name for run in main} == {
+        *("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae"),
+        *("ccvae-rb3072", "mccvae-rb3072", "ccvae-rb900", "mccvae-rb900"),
+    }
+    assert all(("epoch" in run.metrics) == (run.record["task"] == "celeba") for run in main)  # best, or last
+    with pytest.raises(runs.MissingRunError):
+        decided.all_runs(dataclasses.replace(read_profile("smoke"), seeds=[999]))

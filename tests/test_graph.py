@@ -157,7 +157,7 @@ def test_every_file_that_the_design_names_is_there(smoke):
             "conditional.csv",
             "lungs.csv",
         ),
-        *("allocation.csv", "allocation_comparison.csv", "claims.csv", "results.csv"),
+        *("allocation.csv", "allocation_comparison.csv", "results.csv"),
     }
     for number in (3, *range(6, 13)):
         about = json.loads((root / OUT / "figures" / f"figure_{number}.json").read_text())
@@ -267,7 +267,6 @@ def test_the_other_pages_have_every_table_figure_and_section(smoke):
         mine = [alt for alt in images if alt.startswith(f"Figure {number}.")]
         assert len(mine) == 1 and "stand-in data" in mine[0]
     for section in (
-        "What the verdicts rest on",
         "What the latents hold",
         "Data and settings",
         "Deviations from the paper",

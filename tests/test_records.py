@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -239,7 +240,7 @@ def test_published_records_are_whole_and_weights_are_theirs():
     deciding = [runs.read_run(file.parent) for file in runs.deciding_folder(profile.folder).glob("*/*/seed*/run.json")]
     trained = {runs.published_weights(run.folder): run for run in [*runs.read_runs(profile), *deciding]}
     files = sorted((FOLDER / "weights").iterdir())
-    assert files and set(files) <= set(trained) and sum(path.stat().st_size for path in files) <= 30e6
+    assert files and set(files) <= set(trained) and sum(path.stat().st_size for path in files) <= 34e6
     for path in files:
         model, record = weights.load_model(path), trained[path].record
         assert (
@@ -256,6 +257,7 @@ def test_pictures_are_drawn_from_the_runs_that_decide_where_their_weights_are_pu
     assert [(run.spec.name, run.record["seed"], run.record["epochs"]) for run in shown] == [
         ("ccvae", 10, 200),
         ("mccvae", 10, 200),
+        ("mccvae-rb3072", 10, 200),
     ]
     assert all(run.epoch_of_weights() == run.metrics["best"]["epoch"] < 200 for run in shown)
     assert {run.record["seed"] for run in runs.first_runs(profile, "chest_xray")} == {0}  # none of theirs are kept
@@ -292,7 +294,11 @@ def test_published_by_a_command_the_deciding_runs_have_their_records_scores_and_
     scores[chest].to_csv(tmp_path / "trained_out/claim_scores.csv", index=False)
     assert publish.publish(tmp_path / "trained_out", target, [10]) == ["chest_xray-ccvae-seed10.safetensors"]
     assert len(pd.read_csv(target / "trained_out/claim_scores.csv")) == scores["task"].eq("celeba").sum() + 1
-    copied = runs.read_run(target / "trained_out/chest_xray/ccvae/seed10")
+    place = target / "trained_out/chest_xray/ccvae/seed10"
+    assert {path.name for path in place.iterdir()} == {"run.json", "metrics.json.gz", "history.csv.gz", "scores"}
+    more = target / "trained_out/celeba/vae/seed10"  # without scores of the claims
+    assert {path.name for path in more.iterdir()} == {"run.json", "metrics.json.gz", "history.csv.gz"}
+    copied = runs.read_run(place)
     assert copied.record == record and copied.epoch_of_weights() == 50 and not copied.model().decoder.training
     assert (copied.folder / "scores/claims.csv.gz").exists()
 
@@ -308,3 +314,25 @@ def test_no_celeba_photograph_is_in_what_is_published(monkeypatch, profile_name,
     reconstruction.reconstructions(data, {"CCVAE": model}, settings.read_profile(profile_name), name="figure_6")
     assert list(drawn) == rows
     assert ("may not be published" in said[0]) == (profile_name == PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda whole: gzip.compress(whole + b"1"), "metrics.json is not what was written, its checksum differs"),
+        (lambda whole: gzip.compress(whole)[:-20], "metrics.json.gz can't be unpacked"),
+        (lambda whole: whole, "Not a gzipped file"),
+        (lambda whole: gzip.compress(bytes(runs.MAX_RECORD + 1)), "metrics.json.gz holds more than 67,108,864 bytes"),
+    ],
+)
+def test_a_packed_record_is_read_and_a_broken_one_named(tmp_path, content, says):
+    folder = tmp_path / "seed10"
+    shutil.copytree(FOLDER / "trained_out/mnist/ccvae/seed10", folder)
+    found = runs.read_run(folder)
+    whole = runs.read_part(folder, "metrics.json")
+    (folder / "metrics.json").write_bytes(whole)  # unpacked it is the same
+    assert runs.read_run(folder).metrics == found.metrics
+    (folder / "metrics.json").unlink()
+    (folder / "metrics.json.gz").write_bytes(content(whole))
+    with pytest.raises(runs.RunError, match=f"holds no whole record of a run .*{says}"):
+        runs.read_run(folder)

@@ -17,18 +17,24 @@ from support.show import tables
 
 from data.files import digest
 
-RUN = "runs/mnist/ccvae/seed0"
+RUN = "runs/mnist/ccvae/seed10"
+
+
+def unpacked(name, folder):
+    """Put a deciding run's records, unpacked, where a published profile's run lies."""
+    source, target = OUTPUTS / PUBLISHED / name.replace("runs/", "trained_out/"), folder / name
+    target.mkdir(parents=True)
+    for part in ("run.json", *runs.PARTS):
+        (target / part).write_bytes(runs.read_part(source, part))
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A copy of a published run with its weights in half precision."""
     copy = tmp_path / PUBLISHED
-    shutil.copytree(OUTPUTS / PUBLISHED / RUN, copy / RUN)
+    unpacked(RUN, copy)
     (copy / "weights").mkdir()
-    # of another seed: what is tried here is the record
-    kept, wanted = (f"mnist-ccvae-seed{seed}.safetensors" for seed in (10, 0))
-    shutil.copy(OUTPUTS / PUBLISHED / "weights" / kept, copy / "weights" / wanted)
+    shutil.copy(OUTPUTS / PUBLISHED / "weights/mnist-ccvae-seed10.safetensors", copy / "weights")
     return copy / RUN
 
 
@@ -78,7 +84,7 @@ def test_apply_writes_no_table_with_a_record_that_has_a_label_fewer(folder, tmp_
     with pytest.raises(RunError, match=r"labels|characteristics"):
         apply.main(words)
     assert not (tmp_path / "out.csv").exists()
-    shutil.copy(OUTPUTS / PUBLISHED / RUN / "run.json", folder)
+    shutil.copy(OUTPUTS / PUBLISHED / RUN.replace("runs/", "trained_out/") / "run.json", folder)
     apply.main(words)
     assert len(pd.read_csv(tmp_path / "out.csv")) == 1
 
@@ -105,11 +111,10 @@ def test_a_pipe_for_a_record_is_named_and_nothing_waits(folder):
 
 
 def test_a_table_cut_short_is_named_wherever_it_was_cut_and_whole_again_read(tmp_path):
-    profile = read_profile(PUBLISHED, models={"mnist": {"ccvae": [0, 1], "mccvae": [0]}})
+    profile = read_profile(PUBLISHED, models={"mnist": {"ccvae": [10, 11], "mccvae": [10]}})
     there = check.Elsewhere(**vars(profile), at=tmp_path / PUBLISHED)
     for model, seed in profile.runs(runs.TASKS["mnist"]):
-        name = f"runs/mnist/{model}/seed{seed}"
-        shutil.copytree(OUTPUTS / PUBLISHED / name, there.folder / name)
+        unpacked(f"runs/mnist/{model}/seed{seed}", there.folder)
     trained = runs.read_runs(there, tasks=["mnist"])
     table = classification.accuracy_table(trained, "test")
     tables.save_table(table, there, "table_2")

@@ -9,6 +9,7 @@ interval of other seeds than a test's stays out.
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ import pandas as pd
 from data import TASKS
 from data.messages import PlainError, quoted
 
-from .. import runs
+from .. import DECIDING, runs
 from ..runs import Run
-from . import verdicts
+from ..settings import Profile, read_profile
+from . import preregistration, verdicts
 from .preregistration import Claim, Preregistration, PrimaryTest, Score, TaskRule
 from .verdicts import Outcome
 
@@ -181,6 +183,34 @@ def scored_runs(records: dict[tuple[str, str, int], Run], claims: Preregistratio
         dataclasses.replace(run, metrics=run.metrics["best"]) if task in best else run
         for (task, _, _), run in records.items()
     ]
+
+
+def all_runs(profile: Profile) -> list[Run]:
+    """The runs that tables of scores are made of: a profile's own; of the published one, and of that whose runs decide,
+    all deciding ones that are there, with the metrics of the weights that decide."""
+    folder = _deciding(profile)
+    if folder is None:
+        return runs.read_runs(profile)
+    asked = [(task.name, *run) for task in TASKS.values() for run in read_profile(DECIDING).runs(task)]
+    places = {run: folder.joinpath(*run[:2], f"seed{run[2]}") for run in asked}
+    found = {run: runs.read_run(place) for run, place in places.items() if (place / "run.json").exists()}
+    return scored_runs(found, preregistration.read())
+
+
+def main_runs(profile: Profile, tasks: Iterable[str] | None = None) -> list[Run]:
+    """`all_runs` of these tasks, None: of those that are compared as in the paper; of deciding runs the paper's models,
+    and those that differ in the estimator alone."""
+    tasks = runs.compared(profile) if tasks is None else tasks
+    found = [run for run in all_runs(profile) if run.record["task"] in tasks]
+    if _deciding(profile) is None:
+        return found
+    return [run for run in found if dataclasses.replace(run.spec, label_weight=None).name == run.spec.base]
+
+
+def _deciding(profile: Profile) -> Path | None:
+    """The folder of deciding runs, where a profile has one."""
+    folder = runs.deciding_folder(profile.folder) or profile.folder
+    return folder if folder.name == DECIDING and folder.is_dir() else None
 
 
 def _trained(records: dict[tuple[str, str, int], Run], part: pd.DataFrame) -> Trained:

@@ -24,7 +24,7 @@ import mccvae_core as core
 from data import DataError
 from data.files import reason
 
-from .. import OUTPUTS, PUBLISHED, code_identity, runs, weights
+from .. import DECIDING, OUTPUTS, PUBLISHED, code_identity, runs, weights
 from ..measures import scores
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
@@ -59,7 +59,8 @@ def check(folder: Path, profile: Profile) -> list[str]:
             **{field.name: getattr(profile, field.name) for field in dataclasses.fields(Profile)}, at=copy
         )
         faults += _told("records", _records(there, vouched=(folder / checksums.SUMS).exists()))
-        faults += _told("tables and verdicts", checked_tables.against_records(there, folder / "tables"))
+        faults += _told("tables", checked_tables.against_records(there, folder / "tables"))
+        faults += _told("verdicts", checked_tables.against_scores(there, folder / DECIDING / "tables"))
         faults += _told("scores", _scores(there))
         return list(dict.fromkeys(fault.replace(str(copy), str(folder)) for fault in faults))
 

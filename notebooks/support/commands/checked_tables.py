@@ -11,6 +11,7 @@ from data import DataError
 from data.files import reason, shown, write_atomically
 
 from .. import runs
+from ..claims import decided, preregistration
 from ..experiments import (
     characteristics,
     classification,
@@ -22,11 +23,11 @@ from ..experiments import (
     reconstruction,
     task_judges,
 )
-from ..report import earlier_verdicts
 from ..runs import RunError
 from ..settings import Profile
 from ..show import tables
 
+VERDICTS = "verdicts.csv"
 RELATIVE = 1e-5  # of a table's numbers, which have six digits: another processor may round the last otherwise
 
 
@@ -42,14 +43,14 @@ class NoData(dict):
 
 
 def _classification(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile, tasks=runs.compared(profile))
+    trained = decided.main_runs(profile)
     yield "table_1.csv", classification.accuracy_table(trained, "train")
     yield "table_2.csv", classification.accuracy_table(trained, "test")
     yield "finding_classification.txt", classification.finding(classification.score_frame(trained))
 
 
 def _reconstruction(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile, tasks=runs.compared(profile))
+    trained = decided.main_runs(profile)
     yield "table_3.csv", reconstruction.loss_table(trained)
     yield "finding_reconstruction.txt", reconstruction.finding(reconstruction.loss_frame(trained))
 
@@ -76,9 +77,7 @@ def _characteristics(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str
 
 
 def _report(profile: Profile) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    trained = runs.read_runs(profile)
-    yield "results.csv", overview.results_table(trained)
-    yield "claims.csv", earlier_verdicts.claims_table(profile, trained)
+    yield "results.csv", overview.results_table(decided.all_runs(profile))
 
 
 def makers(profile: Profile) -> dict[str, Callable]:
@@ -115,6 +114,22 @@ def against_records(profile: Profile, theirs: Path) -> tuple[str, list[str]]:
         f", not from records alone and so not computed again: {', '.join(map(shown, sorted(others)))}" if others else ""
     )
     return f"{len(done)} computed again{about}", faults
+
+
+def against_scores(profile: Profile, theirs: Path) -> tuple[str, list[str]]:
+    """The verdicts in a folder's table against those that follow from the deciding runs' scores; they take the table's
+    place below the profile's folder."""
+    folder = runs.deciding_folder(profile.folder)
+    if folder is None or not (folder / decided.SCORES).exists():
+        return "no runs that decide", []
+    try:
+        claims = preregistration.read()
+        table = decided.verdict_table(decided.decide_all(folder, claims), claims)
+    except decided.DecidedError as error:
+        return "not computed", [str(error)]
+    ours = folder / "tables" / VERDICTS
+    write_atomically(ours, table.to_csv(index=False, float_format="%.6g").encode())
+    return f"{len(table)} computed again from scores", _differences(VERDICTS, ours, theirs / VERDICTS)
 
 
 def _differences(name: str, ours: Path, theirs: Path) -> list[str]:

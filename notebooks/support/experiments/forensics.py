@@ -103,13 +103,25 @@ def normal_alone(known: Known) -> Iterator[dict]:
 
 
 def as_published(known: Known) -> Iterator[dict]:
-    """The paper's numbers are what its words say, after as much training as our longest records have."""
+    """The paper's numbers are what its words say, after its epochs (CelebA: as many as fit into its steps)."""
     for table, part in (("table_1", "train"), ("table_2", "test")):
         for task in PAPER_TASKS:
             for model in _numbers(table, task):
                 found = known.of(task, model)
                 value = _mean(found, lambda run: run.metrics[part]["accuracy"])  # noqa: B023
-                yield _row("accuracy per label, trained longest", table, model, task, value, value, _trained(found))
+                yield _row("accuracy per label", table, model, task, value, value, _trained(found))
+
+
+def longer(known: Known) -> Iterator[dict]:
+    """The same after longer training: of chest models until they know their labels by heart, of CelebA's until they
+    have had the paper's number of steps."""
+    words = {"chest_xray": ("e400", "until labels are known by heart"), "celeba": ("e398", "the paper's 12,720 steps")}
+    for task, (option, what) in words.items():
+        for table, part in (("table_1", "train"), ("table_2", "test")):
+            for model in _numbers(table, task):
+                found = known.of(task, f"{model}-{option}")
+                value = _mean(found, lambda run: run.metrics[part]["accuracy"])  # noqa: B023
+                yield _row(f"accuracy per label, {what}", table, model, task, value, value, _trained(found))
 
 
 def two_classes(known: Known) -> Iterator[dict]:
@@ -194,7 +206,17 @@ def which_loss(known: Known) -> Iterator[dict]:
                 yield _row(what, "table_3", model, task, value, value, _trained(found))
 
 
-HYPOTHESES = (as_published, normal_alone, two_classes, which_loss, two_sigmoids, binarised, misprint, random_start)
+HYPOTHESES = (
+    as_published,
+    longer,
+    normal_alone,
+    two_classes,
+    which_loss,
+    two_sigmoids,
+    binarised,
+    misprint,
+    random_start,
+)
 
 
 def _loss(run: Run) -> float:

@@ -6,9 +6,9 @@ import pandas as pd
 
 from ..claims import decided, preregistration
 from ..claims.decided import Decided
-from ..experiments import baselines, overview
+from ..experiments import baselines
 from ..runs import Run
-from ..show import figures, tables
+from ..show import figures
 from . import forest
 
 
@@ -21,12 +21,6 @@ def read(folder: Path) -> list[Run]:
 def linear_beside(deciding) -> pd.DataFrame:
     """The baselines of the deciding runs' tasks; of published runs all lie in one file."""
     return max((baselines.read(folder) for folder in (deciding.folder, deciding.folder.parent)), key=len)
-
-
-def save_results(deciding) -> None:
-    """The deciding runs at a glance, as the table `results` in their folder."""
-    if found := read(deciding.folder):
-        tables.save_table(overview.results_table(found), deciding, "results")
 
 
 def show_gaps(deciding, found: list[Decided]) -> None:

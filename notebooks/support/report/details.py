@@ -28,32 +28,23 @@ from ..experiments import (
 from ..runs import is_published
 from ..settings import options_table
 from ..show import figures, tables
-from ..show.markup import Markup, escaped, link, markdown
-from . import deciding_runs, earlier_claims, earlier_verdicts, schemes
+from ..show.markup import escaped, link, markdown
+from . import deciding_runs, schemes
 from .provenance import data_table, provenance_table, settings_table, trained_on
 from .report import DRAWN_PROFILE, Beside, Report, absent
 
-ABOUT_VERDICTS = """\
-Each claim has a test and a margin (`support/report/earlier_claims.py`), written before the runs, or, where †
-stands, when the results of some of them were known; differences are paired over seeds, with 95 % intervals. *n* is
-the number of seeds. *Does not hold*: the interval lies on the other side, or so far below the margin that what
-there may be of a difference is too small to matter. *Open*: the interval does not decide; with one seed there is
-none. *Not tried*: no run for it yet. *Not meant*: the claim is not about these data, or can't be tried on them:
-nobody knows the parts of what a photograph shows. [What the verdicts rest on](#What-the-verdicts-rest-on) has the
-numbers."""
+DRAWN = {  # of published drawn data: the task that they stand in for -> their own name
+    TASKS["celeba"].title: "drawn faces",
+    TASKS["mnist"].title: "embedded digits",
+    TASKS["chest_xray"].title: "drawn chests",
+    TASKS["stick_figures"].title: "stick figures",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Details(Report):
     """The report's other sections, displayed by a method each; figures of the profile's own experiments stand on these
     experiments' pages."""
-
-    @functools.cached_property
-    def verdicts(self) -> pd.DataFrame:
-        """`earlier_verdicts.claims_table` of the runs before these, saved beside the other tables."""
-        table = earlier_verdicts.claims_table(self.profile, self.runs)
-        tables.save_table(table, self.profile, "claims")
-        return table
 
     @functools.cached_property
     def baselines(self) -> pd.DataFrame:
@@ -73,9 +64,9 @@ class Details(Report):
     def read(self, name: str) -> pd.DataFrame:
         """A table; of the published drawn data under their own names, not under those of the sets that they stand in
         for."""
-        table = tables.read_table(self.profile, name, None if self.below else self.runs)
+        table = super().read(name)
         if self.below == f"{DRAWN_PROFILE}/" and "task_title" in table:
-            table["task_title"] = table["task_title"].replace(earlier_claims.DRAWN)
+            table["task_title"] = table["task_title"].replace(DRAWN)
         return table
 
     def figure(self, name: str) -> None:
@@ -95,31 +86,13 @@ class Details(Report):
         )
         return Details(Beside(name, self.profile.folder / name, experiments), [], f"{name}/")
 
-    def earlier(self) -> None:
-        """What the tests before these say of the profile's own runs."""
-        if len(self.verdicts):
-            display(Markdown(earlier_verdicts.tally(self.verdicts)))
-            self.table(
-                earlier_verdicts.verdict_columns(self.verdicts, real=not self.stand_in), "The paper's claims", "claims"
-            )
-            if len(drawn := earlier_verdicts.verdict_columns(self.verdicts, drawn=True)):
-                self.table(
-                    drawn,
-                    "… and on drawn data, by the profile characteristics, whose results were known when "
-                    "these tests were written",
-                    "claims",
-                )
-            display(Markdown(ABOUT_VERDICTS))
-        else:
-            absent("None of the paper's claims can be tried on these data and models.")
-
     def on_which_data(self) -> None:
         """What the runs of this report were trained on."""
-        display(Markdown(f"**On which data.** {trained_on(self.runs)}."))
+        display(Markdown(f"**On which data.** {trained_on(self.all)}."))
 
     def overview(self) -> None:
         """Every model of every task in one table, saved beside the others; the READMEs have it too."""
-        tables.save_table(overview.results_table(self.runs), self.profile, "results")
+        tables.save_table(overview.results_table(self.all), self.profile, "results")
         table = self.read("results")  # so that a number rounds here as in the READMEs
         self.table(
             overview.results_columns(table),
@@ -283,22 +256,6 @@ class Details(Report):
                 shown, "Where needed against the other ways, paired over seeds", "allocation_comparison", **options
             )
 
-    def evidence(self) -> None:
-        """What the verdicts rest on."""
-        if len(self.verdicts):
-            shown = earlier_verdicts.evidence_columns(self.verdicts)
-            pairs = zip(self.verdicts["task_title"], self.verdicts["measured"], strict=True)
-            marks = [
-                "".join(dict.fromkeys(self.sources.note(task, model) for model in measured.split(" − ")))
-                for task, measured in pairs
-            ]
-            shown["measured"] = [
-                Markup(escaped(text) + mark) for text, mark in zip(shown["measured"], marks, strict=True)
-            ]
-            self.table(shown, "Evidence", "claims", note=None)
-        else:
-            absent("There are no verdicts.")
-
     def gaps(self) -> None:
         """What the primary tests compare, over training."""
         if self.deciding is None:
@@ -315,8 +272,8 @@ class Details(Report):
 
     def settings(self) -> None:
         """Data, models, training."""
-        self.table(data_table(self.runs), "Data")
-        self.table(settings_table(self.runs), "Models and training; seconds are the mean of a run")
+        self.table(data_table(self.all), "Data")
+        self.table(settings_table(self.all), "Models and training; seconds are the mean of a run")
 
     def names(self) -> None:
         """What the options of a model's name mean."""
@@ -324,7 +281,7 @@ class Details(Report):
 
     def provenance(self) -> None:
         """On what, from which code; the experiments' notebooks; the notes that stand behind numbers."""
-        self.table(provenance_table(self.runs), "How this report came about", note=None)
+        self.table(provenance_table([*self.all, *self.runs]), "How this report came about", note=None)
         # of that one notebooks are not tracked
         kinds = {"page": "html"} | ({} if is_published(self.profile.folder) else {"notebook": "ipynb"})
         links = {

@@ -4,7 +4,7 @@ import pandas as pd
 
 from data import TASKS
 
-from ..runs import PAPER_TASKS, Run, commit
+from ..runs import PACKED, PAPER_TASKS, PARTS, Run, commit
 from ..settings import ModelSpec, Profile
 from ..show.markup import escaped, link, markdown
 from ..show.numbers import listed
@@ -143,8 +143,9 @@ class Sources:
 
     def _files(self, profile: Profile, run: Run) -> str:
         folder = run.folder.relative_to(profile.folder).as_posix()
-        names = ("metrics.json", "history.csv", "run.json", "train.ipynb")
-        there = [link(f"{folder}/{name}", name.partition(".")[0]) for name in names if (run.folder / name).exists()]
+        parts = [name for part in PARTS for name in (part, f"{part}{PACKED}")]
+        names = [name for name in (*parts, "run.json", "train.ipynb") if (run.folder / name).exists()]
+        there = [link(f"{folder}/{name}", name.partition(".")[0]) for name in names]
         return f"seed {run.record['seed']} ({', '.join(there)})"
 
 
