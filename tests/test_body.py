@@ -71,8 +71,10 @@ def test_what_the_bias_changes_is_paired_over_seeds():
     trained = [run("mccvae", 0, 500.0, 0.9), run("mccvae", 1, 600.0, 0.9), run("mccvae", 2, 0.0, 0.1)]
     trained += [run("mccvae-rb900", seed, loss, 0.91) for seed, loss in ((0, 490.0), (1, 570.0), (3, 9_999.0))]
     trained += [run("mccvae", 0, 1.0, 0.5, "celeba"), run("mccvae-rb3072", 0, 1.0, 0.5, "celeba")]
-    said = "MCCVAE's test loss, PSNR and accuracy change by −20 nats, +0.0 dB, +1.0 points on MNIST (2 seeds)."
-    assert body.bias_effect(trained) == f"Without it, all else the same, {said}"
+    said = "MCCVAE's test loss, PSNR and accuracy change by −20 nats, +0.0 dB, +1.0 points on MNIST (2 pairs)."
+    assert body.bias_effect(trained) == (
+        f"Trained without bias, by the objective's own gradient and a label weight chosen on validation images, {said}"
+    )
     assert body.bias_effect(trained[:3]) == ""
 
 
@@ -88,6 +90,10 @@ def test_of_tasks_with_deciding_runs_their_readings_stand():
         ["CelebA", 0.9, 0.8, 0.7],
         ["MNIST", 0.5, 0.5, 0.5],
     ]
+    assert body.kept_apart(read) == (
+        "On CelebA blocks may be kept apart: other labels' latents tell a label at 0.80 (MCCVAE), the labels at 0.85."
+    )
+    assert body.kept_apart(table) == ""  # nobody asked what the labels themselves tell
     labels = body.reading_panels(read)[0].rows[-1]
     assert (labels.name, labels.values) == ("the other labels themselves", (0.85,))
     assert body.readings(table, scores[:0]) is table
@@ -125,7 +131,7 @@ def test_what_moves_change_is_read_from_the_deciding_runs_alone(scores):
 
 def test_the_second_latent_in_one_sentence(scores):
     said = body.second_latent(scores)
-    assert "a label's latents change the picture more than along it, and the label less: " in said
+    assert said.startswith("The second latent holds style. ") and "more than along it, and the label less: " in said
     assert said.endswith("2.0 times the pixels and 0.2 times the label on Chest X-ray.")
     strong = scores.assign(value=scores["value"].where(scores["score"] != "change", 0.5))
     assert body.second_latent(strong).startswith(

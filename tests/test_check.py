@@ -1,6 +1,7 @@
 """`./run_all.sh check`: an outputs folder as it was written passes, and one that was tampered with is named, whatever
 was changed."""
 
+import base64
 import json
 import os
 import shutil
@@ -147,7 +148,7 @@ def test_a_folder_as_it_was_written_passes_and_says_what_it_left_out(whole, prof
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     assert check.check(whole, profile) == []
     said = capsys.readouterr().out
-    assert "left out: chest_xray (chest_xray_64.npz is not here" in said and "19 computed again" in said
+    assert "left out: chest_xray (chest_xray_64.npz is not here" in said and "18 computed again" in said
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
@@ -218,3 +219,27 @@ def test_verdicts_are_those_that_follow_from_the_scores(tmp_path):
     )
     (folder / "trained_out/claim_scores.csv").write_text("task\nmnist\n")
     assert "claim_scores.csv has no column" in checked_tables.against_scores(there, theirs)[1][0]
+
+
+def test_figures_are_held_against_the_pictures_in_pages(tmp_path):
+    """Two figures with one alt text, one figure in no page; then another picture, a broken one, a .json that lacks."""
+    (tmp_path / "figures").mkdir()
+    for name, alt in (("a", "Dots & lines"), ("b", "Dots & lines"), ("c", "none")):
+        (tmp_path / f"figures/{name}.png").write_bytes(name.encode())
+        (tmp_path / f"figures/{name}.json").write_text(json.dumps({"alt": alt}))
+    picture = "<img src='data:image/png;base64,{}' alt='Dots &amp; lines'>"
+    page = "".join(picture.format(base64.b64encode(png).decode()) for png in (b"a", b"b"))
+    looked = lambda: check._pictures(tmp_path, checksums.listing(tmp_path)[0])  # noqa: E731
+    (tmp_path / "report.html").write_text(page)
+    assert looked() == ("2 compared with those in pages, 1 stand in none", [])
+    (tmp_path / "figures/b.png").write_bytes(b"B")
+    assert looked()[1] == ["figures/a.png, figures/b.png: another picture stands in a page under the same alt text"]
+    (tmp_path / "report.html").write_text(picture.format("a"))
+    (tmp_path / "figures/c.json").unlink()
+    assert [fault.partition(",")[0] for fault in looked()[1]] == ["figures/c.png", "report.html"]
+
+
+def test_the_published_figures_stand_in_the_published_pages():
+    folder = OUTPUTS / PUBLISHED
+    about, faults = check._pictures(folder, checksums.listing(folder)[0])
+    assert faults == [] and int(about.split()[0]) >= 20

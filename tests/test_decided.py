@@ -181,8 +181,14 @@ def test_the_opening_rests_on_the_deciding_runs_and_keeps_their_gaps(folder, mon
     said = body.rests_on(used)
     assert len(used) == 20 and said.startswith("Chest X-ray, ") and said.endswith(" steps, 10 seeds")
     deciding = type("Deciding", (), {"folder": folder})
-    deciding_runs.show_gaps(deciding, decide_all(folder, CLAIMS))
-    assert {path.name for path in (folder / "figures").iterdir()} == {"gaps.png", "gaps.json"}
+    found = decide_all(folder, CLAIMS)
+    deciding_runs.show_gaps(deciding, found)
+    deciding_runs.show_forest(deciding, found)
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"gaps", "forest"}
+    about = json.loads((folder / "figures/forest.json").read_text())
+    assert "Bar: the 99.7 % interval" in about["caption"] and about["alt"].count("10 seeds") == len(
+        [one for one in found if one.outcome.word != NOT_TESTED]
+    )
 
 
 def test_tables_of_scores_stand_on_the_deciding_runs_by_the_weights_that_decide():

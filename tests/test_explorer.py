@@ -108,6 +108,23 @@ def tab(shared):
     return shared
 
 
+def test_on_paper_there_is_no_explorer(shared):
+    shown = shared.locator(".explorer:visible")
+    assert shown.count() == len(SHAPES)
+    shared.emulate_media(media="print")
+    assert shown.count() == 0
+    shared.emulate_media(media="screen")
+    assert shown.count() == len(SHAPES)
+
+
+def test_the_label_of_the_paper_s_first_walk_is_chosen_at_first(models, datasets):
+    name = next(iter(SHAPES))
+    data, walks = datasets[name], {9: ("two", {"label 2 <b>": 1}), 10: ("one", {"label 1 <b>": 1})}
+    walked = dataclasses.replace(data, task=dataclasses.replace(data.task, walks=walks))
+    assert payload(walked, models[name], "MCCVAE")["first"] == 1
+    assert payload(data, models[name], "MCCVAE")["first"] == 0  # its walks are of labels that it lacks
+
+
 SHOWN = """(task) => { // the canvas as base64, every label's probability in percent by latents and by the picture
   const part = document.querySelector(`[data-task="${task}"]`), canvas = part.querySelector(".explorer-now canvas");
   const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;

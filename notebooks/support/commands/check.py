@@ -1,28 +1,31 @@
 """`python -m support.commands.check HERE [FOLDER]`: prove an outputs folder, the published one where none is named;
 HERE is where the command was given.
 
-Every file is held against its checksum, in its run's record and in checksums.txt; tables, findings and verdicts are
-computed again from the records; of one run a task the scores are computed again from its weights, where the data are at
-hand. Nothing in the folder changes. The exit status is 0 if all is as it was written, 1 if something differs, with a
-line for each, 2 if the folder can't be checked.
+Every file is held against its checksum, in its run's record and in checksums.txt; figures against the pictures in
+pages; tables, findings and verdicts are computed again from the records; of one run a task the scores are computed
+again from its weights, where the data are at hand. Nothing in the folder changes. The exit status is 0 if all is as it
+was written, 1 if something differs, with a line for each, 2 if the folder can't be checked.
 
 `python -m support.commands.check HERE FOLDER --seal` writes FOLDER/checksums.txt anew, after runs, scores or weights
 were published on purpose."""
 
+import base64
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+from html.parser import HTMLParser
 from pathlib import Path
 
 import torch
 
 import mccvae_core as core
 from data import DataError
-from data.files import reason
+from data.files import digest, reason
 
 from .. import DECIDING, OUTPUTS, PUBLISHED, code_identity, runs, weights
 from ..measures import scores
@@ -49,6 +52,7 @@ def check(folder: Path, profile: Profile) -> list[str]:
     """What differs in the outputs folder of a profile, a line each; says of each part how much was looked at."""
     names, faults = checksums.listing(folder)
     faults += _told("checksums", checksums.against_sums(folder, names))
+    faults += _told("pictures", _pictures(folder, names))
     with tempfile.TemporaryDirectory() as elsewhere:
         copy = Path(elsewhere, PUBLISHED if (folder / "runs").is_dir() else folder.name)
         for name in names:
@@ -69,6 +73,48 @@ def _told(what: str, found: tuple[str, list[str]]) -> list[str]:
     about, faults = found
     print(f"{what}: {about}; {len(faults) or 'none'} differ{'s' if len(faults) == 1 else ''}", flush=True)
     return faults
+
+
+# --- pictures ---
+
+
+class _Pictures(HTMLParser):
+    """A page's PNG pictures, in `found`: by their alt text sha256 of each."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: dict[str, set[str]] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        kind, _, content = (given.get("src") or "").partition(",")
+        if tag == "img" and kind == "data:image/png;base64":
+            png = base64.b64decode(content)
+            self.found.setdefault(given.get("alt", ""), set()).add(hashlib.sha256(png).hexdigest())
+
+
+def _pictures(folder: Path, names: list[str]) -> tuple[str, list[str]]:
+    """The files of figures against what stands in pages under their alt text."""
+    files: dict[str, dict[str, str]] = {}  # alt text -> name -> sha256
+    shown: dict[str, set[str]] = {}
+    faults = []
+    for name in names:
+        try:
+            if name.endswith(".html"):
+                for alt, pngs in _Pictures((folder / name).read_text(encoding="utf-8")).found.items():
+                    shown.setdefault(alt, set()).update(pngs)
+            elif Path(name).parent.name == "figures" and name.endswith(".png"):
+                alt = json.loads((folder / name).with_suffix(".json").read_bytes())["alt"]
+                files.setdefault(alt, {})[name] = digest(folder / name)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            faults.append(f"{name}, or its .json, can't be read as what it should be ({reason(error)})")
+    in_pages = {alt: mine for alt, mine in files.items() if alt in shown}
+    for alt, mine in in_pages.items():
+        if shown[alt] != set(mine.values()):
+            faults.append(f"{', '.join(mine)}: another picture stands in a page under the same alt text")
+    compared, others = (sum(map(len, some.values())) for some in (in_pages, files))
+    return f"{compared} compared with those in pages, {others - compared} stand in none", faults
 
 
 # --- records ------------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def sentence(table: pd.DataFrame) -> str:
     each = table.groupby(["hypothesis", "task_title"], sort=False)["fits"].agg(lambda fits: set(fits) - {"not run"})
     whole = [f"{name} ({task})" for (name, task), fits in each.items() if fits == {"yes"}]
     lacking = [name for name, fits in each.groupby(level=0, sort=False) if not set().union(*fits)]
-    said = "These guesses fit all numbers of the paper that they are about, within two points or five nats: "
+    said = "These guesses miss none of the paper's numbers that we ran, within two points or five nats: "
     said += "; ".join(whole) or "none"
     return said + (f". Not run: {'; '.join(lacking)}." if lacking else ".")
 

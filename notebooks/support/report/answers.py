@@ -30,9 +30,9 @@ CLAUSES = {  # in the first screen, in this order
 
 LEVELS = {  # a level as a statement; {} is what was found
     "blocks_apart": "blocks keep labels apart by {}",
-    "own_label_share": "of what a walk changes, {} is its own label",
-    "moved_share": "a walk covers {} of the way between real images",
-    "parts_split": "the parts that two variables change differ by {}",
+    "own_label_share": "of what moving a label changes, {} is that label",
+    "moved_share": "moving a label covers {} of the way between real images",
+    "parts_split": "the parts of a label that its two directions change differ by {}",
     "along_share": "one variable does {} of a label's work",
 }
 
@@ -53,7 +53,7 @@ def _sentence(task: str, mine: list[Decided]) -> str:
         if here and word == NOT_TESTED:
             said.append(f"{opens}{len(here)} of {len(mine)} tests.")
         elif here:
-            told = [_gap(one) for one in gaps] if word in (REPRODUCED, REVERSED) else _by_pair(gaps)
+            told = _by_pair(gaps) if word == NO_DIFFERENCE else [_gap(one) for one in gaps]
             said.append(f"{opens}{'; '.join([*levels, *told])}.")
     return f"{TASKS[task].title}. {' '.join(said)}"
 
@@ -75,7 +75,8 @@ def _gap(one: Decided) -> str:
     by = factor * one.score.sign * one.outcome.mean
     first, second = forest.model_title(one.test.first), forest.model_title(one.test.second)
     amount = f"{decimal(abs(by), digits)} {unit}".strip()
-    small = ", less than would matter" if abs(by) < factor * one.outcome.limit else ""
+    decided = one.outcome.word != INCONCLUSIVE
+    small = ", less than would matter" if decided and abs(by) < factor * one.outcome.limit else ""
     return f"{first}'s {_score_name(one)} is {amount} {'above' if by > 0 else 'below'} {second}'s{small}"
 
 

@@ -84,20 +84,29 @@ def _mark(task: str, word: str | None) -> str:
 
 
 def forest_html(found: list[Decided], tests: int, *, movable: bool = False) -> str:
-    """Of these tests those that were made, one row each: a ring per seed, the interval as a bar, the verdict's word.
-    tests: how many there are in all. movable: a reader may move margin and bound, and sees what the word would be."""
-    made = [one for one in found if one.outcome.word != NOT_TESTED]
-    if not made:
-        return ""
+    """`forest_panels` with what they show; nothing where no test was made. tests: how many there are in all."""
+    panels = forest_panels(found, movable=movable)
+    return f"<p>{forest_text(tests)}</p>{strips.panels_html(panels)}" if panels else ""
+
+
+def forest_text(tests: int) -> str:
+    """What dots, bars and band are."""
     level = 100 * (1 - verdicts.ALPHA / tests)
-    text = f"Ring: a seed. Dot: the mean. Bar: the {level:.1f} % interval over seeds."
+    seen = f"Ring: a seed. Dot: the mean. Bar: the {level:.1f} % interval over seeds."
+    return f"{seen} Grey band: differences too small to matter."
+
+
+def forest_panels(found: list[Decided], *, movable: bool = False) -> list[Panel]:
+    """Of these tests those that were made, one row each: a dot per seed, the interval as a bar, the verdict's word;
+    differences in one panel, levels in another. movable: a reader may move margin and bound, and sees what the word
+    would be."""
+    made = [one for one in found if one.outcome.word != NOT_TESTED]
     levels = [one for one in made if one.test.kind == "level"]
     sides = {
         "Difference in margins; to the right is what the paper says": [one for one in made if one not in levels],
         "Level, as a share of the least that the paper's word asks for": levels,
     }
-    panels = [_forest_panel(title, rows, movable) for title, rows in sides.items() if rows]
-    return f"<p>{text} Grey band: differences too small to matter.</p>{strips.panels_html(panels)}"
+    return [_forest_panel(title, rows, movable) for title, rows in sides.items() if rows]
 
 
 def _forest_panel(title: str, tests: list[Decided], movable: bool = False) -> Panel:

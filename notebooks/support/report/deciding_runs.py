@@ -9,7 +9,7 @@ from ..claims.decided import Decided
 from ..experiments import baselines
 from ..runs import Run
 from ..show import figures
-from . import forest
+from . import claims_table, forest
 
 
 def read(folder: Path) -> list[Run]:
@@ -21,6 +21,14 @@ def read(folder: Path) -> list[Run]:
 def linear_beside(deciding) -> pd.DataFrame:
     """The baselines of the deciding runs' tasks; of published runs all lie in one file."""
     return max((baselines.read(folder) for folder in (deciding.folder, deciding.folder.parent)), key=len)
+
+
+def show_forest(deciding, found: list[Decided]) -> None:
+    """The outcomes of the tests that were made, as a figure kept in the deciding runs' folder; nothing without any."""
+    if panels := claims_table.forest_panels(found):
+        text = claims_table.forest_text(len(preregistration.read().tests))
+        alt = f"The primary tests. {forest.picture_alt(panels)}"
+        figures.show(forest.picture(panels), f"The primary tests. {text}", alt, profile=deciding, name="forest")
 
 
 def show_gaps(deciding, found: list[Decided]) -> None:

@@ -257,10 +257,11 @@ class Details(Report):
             )
 
     def gaps(self) -> None:
-        """What the primary tests compare, over training."""
+        """The outcomes of the primary tests, and what they compare over training."""
         if self.deciding is None:
             absent("These runs decide none of the paper's claims.")
         else:
+            deciding_runs.show_forest(self.deciding[0], self.found)
             deciding_runs.show_gaps(self.deciding[0], self.found)
 
     # --- methods and provenance ---

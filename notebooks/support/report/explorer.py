@@ -76,12 +76,13 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     """What the page needs of one model, as JSON takes it; about: `Dataset.summary`, as it stands in the run's record;
     starts: `starts_table`.
 
-    ranges: lower and upper end of each characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of
-    p(z_c|y) and for each label a factor (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. blocks:
-    `_block` of each label. style: for each style latent, the most important first, its position in z and its
-    `style_importance`. numbers: `_number` of each label, where one is a number; its values 0 and 1 of `prior` are the
-    ends of its unit. encoder, decoder: their layers' weights, base64 of little-endian half floats; the encoder's end
-    in the mean of q(z|x). Raises ValueError for a model whose weights half precision can't hold.
+    first: the label that is chosen at first, of the paper's first walk. ranges: lower and upper end of each
+    characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of p(z_c|y) and for each label a factor
+    (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. blocks: `_block` of each label. style: for each
+    style latent, the most important first, its position in z and its `style_importance`. numbers: `_number` of each
+    label, where one is a number; its values 0 and 1 of `prior` are the ends of its unit. encoder, decoder: their
+    layers' weights, base64 of little-endian half floats; the encoder's end in the mean of q(z|x). Raises ValueError for
+    a model whose weights half precision can't hold.
     """
     model = half_precision(model)
     config, encoder = model.config, (*model.encoder.features, model.encoder.loc)
@@ -89,12 +90,14 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     style = list(range(config.characteristic_dim, config.latent_dim))
     importance = style_importance(model, z, style)
     units = [unit and Unit(**unit) for unit in about.get("units", [])]
+    walked = [name for _, labels in task.walks.values() for name in labels]
     return {
         "task": task.name,
         "title": task.title,
         "model": title,
         "note": figures.STAND_IN if about["stand_in"] else "",
         "labels": about["labels"],
+        "first": next((about["labels"].index(name) for name in walked if name in about["labels"]), 0),
         "exclusive": task.exclusive,
         "characteristics": list(config.characteristics),
         "image_shape": list(config.image_shape),

@@ -10,7 +10,8 @@ from ..claims.decided import Decided
 from ..claims.verdicts import INCONCLUSIVE, NO_DIFFERENCE, NOT_TESTED, REPRODUCED, REVERSED
 from ..runs import Run
 from ..settings import ModelSpec
-from ..show import figures
+from ..show import figures, strips
+from ..show.strips import Panel
 
 WIDTH = 4.8  # inches: on a telephone's screen letters stay as large as the page's small print
 FARTHEST = 10.0  # margins: beyond it a bar ends in an arrow
@@ -79,6 +80,31 @@ def gaps_over_training(one: Decided, records: dict[tuple[str, str, int], Run]) -
     wide = pd.concat(frames).pivot(index=["epoch", "seed"], columns="side", values="value").dropna().reset_index()
     gap = one.score.sign * (wide["first"] - wide["second"])
     return wide.rename_axis(columns=None).assign(gap=one.in_margins(gap))
+
+
+def picture(panels: list[Panel]) -> Figure:
+    """Panels of rows as a picture, for paper and for other pages: dots, interval and word of each row."""
+    heights = [len(panel.rows) + 1 for panel in panels]
+    size = (2 * WIDTH, 0.36 * sum(heights) + 0.6)
+    fig, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False)
+    for ax, panel in zip(axes[:, 0], panels, strict=True):
+        if panel.band:
+            ax.axvspan(*panel.band, color="0.9", zorder=0)
+        if panel.line:
+            ax.axvline(panel.line[0], color="0.25", linestyle="--", linewidth=1)
+        for y, row in enumerate(panel.rows):
+            ax.plot([row.low, row.high], [y, y], color=row.colour, linewidth=1.8)
+            ax.plot(row.values, [y] * len(row.values), "o", markersize=4, fillstyle="none", color=row.colour)
+            ax.plot(row.mean, y, "o", markersize=6, color=row.colour)
+            ax.annotate(row.text, (1.01, y), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8)
+        names = [row.name for row in panel.rows]
+        ax.set(yticks=range(len(names)), yticklabels=names, xlim=strips.limits_of(panel), ylim=(len(names) - 0.5, -0.5))
+        ax.set_xlabel(panel.title)
+    return fig
+
+
+def picture_alt(panels: list[Panel]) -> str:
+    return " ".join(strips.alt(panel) for panel in panels)
 
 
 def curves(gaps: list[tuple[Decided, pd.DataFrame]]) -> Figure:

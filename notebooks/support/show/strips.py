@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from .markup import escaped
 
@@ -87,7 +88,6 @@ def limits_of(panel: Panel) -> tuple[float, float]:
 def _panel(panel: Panel) -> str:
     low, high = limits_of(panel)
     rows = "".join(_row(row, panel, (low, high)) for row in panel.rows)
-    ends = "".join(f"<span>{number(end, panel.digits)}</span>" for end in (low, high))
     line = f"<span>line: {escaped(panel.line[1])}</span>" if panel.line else ""
     wide = " wide" if panel.wide else ""
     moved = {"moves": panel.moves, "low": repr(low), "high": repr(high), "words": json.dumps(panel.words)}
@@ -95,8 +95,28 @@ def _panel(panel: Panel) -> str:
         f'<figure class="strip-panel{wide}"{_data(moved if panel.moves else {})}>'
         f"<figcaption>{escaped(panel.title)}</figcaption>"
         f'<div role="img" aria-label="{escaped(alt(panel))}">{rows}'
-        f'<div class="strip-axis">{ends}</div></div>{line}</figure>'
+        f'<div class="strip-axis">{_axis(low, high)}</div></div>{line}</figure>'
     )
+
+
+def ticks(low: float, high: float) -> tuple[list[float], int]:
+    """Round numbers along an axis, two or more, few enough for a phone, and how many digits they need."""
+    inside: list[float] = []
+    for most in (3, 4, 5):
+        found = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(low, high)
+        inside = inside if len(inside) > 1 else [float(value) for value in found if low <= value <= high]
+    return inside, next(d for d in range(9) if np.allclose(np.round(inside, d), inside, rtol=0, atol=1e-9) or d == 8)
+
+
+def _axis(low: float, high: float) -> str:
+    """The axis under a panel's rows: its ticks with their numbers."""
+    inside, digits = ticks(low, high)
+    parts = []
+    for value in inside:
+        x = f"{100 * (value - low) / (high - low):.1f}%"
+        parts.append(f'<line x1="{x}" x2="{x}" y1="0" y2="4"/>')
+        parts.append(f'<text x="{x}" y="1.2em" text-anchor="middle">{number(value, digits)}</text>')
+    return f'<svg aria-hidden="true">{"".join(parts)}</svg>'
 
 
 def _row(row: Row, panel: Panel, limits: tuple[float, float]) -> str:

@@ -332,7 +332,7 @@
       this.views = {};
       this.stepMs = 0;
       this.build();
-      this.choose(0);
+      this.choose(model.first);
       this.begin(0);
       this.draw();
       this.status.textContent = ""; // to come near is nothing to be told of

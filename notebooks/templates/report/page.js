@@ -128,7 +128,7 @@
     figure.querySelector("figcaption").after(make("label", { className: "moves" }, `${moves} ×`, slider, output));
     const show = () => {
       const factor = Number(slider.value);
-      output.textContent = factor.toFixed(2);
+      output.textContent = factor === 1 ? "1, as tested" : factor.toFixed(2);
       figure.querySelectorAll(".strip-row").forEach((row) => {
         const text = row.querySelector(".strip-value");
         const word = words[decide(moves, Number(row.dataset.low), Number(row.dataset.high), factor)];
