@@ -130,6 +130,8 @@ def test_a_run_of_outputs_on_another_disk_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(repeat, "OUTPUTS", tmp_path / "outputs")
     folder = tmp_path / "outputs" / "published" / "runs" / "mnist"
     assert repeat.profile_of(folder.resolve()).profile == "published"
+    beside = tmp_path / "disk" / "published" / "trained_out" / "celeba" / "ccvae" / "seed10"
+    assert repeat.profile_of(beside).epochs["celeba"] == 200  # of its own profile, not of the one it lies beside
     with pytest.raises(SettingsError, match="does not lie below"):
         repeat.profile_of((tmp_path / "outputs").resolve())
 

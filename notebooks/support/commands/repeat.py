@@ -1,9 +1,9 @@
 """`python -m support.commands.repeat HERE RUN`: train a run again from its record and compare what comes out; HERE is
 where the command was given.
 
-RUN is a run's folder, say outputs/published/runs/celeba/ccvae/seed2. It is trained from scratch in a folder of its own,
-which is deleted; nothing below outputs changes. The exit status is 0 if all scores are the same to the last digit, 1 if
-some differ, 2 if the run can't be repeated."""
+RUN is a run's folder, say outputs/published/trained_out/celeba/ccvae/seed10. It is trained from scratch in a folder of
+its own, which is deleted; nothing below outputs changes. The exit status is 0 if all scores are the same to the last
+digit, 1 if some differ, 2 if the run can't be repeated."""
 
 import math
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 from data import DataError
 from data.messages import plain
 
-from .. import OUTPUTS, runs, training
+from .. import OUTPUTS, PUBLISHED, profile_names, runs, training
 from ..runs import Run, RunError
 from ..settings import Profile, SettingsError, read_profile
 
@@ -69,11 +69,13 @@ def repeat(folder: Path, profile: Profile) -> int:
 
 
 def profile_of(folder: Path) -> Profile:
-    """The profile below whose outputs a run's folder lies."""
+    """The profile below whose outputs a run's folder lies; of what is published, the one of the folder's name there."""
     outputs = OUTPUTS.resolve()  # it may be a link to another disk
     if not folder.is_relative_to(outputs) or folder == outputs:
         raise SettingsError(f"{folder} does not lie below {OUTPUTS}; name the folder of a run there")
-    return read_profile(folder.relative_to(outputs).parts[0])
+    name, *below = folder.relative_to(outputs).parts
+    beside = name == PUBLISHED and below and below[0] in profile_names()[0]
+    return read_profile(below[0] if beside else name)
 
 
 if __name__ == "__main__":
