@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 import mccvae_core as core
-from data import DataError
+from data import TASKS, DataError
 from data.files import digest, reason
 
 from .. import DECIDING, OUTPUTS, PUBLISHED, code_identity, runs, weights
@@ -167,7 +167,9 @@ def _half_weights(folder: Path) -> list[str]:
 def _scores(profile: Profile) -> tuple[str, list[str]]:
     """Scores of one run a task, of its first MCCVAE, on the test part, from the weights that are there."""
     faults, done, left = [], [], []
-    for task in dict.fromkeys(task for task, *_ in runs._asked(profile, None)):
+    deciding = runs.deciding_folder(profile.folder)
+    beside = [task for task in TASKS if deciding is not None and (deciding / task).is_dir()]
+    for task in dict.fromkeys([*(task for task, *_ in runs._asked(profile, None)), *beside]):
         try:
             there = runs.first_runs(profile, task, characteristics=True)
             run = next((run for run in there if run.spec.base == "mccvae"), there[0] if there else None)
