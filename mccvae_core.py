@@ -860,8 +860,7 @@ class TrainingError(Exception):
 
 
 def to_images(images: Tensor, device: torch.device | str | None = None) -> Tensor:
-    """uint8 (B, channels, H, W) -> float in [0, 1], channels last (about 1.3 times faster convolutions on a CPU), on
-    the images' own device or another.
+    """uint8 (B, channels, H, W) -> float in [0, 1], there or on a device, channels last (1.3 times as fast on a CPU).
 
     Raises ValueError for another type: one scale, 0 to 255, for all doors that take uint8."""
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:

@@ -131,7 +131,7 @@ def test_what_moves_change_is_read_from_the_deciding_runs_alone(scores):
 
 def test_the_second_latent_in_one_sentence(scores):
     said = body.second_latent(scores)
-    assert said.startswith("The second latent holds style. ") and "more than along it, and the label less: " in said
+    assert said.startswith("The second latent is mostly style. ") and "more than along it, and the label less: " in said
     assert said.endswith("2.0 times the pixels and 0.2 times the label on Chest X-ray.")
     strong = scores.assign(value=scores["value"].where(scores["score"] != "change", 0.5))
     assert body.second_latent(strong).startswith(

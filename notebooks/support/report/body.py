@@ -242,7 +242,7 @@ def second_latent(scores: pd.DataFrame) -> str:
         return ""
     opens = "Across the direction that the classifier reads, a label's latents change"
     if all(more):
-        opens = "The second latent holds style. Across the direction that the classifier reads, the picture changes"
+        opens = "The second latent is mostly style. Across the direction that the classifier reads, the picture changes"
         opens += " more than along it, and the label less"
     return f"{opens}: {'; '.join(said)}."
 

@@ -37,15 +37,15 @@ USE = """\
   X-rays 0.4 to 0.5; labels are read as well.
 - **Read the picture, not the latents.** Encode what changed: they can differ.
 - **On MNIST more latents draw better, whoever owns them**: ten give 1.3 dB in style, 1.5 in blocks; on faces and X-rays
-  0.2 at most. For pictures alone take a VAE: faces are 2.4 dB better."""
+  0.2 at most. For pictures alone take a VAE: faces gain 2.4 dB (one seed)."""
 LIMITS = """\
 - CelebA is 10,000 of 202,599 faces here, split by person, with 6,400 training steps. One seed of each had the paper's
   12,720: test accuracy fell to 0.835 (CCVAE, which broke down) and 0.868.
 - CelebA's models overfit: scored are the weights of the lowest validation loss (epochs 95 to 160).
 - On CelebA and MNIST seven of the ten seeds were planned after three had been seen.
-- Images have 60 or 64 pixels to a side, and each set one split. Judges learn from the same labels, and read 79 % of
+- Images have 60 or 64 pixels to a side, each set one split. Judges learn from the same labels, and read 79 % of
   chest's and 89 % of CelebA's rightly.
-- Where the paper leaves a choice open we took the official CCVAE code's: [all
+- Where the paper leaves a choice open we took the official code's: [all
   deviations](details.html#Deviations-from-the-paper).
 - The X-rays are of children. Nothing here is a medical finding."""
 
