@@ -41,13 +41,16 @@ A label may be continuous instead (`ModelConfig.label_kinds`; ours, not the pape
 
     p(y_i) = N(0, 1),   q(y_i|z_c^i) = N(u_i, s_i^2),   p(z_c^i|y_i) = N(a_i + c_i y_i, diag sigma_i^2),
 
-so that all that the bounds ask of it is Gaussian and in closed form (`continuous_label_terms`).
+so that all that the bounds ask of it is Gaussian and in closed form (`continuous_label_terms`). Or it is categorical,
+one of V values, V columns of y of which one is 1. Then with u_i = W_i z_c^i + b_i, one logit for each value,
+
+    q(y_i|z_c^i) = softmax(u_i),   p(z_c^i|y_i = v) = N(a_iv, diag sigma_iv^2)      (`categorical_label_terms`).
 
 The classifier is linear, u_i = w_i . z_c^i + b_i, so it sees one direction of a block, and k_i - 1 others leave y_i's
 probability as it is: q(y_i|z_c^i + r) = q(y_i|z_c^i) for each r with w_i . r = 0. What encoder and prior put there is
 no matter of these formulas; it has to be measured (notebooks/support/measures/blocks.py).
 
-Shapes: B images, L labels, C = sum_i k_i characteristics, S style latents, Z = C + S latents.
+Shapes: B images, L labels (columns of y), C = sum_i k_i characteristics, S style latents, Z = C + S latents.
 """
 
 import contextlib
@@ -56,7 +59,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -69,10 +72,13 @@ LIKELIHOODS = ("bernoulli", "laplace", "bernoulli-two-sigmoids")
 ESTIMATORS = ("official", "rao-blackwell")
 PRECISIONS = ("float32", "bf16")
 STARTS = ("ones", "linear")
-KINDS = ("binary", "continuous")
+KINDS = ("binary", "continuous", "categorical")
 LEARNING_RATE = 2e-4  # Adam, paper section 4
 OFFICIAL_DRAWS = 100  # K, further draws of z for q(y|x) in the official estimator
 NODES = 32  # of the Gauss-Hermite quadrature over a label's logit
+NODES_2D = 20  # along each of two directions, where a categorical label's logits span as many
+POINTS = 512  # K, of the quasi-Monte Carlo sum over a categorical label's logits where they span more than two
+SOBOL_BITS = 30  # of torch's Sobol points
 VALIDATE_EVERY = 5  # epochs between two looks at the validation loss
 CHECK_EVERY = 32  # batches between two looks for a loss that is not finite, on a device that is waited for
 MIN_SCALE = 1e-3  # floor of every standard deviation, as in the official code
@@ -93,13 +99,15 @@ class ModelConfig:
     style_dim: S.
     likelihood: "bernoulli" (pixels in [0, 1], sections 4.2 and 4.3) or "laplace" (scale 1, section 4.4); and
         "bernoulli-two-sigmoids", a likely slip that the audit tests: the logits went through a sigmoid already.
-    label_prior: p(y_i = 1), one number for all labels or one for each.
+    label_prior: p(y_i = 1), one number for all labels or one for each; of a categorical label, in its place, the
+        probabilities (p_1, ..., p_V) of its values, which say how many there are.
     start_std: spread of the random start of the classifier's weights around 1 and of the conditional prior's means
         around 0. 0 is the official code's start, where the latents of one block begin exactly alike.
     start: "ones", as above, or "linear": classifier and conditional prior start as the layers of the paper's words do
         (section 4), nn.Linear's default with the weights outside the blocks set to zero.
     block_prior: "diagonal", or "full" for a p(z_c^i|y_i) whose k_i latents may be correlated (ours, not the paper's).
-    label_kinds: "binary" or "continuous", one for all labels or one for each; `label_prior` says nothing of the latter.
+    label_kinds: "binary", "continuous" or "categorical", one for all labels or one for each; `label_prior` says nothing
+        of a continuous one.
 
     Raises ValueError where a value makes no model.
     """
@@ -108,7 +116,7 @@ class ModelConfig:
     characteristics: tuple[int, ...]
     style_dim: int
     likelihood: str
-    label_prior: float | tuple[float, ...]
+    label_prior: float | tuple[float | tuple[float, ...], ...]
     start_std: float = 0.0
     block_prior: str = "diagonal"
     start: str = "ones"
@@ -120,7 +128,8 @@ class ModelConfig:
         set_("characteristics", tuple(self.characteristics))
         prior, kinds = self.label_prior, self.label_kinds
         set_("label_kinds", (kinds,) * len(self.characteristics) if isinstance(kinds, str) else tuple(kinds))
-        set_("label_prior", tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics))
+        each = tuple(prior) if hasattr(prior, "__iter__") else (float(prior),) * len(self.characteristics)
+        set_("label_prior", tuple(tuple(p) if hasattr(p, "__iter__") else p for p in each))
         if (
             len(self.image_shape) != 3
             or self.image_shape[0] not in (1, 3)
@@ -139,17 +148,27 @@ class ModelConfig:
             raise ValueError(
                 f"start must be one of {STARTS}, 'linear' without a start_std, not {self.start!r}, {self.start_std}"
             )
-        if len(self.label_prior) != len(self.characteristics) or not all(0 < p < 1 for p in self.label_prior):
-            raise ValueError(f"label_prior must lie inside (0, 1), once or for each label, not {prior}")
         if len(self.label_kinds) != len(self.characteristics) or not set(self.label_kinds) <= set(KINDS):
             raise ValueError(f"label_kinds must be one of {KINDS}, once or for each label, not {kinds}")
-        if self.has_continuous and (self.block_prior, self.start) != ("diagonal", "ones"):
-            raise ValueError("continuous labels need the block_prior 'diagonal' and the start 'ones'")
+        if len(self.label_prior) != len(self.characteristics) or not all(
+            map(_is_prior, self.label_prior, self.label_kinds)
+        ):
+            raise ValueError(
+                "label_prior must lie inside (0, 1), once or for each label; of a categorical label it must be the "
+                f"probabilities of its values, two or more with the sum 1; not {prior}"
+            )
+        if set(self.label_kinds) != {"binary"} and (self.block_prior, self.start) != ("diagonal", "ones"):
+            raise ValueError("labels that are not binary need the block_prior 'diagonal' and the start 'ones'")
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """How many columns of y each label takes: V if it is categorical, else 1."""
+        return tuple(len(p) if isinstance(p, tuple) else 1 for p in self.label_prior)
 
     @property
     def labels(self) -> int:
-        """L."""
-        return len(self.characteristics)
+        """L, the columns of y. A binary or continuous label has one, so that without categorical ones L labels."""
+        return sum(self.columns)
 
     @property
     def has_continuous(self) -> bool:
@@ -164,6 +183,13 @@ class ModelConfig:
     def latent_dim(self) -> int:
         """Z = C + S."""
         return self.characteristic_dim + self.style_dim
+
+
+def _is_prior(p: float | tuple[float, ...], kind: str) -> bool:
+    """Whether p is what `ModelConfig.label_prior` says of a label of this kind."""
+    if kind != "categorical":
+        return not isinstance(p, tuple) and 0 < p < 1
+    return isinstance(p, tuple) and len(p) > 1 and all(0 < part < 1 for part in p) and abs(sum(p) - 1) < 1e-6
 
 
 def _image_sides(side: int) -> list[int]:
@@ -314,17 +340,29 @@ class MCCVAE(VAE):
     inputs, the conditional prior L; the prior's values are bias for y_i = 0 and bias + weight for y_i = 1.
 
     Of a continuous label u_i is the mean of q(y_i|z_c^i). The rows of its prior's means are a_i and a_i + c_i, those of
-    y_i = 0 and 1; the first row of its standard deviations is sigma_i.
+    y_i = 0 and 1; the first row of its standard deviations is sigma_i. A categorical label's W_i, a_iv and sigma_iv are
+    `value_weight`, `value_loc` and `value_raw_scale` where its rows and columns meet; W_i starts at random, a_iv as its
+    columns.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        owner = [i for i, k in enumerate(config.characteristics) for _ in range(k)]
-        self.register_buffer("owner", torch.tensor(owner), persistent=False)  # (C,): the label of each characteristic
-        self.register_buffer("block", F.one_hot(self.owner, config.labels).float(), persistent=False)  # (C, L)
-        is_continuous = [kind == "continuous" for kind in config.label_kinds]
+        k, v = config.characteristics, config.columns
+        owner = [sum(v[:i]) for i, k_i in enumerate(k) for _ in range(k_i)]
+        self.register_buffer("owner", torch.tensor(owner), persistent=False)  # (C,): its label's first column
+        block = torch.block_diag(*map(torch.ones, k, v))  # (C, L): 1 where latent and column are of one label
+        self.register_buffer("block", block, persistent=False)
+        is_continuous = [
+            kind == "continuous" for kind, v_i in zip(config.label_kinds, v, strict=True) for _ in range(v_i)
+        ]
         self.register_buffer("continuous", torch.tensor(is_continuous), persistent=False)  # (L,)
-        self.register_buffer("label_prior", torch.tensor(config.label_prior), persistent=False)  # (L,): p(y_i = 1)
+        prior = [p for each in config.label_prior for p in (each if isinstance(each, tuple) else [each])]
+        self.register_buffer("label_prior", torch.tensor(prior), persistent=False)  # (L,): p(y_i = 1)
+        self.categorical = [  # of each categorical label: where in y it is, and where in z_c
+            (slice(sum(v[:i]), sum(v[: i + 1])), slice(sum(k[:i]), sum(k[: i + 1])))
+            for i, kind in enumerate(config.label_kinds)
+            if kind == "categorical"
+        ]
         self.classifier_weight = nn.Parameter(1 + config.start_std * torch.randn(config.characteristic_dim))
         self.classifier_bias = nn.Parameter(torch.zeros(config.labels))
         self.prior_loc = nn.Parameter(config.start_std * torch.randn(2, config.characteristic_dim))  # rows: y_i = 0, 1
@@ -335,6 +373,10 @@ class MCCVAE(VAE):
             self.prior_lower = nn.Parameter(torch.zeros(2, config.characteristic_dim, config.characteristic_dim))
         if config.has_continuous:
             self.reading_raw_scale = nn.Parameter(torch.ones(config.labels))
+        if self.categorical:
+            self.value_weight = nn.Parameter(torch.randn(config.characteristic_dim, config.labels))
+            self.value_loc = nn.Parameter(self.value_weight.detach().T.clone())
+            self.value_raw_scale = nn.Parameter(torch.ones(config.labels, config.characteristic_dim))
 
     @torch.no_grad()
     def _start_as_linear_layers(self):
@@ -360,12 +402,19 @@ class MCCVAE(VAE):
 
     def label_logits(self, z_c: Tensor) -> Tensor:
         """u (..., L) for characteristics z_c (..., C): the logit of q(y_i = 1|z_c^i), or a continuous label's mean."""
-        return (z_c * self.classifier_weight) @ self.block + self.classifier_bias
+        u = (z_c * self.classifier_weight) @ self.block + self.classifier_bias
+        for columns, latents in self.categorical:
+            W = self.value_weight[latents, columns]
+            u[..., columns] = z_c[..., latents] @ W + self.classifier_bias[columns]
+        return u
 
     def read_labels(self, z_c: Tensor) -> Tensor:
         """What characteristics z_c (..., C) say, (..., L): q(y_i = 1|z_c^i), or the mean of a continuous label."""
         u = self.label_logits(z_c)
-        return torch.where(self.continuous, u, u.sigmoid())
+        read = torch.where(self.continuous, u, u.sigmoid())
+        for columns, _ in self.categorical:
+            read[..., columns] = u[..., columns].softmax(-1)
+        return read
 
     def reading_scale(self) -> Tensor:
         """s (L,), the standard deviation of q(y_i|z_c^i) of continuous labels; of others without a meaning."""
@@ -380,6 +429,9 @@ class MCCVAE(VAE):
             continuous = self.continuous[self.owner]
             loc = torch.where(continuous, torch.lerp(*self.prior_loc, y_c), loc)
             raw_scale = torch.where(continuous, self.prior_raw_scale[0], raw_scale)
+        for columns, latents in self.categorical:
+            loc[..., latents] = y[..., columns] @ self.value_loc[columns, latents]
+            raw_scale[..., latents] = y[..., columns] @ self.value_raw_scale[columns, latents]
         return Normal(loc, F.softplus(raw_scale).clamp(min=MIN_SCALE), validate_args=False)
 
     def prior_whitening(self, value: int) -> Tensor | None:
@@ -393,7 +445,7 @@ class MCCVAE(VAE):
         )
 
     def log_qyz(self, y: Tensor, z_c: Tensor) -> Tensor:
-        """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for y (..., L) and z_c (..., C)."""
+        """log q(y|z_c) = sum_i log Ber(y_i; sigmoid(u_i)), (...,), for binary y (..., L) and z_c (..., C)."""
         return F.logsigmoid((2 * y - 1) * self.label_logits(z_c)).sum(-1)
 
     def log_py(self, y: Tensor) -> Tensor:
@@ -557,16 +609,16 @@ def ccvae_loss(
     All labels of an image known: the first objective, L(x, y); none known: the second, L(x). `rao_blackwell_loss` alone
     takes any pattern of missing labels and a `control_variate` (B,). Noise comes from `generator`, or torch's default
     one. Raises ValueError for images and labels that don't fit, for an image of which `official` knows only some labels
-    (it has no formula for those), and for `official` with a full block_prior or continuous labels (ours).
+    (it has no formula for those), and for `official` with a full block_prior or labels that are not binary (ours).
     """
     if y.shape != (len(x), model.config.labels):
         raise ValueError(f"y must be (B, L) = {(len(x), model.config.labels)}, not {tuple(y.shape)}")
     if objective.estimator == "official":
-        if model.config.block_prior == "full" or model.config.has_continuous:
-            raise ValueError("a full block_prior and continuous labels need the estimator 'rao-blackwell'")
+        if model.config.block_prior == "full" or set(model.config.label_kinds) != {"binary"}:
+            raise ValueError("a full block_prior and labels that are not binary need the estimator 'rao-blackwell'")
         return official_loss(model, x, y, OfficialNoise.draw(model, y, generator), objective)
     noise = torch.randn(len(x), model.config.latent_dim, generator=generator, device=x.device, dtype=y.dtype)
-    return rao_blackwell_loss(model, x, y, noise, objective, control_variate)
+    return rao_blackwell_loss(model, x, y, noise, objective, control_variate, label_points(model, y, generator))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -650,6 +702,7 @@ def rao_blackwell_loss(
     noise: Tensor,
     objective: Objective = BOUND,
     control_variate: Tensor | None = None,
+    points: Sequence[tuple[Tensor, Tensor]] | None = None,
 ) -> LossTerms:
     """Section 2.3's objective, unbiased in value and gradient; what can be summed or integrated is. noise (B, Z).
 
@@ -665,7 +718,9 @@ def rao_blackwell_loss(
     b, the control variate, must not depend on this z; None or NaN stand for the mean over the batch's other images.
 
     A known continuous label needs no weight: with w_i taken into it, q(z_c^i|x) becomes q(z_c^i|x, y_i), which is
-    Gaussian too, and z is drawn from that (`given_continuous_labels`).
+    Gaussian too, and z is drawn from that (`given_continuous_labels`). A categorical label is summed over its values at
+    `points`, by default those of `label_points`. All is exact but where its logits span more than two directions:
+    there log q(y_i|x) and w_i have a bias of the order 1/K, which a test holds below 1e-3 nats.
     """
     known = ~y.isnan()
     q = model.encode(x)
@@ -673,10 +728,13 @@ def rao_blackwell_loss(
     q_c, q_style = model.split_posterior(q)
     if model.config.has_continuous:
         z = torch.cat([given_continuous_labels(model, q_c, y, model.split(noise)[0]), model.split(z)[1]], dim=1)
-    characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y)
+    characteristics, log_qyx_i, log_py_i = label_terms(model, q_c, y, points)
 
     u = model.label_logits(model.split(z)[0])
-    log_w_i = F.logsigmoid(torch.where(y > 0.5, u, -u)) - log_qyx_i
+    log_qyz_i = F.logsigmoid(torch.where(y > 0.5, u, -u))
+    for columns, _ in model.categorical:
+        log_qyz_i[:, columns] = torch.where(y[:, columns] > 0.5, u[:, columns].log_softmax(1), 0.0)
+    log_w_i = log_qyz_i - log_qyx_i
     w = torch.where(known & ~model.continuous, log_w_i, 0.0).sum(1).exp()
     log_px = model.log_px(x, z)
     b = (log_px.sum() - log_px).detach() / max(len(x) - 1, 1)
@@ -696,7 +754,9 @@ def rao_blackwell_loss(
     )
 
 
-def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def label_terms(
+    model: MCCVAE, q_c: Normal, y: Tensor, points: Sequence[tuple[Tensor, Tensor]] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """What each label adds to the bound besides w log p(x|z), by quadrature over its logit alone; (B, L) each.
 
     q_c: q(z_c|x), a Normal (B, C). y (B, L), NaN where not known. Returned, with v the label's value,
@@ -750,10 +810,14 @@ def label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, 
     log_p1, log_p0 = model.label_prior.log(), (-model.label_prior).log1p()
     log_py = torch.where(known, torch.where(one, log_p1, log_p0), log_q_v[1].exp() * log_p1 + log_q_v[0].exp() * log_p0)
     terms = (-c, torch.where(one, log_q_v[1], log_q_v[0]), log_py)
-    if not model.config.has_continuous:
-        return terms
-    both = zip(continuous_label_terms(model, q_c, y), terms, strict=True)
-    return tuple(torch.where(model.continuous, closed_form, quadrature) for closed_form, quadrature in both)
+    if model.config.has_continuous:
+        both = zip(continuous_label_terms(model, q_c, y), terms, strict=True)
+        terms = tuple(torch.where(model.continuous, closed_form, quadrature) for closed_form, quadrature in both)
+    points = label_points(model, y) if points is None else points
+    for (columns, latents), at in zip(model.categorical, points, strict=True):
+        for term, of_label in zip(terms, categorical_label_terms(model, q_c, y, columns, latents, *at), strict=True):
+            term[:, columns] = of_label
+    return terms
 
 
 def continuous_label_terms(model: MCCVAE, q_c: Normal, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -797,6 +861,82 @@ def given_continuous_labels(model: MCCVAE, q_c: Normal, y: Tensor, noise: Tensor
     shrink = torch.where(known, (1 - s / v.sqrt()) / tau2, 0.0) * ((sw * noise) @ model.block)
     shift = torch.where(known, (torch.where(known, y, mu) - mu) / v, 0.0)
     return q_c.loc + q_c.scale * (noise + sw * (shift - shrink)[:, model.owner])
+
+
+def label_points(model: MCCVAE, like: Tensor, generator: torch.Generator | None = None) -> list[tuple[Tensor, Tensor]]:
+    """Of each categorical label the points (K, r) and log weights (K,) at which its logits are taken, for eta ~ N(0, 1)
+    of r = min(k_i, V - 1) dimensions, as many as the logits' differences span.
+
+    r = 1, 2: Gauss-Hermite's. r > 2: K = POINTS of a scrambled Sobol sequence, shifted at random (a digital shift, Owen
+    1995 and Matousek 1998), so that each point is standard normal; noise comes from `generator`. like: of the device
+    and type that they get."""
+    points = []
+    for columns, latents in model.categorical:
+        r = min(latents.stop - latents.start, columns.stop - columns.start - 1)
+        if r <= 2:
+            nodes, log_weights = _hermite_nodes(NODES if r == 1 else NODES_2D)
+            eta, log_omega = (
+                np.array([*itertools.product(nodes, repeat=r)]),
+                [*itertools.product(log_weights, repeat=r)],
+            )
+            points.append((torch.from_numpy(eta).to(like), torch.tensor(log_omega).sum(1).to(like)))
+        else:
+            bits = torch.randint(1 << SOBOL_BITS, (r,), generator=generator, device=like.device)
+            p = ((_sobol(r, POINTS).to(like.device) ^ bits) + 0.5).to(like) / (1 << SOBOL_BITS)
+            eta = torch.special.ndtri(p.clamp(1e-6, 1 - 1e-6))
+            points.append((eta, torch.full_like(eta[:, 0], -math.log(POINTS))))
+    return points
+
+
+@functools.cache
+def _sobol(dimensions: int, n: int) -> Tensor:
+    """n points of a scrambled Sobol sequence, (n, dimensions), as whole numbers below 2^SOBOL_BITS."""
+    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)
+    return (engine.draw(n, dtype=torch.float64) * (1 << SOBOL_BITS)).long()
+
+
+def categorical_label_terms(
+    model: MCCVAE, q_c: Normal, y: Tensor, columns: slice, latents: slice, eta: Tensor, log_omega: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`label_terms` of a categorical label at its columns of y, (B, V) each, by the points of `label_points`.
+
+    With z_c^i = m + s e, e ~ N(0, I), the logits are u = mu + A'e, A = diag(s) W. U, (k, r) with orthonormal columns,
+    spans what moves their differences (all of e where k < V), so that eta = U'e decides them, and given eta
+
+        e  ~  Normal(U eta, I - U U'),
+
+    so that E e and E e^2 under q(z|x, v) ~ q(z|x) q(v|z_c^i), which the quadratic forms of `label_terms`' c_v need,
+    follow from those of eta.
+    """
+    W, m, s = model.value_weight[latents, columns], q_c.loc[:, latents], q_c.scale[:, latents]
+    A, y = s[:, :, None] * W, y[:, columns]  # (B, k, V)
+    k, r = len(W), eta.shape[1]
+    if k == r:
+        U = torch.eye(k, device=y.device, dtype=y.dtype)[None]
+    else:
+        D = A[:, :, 1:] - A[:, :, :1]
+        gram = D.mT @ D
+        floor = 1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-12  # so that equal logits have a root, too
+        root = torch.linalg.cholesky(gram + floor[:, None, None] * torch.eye(r, device=y.device, dtype=y.dtype))
+        U = torch.linalg.solve_triangular(root, D.mT, upper=False).mT
+    mu = m @ W + model.classifier_bias[columns]
+    log_v = (mu[:, :, None] + A.mT @ U @ eta.T).log_softmax(1)  # (B, V, K)
+    weighted = log_omega + log_v
+    log_q_v = weighted.logsumexp(2)  # (B, V): log q(v|x)
+    w_v = (weighted - log_q_v[:, :, None]).exp()  # what the points weigh in q(z|x, v)
+
+    squares = (eta[:, :, None] * eta[:, None]).flatten(1)  # (K, r r)
+    e_mean, eta2 = w_v @ eta @ U.mT, (w_v @ squares).unflatten(2, (r, r))
+    e2 = (U[:, None] @ eta2 * U[:, None]).sum(3) + 1 - (U**2).sum(2)[:, None]  # (B, V, k): E e^2 under q(z|x, v)
+    p_loc, p_scale = model.value_loc[columns, latents], F.softplus(model.value_raw_scale[columns, latents])
+    p_scale = p_scale.clamp(min=MIN_SCALE)
+    gap, ratio = (m[:, None] - p_loc) / p_scale, s[:, None] / p_scale
+    quadratic = gap**2 + 2 * gap * ratio * e_mean + ratio**2 * e2 - e2
+    integral = (ratio.log() - 0.5 * quadratic).sum(2) - (w_v * log_v).sum(2)  # (B, V): E c_v under q(z|x, v)
+
+    share = torch.where(y.isnan(), log_q_v.exp(), y)  # of each value: 1 of the known one, else q(v|x)
+    log_p = model.label_prior[columns].log()
+    return -share * integral, torch.where(y > 0.5, log_q_v, 0.0), share * log_p
 
 
 def block_total_correlation(model: MCCVAE, q_c: Normal, y: Tensor) -> Tensor:
@@ -1030,10 +1170,11 @@ def _check_fit(model: VAE, images: Tensor, labels: Tensor, objective: Objective,
     missing, wanted = labels.isnan(), (len(images), model.config.labels)
     if labels.shape != wanted:
         raise ValueError(f"labels must be (N, L) = {wanted}, not {tuple(labels.shape)}")
-    for i, kind in enumerate(model.config.label_kinds):
-        y = labels[:, i]
+    for i, (kind, y) in enumerate(zip(model.config.label_kinds, labels.split(model.config.columns, 1), strict=True)):
         if not (y.isnan() | (y.isfinite() if kind == "continuous" else (y == 0) | (y == 1))).all():
             raise ValueError(f"label {i} is {kind}: it must be {'finite' if kind == 'continuous' else '0, 1'} or NaN")
+        if kind == "categorical" and not (y.isnan().all(1) | (y.sum(1) == 1)).all():
+            raise ValueError(f"label {i} is categorical: one of its columns must be 1, the others 0, or all NaN")
     if missing.any() and (objective.estimator != "rao-blackwell" or isinstance(model, ConditionalVAE)):
         raise ValueError(
             f"only an MCCVAE by 'rao-blackwell' trains on missing labels; {int(missing.sum())} are missing"
@@ -1186,7 +1327,12 @@ class Walk:
 
 def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tuple[float, float]:
     """From where p(z|y_i = 0) puts a characteristic (0 <= latent < C) to where p(z|y_i = 1) does, `spread` standard
-    deviations of each prior further out on either side."""
+    deviations of each prior further out on either side; of a categorical label from the lowest of all values' ends to
+    the highest."""
+    for columns, latents in model.categorical:
+        if latents.start <= latent < latents.stop:
+            loc, scale = model.value_loc[columns, latent], F.softplus(model.value_raw_scale[columns, latent])
+            return (loc - spread * scale).min().item(), (loc + spread * scale).max().item()
     loc, scale = model.prior_loc[:, latent], F.softplus(model.prior_raw_scale[:, latent]).clamp(min=MIN_SCALE)
     if model.config.block_prior == "full":  # the sd of the latent itself
         inverse = torch.stack([torch.linalg.inv(model.prior_whitening(v)) for v in (0, 1)])
@@ -1199,7 +1345,7 @@ def block_of(model: MCCVAE, label: int) -> list[int]:
     """Positions in z of the characteristics of a label. Raises ValueError for a label that the model lacks."""
     if not isinstance(label, int | np.integer) or not 0 <= label < model.config.labels:
         raise ValueError(f"label must lie between 0 and {model.config.labels - 1}, not {label!r}")
-    return torch.nonzero(model.owner == label).flatten().tolist()
+    return torch.nonzero(model.block[:, label]).flatten().tolist()
 
 
 @torch.no_grad()
@@ -1211,7 +1357,9 @@ def latent_walk(
     z (..., Z). towards: for each label to move, the value (0 or 1) to walk to. The walk starts at the other value's end
     of `characteristic_range` and goes in `steps` equal steps. within: move only that characteristic of each block (0 is
     its first); None: all of them together. A continuous label goes from where it is to any number, its whole block
-    along Sigma w, Sigma = diag(sigma_i^2): so the block goes with the reading u_i under p(z_c^i|y_i).
+    along Sigma w, Sigma = diag(sigma_i^2): so the block goes with the reading u_i under p(z_c^i|y_i). A categorical
+    label's block goes from where it is, or from the mean of p(z_c^i|y_i) of the value that goes to 0, to that of the
+    value that goes to 1.
 
     Raises ValueError for a label or characteristic that is not there, and for a value that a label can't have.
     """
@@ -1226,7 +1374,12 @@ def latent_walk(
             raise ValueError(f"label {label} can go towards 0 or 1, not {value!r}")
         if within is not None and not 0 <= within < len(block):
             raise ValueError(f"label {label} has {len(block)} characteristics; there is no number {within}")
-        for latent in block if within is None else [block[within]]:
+        chosen = block if within is None else [block[within]]
+        for columns in (columns for columns, _ in model.categorical if columns.start <= label < columns.stop):
+            start, end = _between_values(model, z, columns, chosen, towards)
+            path[..., chosen] = start + (end - start) * t[..., None]
+            chosen = []
+        for latent in chosen:
             start, end = characteristic_range(model, latent)[:: 1 if value else -1]
             path[..., latent] = start + (end - start) * t
     images = model.decode(path)
@@ -1243,6 +1396,20 @@ def _to_reading(model: MCCVAE, z: Tensor, label: int, block: list[int], value: f
     sigma_w = model.conditional_prior(nothing).variance[block] * w
     gap = value - model.label_logits(model.split(z)[0])[..., label]
     return gap[..., None] * sigma_w / (w @ sigma_w)
+
+
+def _between_values(
+    model: MCCVAE, z: Tensor, columns: slice, latents: list[int], towards: dict[int, float]
+) -> tuple[Tensor, Tensor]:
+    """Where a categorical label's latents start and end. Raises ValueError unless one value goes to 1, at most one to
+    0."""
+    left, reached = (
+        [v for v, to in towards.items() if columns.start <= v < columns.stop and to == end] for end in (0, 1)
+    )
+    if len(reached) != 1 or len(left) > 1:
+        where = f"columns {columns.start} to {columns.stop - 1} are one categorical label"
+        raise ValueError(f"{where}: one of them goes towards 1, one more at most towards 0, not {towards}")
+    return model.value_loc[left[0], latents] if left else z[..., latents], model.value_loc[reached[0], latents]
 
 
 def swap_characteristics(model: MCCVAE, z_a: Tensor, z_b: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:

@@ -36,8 +36,10 @@ class ToyMCCVAE(core.MCCVAE):
     q(z|x) is the same free Gaussian for every image; log p(x|z) = -1/2 |x - A z|^2 + cos(b.z), x (B, 3).
     """
 
-    def __init__(self, characteristics, style_dim=1, seed=0, block_prior="diagonal", kinds="binary"):
-        prior = tuple(0.3 + 0.1 * i for i in range(len(characteristics)))
+    def __init__(self, characteristics, style_dim=1, seed=0, block_prior="diagonal", kinds="binary", values=3):
+        kinds = (kinds,) * len(characteristics) if isinstance(kinds, str) else kinds
+        of_values = (0.5, 0.2, *[0.3 / (values - 2)] * (values - 2))  # of every categorical label
+        prior = tuple(of_values if kind == "categorical" else 0.3 + 0.1 * i for i, kind in enumerate(kinds))
         options = {"block_prior": block_prior, "label_kinds": kinds}
         config = core.ModelConfig((1, 60, 60), characteristics, style_dim, "bernoulli", prior, **options)
         with torch.random.fork_rng():
@@ -52,6 +54,8 @@ class ToyMCCVAE(core.MCCVAE):
             self.b = nn.Parameter(torch.randn(config.latent_dim))
             if block_prior == "full":
                 nn.init.normal_(self.prior_lower, std=0.7)
+            for parameter in (self.value_weight, self.value_loc, self.value_raw_scale) if self.categorical else ():
+                nn.init.normal_(parameter, std=0.7)
         self.double()
 
     def encode(self, x):

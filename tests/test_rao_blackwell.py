@@ -73,7 +73,7 @@ def brute_force(model, y, nodes):
     return weight @ (w * inner) + log_qyx + log_p_known
 
 
-def expected_loss(model, y, nodes, control_variate=-3.0):
+def expected_loss(model, y, nodes, control_variate=-3.0, points=None):
     """E over the estimator's noise, by the same grid: its terms of each node, weighted."""
     point, weight = np.polynomial.hermite_e.hermegauss(nodes)
     index = np.array(list(itertools.product(range(nodes), repeat=model.config.latent_dim)))
@@ -94,6 +94,7 @@ def expected_loss(model, y, nodes, control_variate=-3.0):
             torch.tensor(point[index]),
             core.BOUND,
             torch.full((n,), control_variate).double(),
+            points,
         )
     sign = {"reconstruction": 1, "kl_style": 1, "characteristics": 1, "weighting": 1, "log_qyx": -1, "log_py": -1}
     return weights @ sum(s * kept[name] for name, s in sign.items())

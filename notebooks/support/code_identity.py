@@ -28,8 +28,15 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     "3ddc0b02c7813c5751c3c9c46988f381b0141ed116ca1628b0c942da1d53653f": None,
     # before images stayed on the device where they lie
     "48dce5e5ffeb29aab9ac3f58f92cfffdb345f1d10a743ac88cf5e2437993ff7c": None,
+    # before labels could be categorical
+    "ca12f1e1d95f782f5fa62d890e3305d0100bd894c9fe549b34187e27e2d7fd97": None,
 }
-BEFORE = {"precision": "float32", "start": "ones", "classes": None}  # for which a record without these settings stands
+BEFORE = {
+    "precision": "float32",
+    "start": "ones",
+    "classes": None,
+    "coding": "coins",
+}  # for which a record without these settings stands
 UNSEEN = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 # Python 3.12 cuts them into pieces
 F_STRING = tuple(getattr(tokenize, f"FSTRING_{end}", None) for end in ("START", "END"))

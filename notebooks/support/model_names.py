@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from data.messages import PlainError, quoted
-from data.tasks import CHEST_XRAY
+from data.tasks import CHEST_XRAY, Task
 
 if TYPE_CHECKING:
     from data import Dataset
@@ -55,6 +55,9 @@ OPTIONS = {  # in their order in a name
     "d": Option("start", "linear", str, ("linear",),
         "classifier and conditional prior start as nn.Linear's layers, as the paper's words suggest"),
     "c": Option("classes", "2", int, ("2",), "chest X-rays as two classes: one label, *sick*, for bacteria and virus"),
+    "v": Option("coding", "one", str, ("one",),
+        "labels of which each image has exactly one are the values of one categorical label, with one block of as many "
+        "latents as theirs have together; needs `-rb`"),
     "s": Option("sigmoids", "2", int, ("2",), "two sigmoids after the decoder, a slip that the audit of Table 3 tests"),
 }  # fmt: skip
 
@@ -86,6 +89,7 @@ class ModelSpec:
     label_prior: float | None = None  # None: the task's
     start: str = "ones"
     classes: int | None = None  # None: the task's
+    coding: str = "coins"  # each label by itself
     sigmoids: int = 1
 
     BASES = ("vae", "cvae", "ccvae", "ccvae_more_style", "mccvae")
@@ -114,14 +118,22 @@ class ModelSpec:
     def _check(self):
         if self.rate_factor == 0:
             raise SettingsError(f"{self.name!r}: a learning rate of 0 trains nothing")
-        ours = [f"-{option}" for option in "tp" if self._differs(OPTIONS[option].field)]
+        ours = [f"-{option}" for option in "tpv" if self._differs(OPTIONS[option].field)]
         if ours and self.label_weight is None:
             raise SettingsError(
                 f"{self.name!r}: {ours[0]} needs the estimator rao-blackwell; put -rb<label weight> before it"
             )
         if self.start_std and self.start != "ones":
             raise SettingsError(f"{self.name!r}: -r and -d are two starts of the same weights; name one of them")
-        of_labels = ("rb", "k", "f", "r", "y", "d", "c")
+        if self.coding == "one" and (
+            no := [f"-{option}" for option in "rtpydc" if self._differs(OPTIONS[option].field)]
+        ):
+            raise SettingsError(
+                f"{self.name!r}: {no[0]} is for labels of 0 and 1, not for a categorical one; leave it out"
+            )
+        if self.coding == "one" and len(self.k or ()) > 1:
+            raise SettingsError(f"{self.name!r}: there is one label, so -k takes one number")
+        of_labels = ("rb", "k", "f", "r", "y", "d", "c", "v")
         labels = [f"-{option}" for option in of_labels if self._differs(OPTIONS[option].field)]
         if labels and self.kind != "MCCVAE":
             raise SettingsError(
@@ -160,7 +172,7 @@ class ModelSpec:
     def title(self) -> str:
         """For people."""
         words = {"s2": "two sigmoids", "pfull": "full block prior"}
-        words |= {"dlinear": "nn.Linear's start", "c2": "two classes"}
+        words |= {"dlinear": "nn.Linear's start", "c2": "two classes", "vone": "one categorical label"}
         base, *options = self.name.split("-")
         return ", ".join([self.TITLES[self.BASES.index(base)], *(words.get(option, option) for option in options)])
 
@@ -172,7 +184,7 @@ class ModelSpec:
     @property
     def has_blocks(self) -> bool:
         """Whether each of the task's own labels has latents, as pictures, effects and claims take it."""
-        return self.kind == "MCCVAE" and self.classes is None
+        return self.kind == "MCCVAE" and self.classes is None and self.coding == "coins"
 
     def check_numbers(self, kinds: Sequence[str]) -> None:
         """Raises SettingsError where a label is continuous and this model can't learn it. kinds: of each label."""
@@ -205,14 +217,15 @@ class ModelSpec:
         from mccvae_core import ModelConfig
 
         task, labels = data.task, len(data.labels)
+        if self.coding == "one":
+            return self._categorical(data)
         k = self.k or ((2,) if self.base == "mccvae" else (1,))
         if len(k) not in (1, labels):
             raise SettingsError(
                 f"{self.name!r}: {task.title} has {labels} labels here, so -k takes one number or "
                 f"{labels}, not {len(k)}"
             )
-        style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
-        style = style if self.style_dim is None else self.style_dim
+        style = self._style(task)
         if self.sigmoids > 1 and task.likelihood != "bernoulli":
             raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
@@ -221,3 +234,22 @@ class ModelSpec:
         prior = data.label_prior if self.label_prior is None else self.label_prior
         started = (self.start_std, self.block_prior, self.start)
         return ModelConfig(task.image_shape, k, style, likelihood, prior, *started, label_kinds=data.kinds)
+
+    def _style(self, task: Task) -> int:
+        if self.style_dim is not None:
+            return self.style_dim
+        return task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
+
+    def _categorical(self, data: "Dataset") -> "ModelConfig":
+        """All labels as the values of one."""
+        from mccvae_core import ModelConfig
+
+        task, labels = data.task, len(data.labels)
+        if not task.exclusive:
+            raise SettingsError(f"{self.name!r}: -v is for labels of which each image has exactly one")
+        (k,) = self.k or ((2 if self.base == "mccvae" else 1),)
+        prior = data.label_prior if isinstance(data.label_prior, tuple) else (data.label_prior,) * labels
+        values = tuple(p / sum(prior) for p in prior)
+        return ModelConfig(
+            task.image_shape, (k * labels,), self._style(task), task.likelihood, (values,), label_kinds="categorical"
+        )

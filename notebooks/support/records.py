@@ -101,9 +101,9 @@ def check_record(record) -> None:
     labels, latents = len(record["data"]["labels"]), len(record["characteristics"])
     if "units" in record["data"] and len(record["data"]["units"]) != labels:
         raise ValueError(f"run.json names {labels} labels and has {len(record['data']['units'])} units")
-    if labels != latents:
-        raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
     spec = ModelSpec.parse(record["model"])
+    if latents != (1 if spec.coding == "one" else labels):
+        raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
     known = {chest_xray.SICK} if spec.classes else set(TASKS[record["task"]].labels)
     unknown = set(record["data"]["labels"]) - known
     if record["task"] != own.TASK.name and record["data"]["source"] == "real" and unknown:

@@ -68,7 +68,7 @@ def train(
         "seed": seed, "epochs": spec.epochs or epochs, "batch_size": profile.value("batch_size", data.task),
         "start_std": spec.start_std, "start": spec.start, "block_prior": spec.block_prior,
         "by_turns": not data.train.labels.is_floating_point(), "block_penalty": spec.block_penalty,
-        "sigmoids": spec.sigmoids, "classes": spec.classes,
+        "sigmoids": spec.sigmoids, "classes": spec.classes, "coding": spec.coding,
         "data": data.summary(), "precision": precision or machine.precision_of(profile.folder, machine.choose_device()),
         "code": code_identity.code_version(),
     }  # fmt: skip
@@ -223,8 +223,10 @@ def measure(model: core.VAE, data: Dataset, epochs: int, epoch: int) -> dict[str
     read, binary, row = core.predict(model, images), data.of_kind("binary"), {}
     if binary and not labels[:, binary].isnan().all():
         found = scores.classification_scores(read[:, binary], labels[:, binary], exclusive=data.task.exclusive)
-        apart = [blocks.separation(blocks.block_coordinates(model, label)) for label in binary]
-        row = {"validation_accuracy": found["accuracy"], "separation": sum(apart) / len(apart)}
+        row = {"validation_accuracy": found["accuracy"]}
+        if not model.categorical:
+            apart = [blocks.separation(blocks.block_coordinates(model, label)) for label in binary]
+            row["separation"] = sum(apart) / len(apart)
     for name, one in quantities.by_label(read, labels, data.labels, data.units).items():
         row[f"error of {name}"] = one["error"]
     if epoch == epochs or epoch & (epoch - 1) == 0:

@@ -42,7 +42,7 @@ def _check(function: Callable[..., tuple[bool, str]]) -> Callable[..., Checked]:
 
 def with_blocks(trained: core.VAE, untrained: core.MCCVAE, label: int) -> core.MCCVAE:
     """A copy on the CPU of the trained model, or of the untrained where that has no block of several latents."""
-    has_block = isinstance(trained, core.MCCVAE) and trained.config.characteristics[label] > 1
+    has_block = isinstance(trained, core.MCCVAE) and not trained.categorical and len(core.block_of(trained, label)) > 1
     return copy.deepcopy(trained if has_block else untrained).cpu().eval()
 
 

@@ -92,7 +92,7 @@ def evaluate(
         objectives = core.Objective(objective.estimator), core.BOUND
         loss, bound = (core.evaluate_loss(model, images, labels, one, seed=seed) for one in objectives)
         read, drawn = core.predict(model, images), core.predict(model, images, sampled=True, seed=seed)
-    binary = [i for i, kind in enumerate(model.config.label_kinds) if kind == "binary"]
+    binary = torch.nonzero(~model.continuous.cpu()).flatten()
     labels, reference = labels[:, binary], None if reference is None else reference[:, binary]
     if labels.isnan().all():
         return {"n": len(images), "loss": loss, "bound": bound}

@@ -47,8 +47,8 @@ def walk_rows(models: dict[str, core.MCCVAE], moved: Iterable[int]) -> dict[str,
     and once for all together; of a number for all together alone."""
     rows = {}
     for title, model in models.items():
-        k = min(model.config.characteristics[label] for label in moved)
-        if k == 1 or "continuous" in [model.config.label_kinds[label] for label in moved]:  # a number moves its block
+        k = min(len(core.block_of(model, label)) for label in moved)
+        if k == 1 or model.continuous[list(moved)].any():  # a number moves its block
             rows[title] = (model, None)
         else:
             rows |= {f"{title}\nlatent {j + 1} of {k}": (model, j) for j in range(k)}
