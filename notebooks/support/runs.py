@@ -111,6 +111,11 @@ class Run:
         """The metrics of `weights()`."""
         return self.metrics if self.epoch_of_weights() == self.record["epochs"] else self.metrics["best"]
 
+    @property
+    def calibration(self) -> dict[str, list[float]] | None:
+        """That of `weights()`, as `measures.calibration.fit` gives it; None of a run that has none."""
+        return self.metrics_of_weights().get("calibration")
+
     def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept` of this run."""
         return kept(self.folder / SCORES / f"{name}.csv", make)

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 
 import mccvae_core as core
-from data import Dataset
+from data import Dataset, own
 from data.files import hold, write_atomically
 
 from . import code_identity, machine, runs_below, weights
-from .measures import blocks, gradients, quantities, scores
+from .measures import blocks, calibration, gradients, quantities, scores
 from .records import SPLITS
 from .runs import (
     BEST_WEIGHTS,
@@ -207,6 +207,8 @@ def _evaluate(model: core.VAE, data: Dataset, objective: core.Objective) -> dict
             read = core.predict(model, split.images)
             metrics[name]["numbers"] = quantities.by_label(read, split.labels, data.labels, data.units)
     metrics["test"] |= scores.picture_scores(model, data.test.images, data.test.labels)
+    if data.task.name == own.TASK.name:
+        metrics["calibration"] = calibration.fit(model, data.validation)
     return metrics
 
 

@@ -19,7 +19,7 @@ from data.messages import PlainError, plain, shown
 from data.pictures import doubtful, read_pictures
 
 from .. import EXCEL, weights
-from ..measures import quantities
+from ..measures import calibration, quantities
 from ..records import SPLITS
 from ..runs import Run, RunError, load_data, read_run, read_runs
 from ..settings import SettingsError, read_profile
@@ -40,14 +40,18 @@ def characteristics(
     images: torch.Tensor,
     given: torch.Tensor | None = None,
     units: tuple[Unit | None, ...] = (),
+    calibrate: dict[str, list[float]] | None = None,
 ) -> pd.DataFrame:
     """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty),
     `<label> probability` at the mean of q(z|x), or of a number, by `Dataset.units`, `<label> predicted` and
-    `<label> predicted sd`, the mean and spread of q(y|x) in the user's unit; and of each latent of its block
-    `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean` and `sd`."""
+    `<label> predicted sd`, the mean and spread of q(y|x) in the user's unit, both by the run's calibration where there
+    is one; and of each latent of its block `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean`
+    and `sd`."""
     q = core.posterior(model, images, batch_size=BATCH)
     read = model.read_labels(model.split(q.loc)[0]).detach().cpu()
+    read = calibration.calibrated(read, model.continuous, calibrate)
     spread = quantities.predicted_sd(model, q).cpu() if any(units) else None
+    factor = calibrate["spread"] if calibrate else [1.0] * len(labels)
     mean, sd = q.loc.cpu(), q.scale.cpu()
     columns = {}
     for i, label in enumerate(labels):
@@ -57,7 +61,7 @@ def characteristics(
             columns[label] = unit.undone(values) if unit else values.astype("Int64")
         if unit:
             columns[f"{label} predicted"] = unit.undone(read[:, i].double())
-            columns[f"{label} predicted sd"] = unit.sd * spread[:, i]
+            columns[f"{label} predicted sd"] = unit.sd * factor[i] * spread[:, i]
         else:
             columns[f"{label} probability"] = read[:, i]
         for j, latent in enumerate(core.block_of(model, i), 1):
@@ -97,7 +101,7 @@ def write_own(name: str) -> list[str]:
     model = run.model()
     for part in SPLITS:
         split = getattr(data, part)
-        frames.append(characteristics(model, data.labels, split.images, split.labels, data.units))
+        frames.append(characteristics(model, data.labels, split.images, split.labels, data.units, run.calibration))
         frames[-1].insert(0, "file", split.names)
         frames[-1].insert(1, "part", part)
     form = "excel" if (profile.folder / EXCEL).exists() else "plain"
@@ -140,7 +144,8 @@ def apply(run: Run, folder: Path, names: list[str], out: Path, form: str = "plai
     def flush():
         if pictures:
             pixels = np.stack([picture.pixels for picture in pictures.values()])
-            frames.append(characteristics(model, labels, own.to_tensor(pixels, channels), units=units))
+            images = own.to_tensor(pixels, channels)
+            frames.append(characteristics(model, labels, images, units=units, calibrate=run.calibration))
             pictures.clear()
 
     names = list(filter(_is_text, names))

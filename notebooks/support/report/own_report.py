@@ -17,7 +17,7 @@ from data.common import Split
 
 from .. import IMAGES, OUTPUTS
 from ..experiments import data_set, reconstruction
-from ..measures import intervals, quantities
+from ..measures import calibration, intervals, quantities
 from ..runs import Run, load_data, missing
 from ..settings import Profile
 from ..show import tables, walks
@@ -157,8 +157,13 @@ class OwnReport:
 
     @functools.cached_property
     def read(self) -> np.ndarray:
-        """What is read of the test images (N, L): probabilities, and numbers, standardised."""
-        return core.predict(self.model, self.data.test.images).numpy()
+        """What is read of the test images (N, L): calibrated probabilities, and numbers, standardised."""
+        return self._read(self.runs[0])
+
+    def _read(self, run: Run) -> np.ndarray:
+        model = run.model()
+        read = core.predict(model, self.data.test.images)
+        return calibration.calibrated(read, model.continuous, run.calibration).numpy()
 
     @functools.cached_property
     def binary(self) -> list[int]:
@@ -259,6 +264,8 @@ class OwnReport:
 
     def calibration(self) -> None:
         """Whether a probability of .8 is right in eight of ten, and how many numbers lie where they should."""
+        if by := self.runs[0].calibration:
+            display(Markdown(self._how_calibrated(by)))
         rows = []
         read, labels, names = self._binary(self.read)
         for p, y, name in zip(read.T, labels.T, names, strict=True):
@@ -278,12 +285,24 @@ class OwnReport:
         if self.numbers:
             data, test = self.data, self.data.test
             sd = quantities.predicted_sd(self.model, core.posterior(self.model, test.images)).cpu().numpy()
+            sd = sd * (self.runs[0].calibration["spread"] if self.runs[0].calibration else 1)
             y = test.labels.numpy()
             rows = [
                 own_numbers.coverage(self.read[:, i], sd[:, i], y[:, i], data.labels[i], data.units[i])
                 for i in self.numbers
             ]
             self.table(pd.DataFrame(rows), "Numbers of test images and the spread that the model predicts")
+
+    def _how_calibrated(self, by: dict[str, list[float]]) -> str:
+        slopes = [f"{markdown(self.data.labels[i])} {by['slope'][i]:.2f}" for i in self.binary]
+        spreads = [f"{markdown(self.data.labels[i])} {by['spread'][i]:.2f}" for i in self.numbers]
+        said = [f"the log-odds are multiplied by a slope ({', '.join(slopes)}) and shifted" if slopes else ""]
+        said.append(f"a predicted sd is multiplied by a factor ({', '.join(spreads)})" if spreads else "")
+        return (
+            f"What the model says is calibrated on the {len(self.data.validation):,} validation images: "
+            f"{'; '.join(filter(None, said))}. A slope below 1: the model by itself is too sure. Walks and the "
+            "explorer show what the model says by itself."
+        )
 
     def mistakes(self) -> None:
         """The pictures that are read wrongly with most confidence, by their files' names, and those whose numbers are
@@ -316,7 +335,7 @@ class OwnReport:
         if len(self.runs) > 1:
             rows = []
             for run in self.runs:
-                read = core.predict(run.model(), self.data.test.images).numpy()
+                read = self._read(run)
                 row = {"model": run.spec.title, "seed": run.record["seed"]}
                 mine = label_scores(*self._binary(read), None).reindex(columns=NAMES).astype(float).mean()
                 if self.binary:
