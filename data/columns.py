@@ -58,17 +58,22 @@ RESERVED = r"file|part|.* (probability|predicted|mean|sd)"  # columns that chara
 CLASSES = 30  # the most that a column, or a folder, has
 EACH = 10  # images of each class on average, fewer of more than five classes are rather names of persons
 FEW = 0.2  # of the cells: so many that are not like the others are slips, more are a kind of their own
+FOLDERS = "class"  # the name of what class folders say
 ALIKE = 5  # of problems that are alike
 
 
 class Labels:
     """What a column says: names of labels (L), their values float64 (N, L), NaN where not known (given as UNKNOWN of
-    binary ones); one_of: of each image exactly one of them is 1; kinds: "binary" or "continuous" (L)."""
+    binary ones); one_of: of each image exactly one of them is 1; kinds: "binary" or "continuous" (L); choice: the name
+    of what they are the values of, where they are classes, else ""."""
 
-    def __init__(self, names: list[str], values: np.ndarray, *, one_of: bool = False, kind: str = "binary"):
+    def __init__(
+        self, names: list[str], values: np.ndarray, *, one_of: bool = False, kind: str = "binary", choice: str = ""
+    ):
         values = values.reshape(-1, len(names)).astype(float)
         self.values = np.where(values == UNKNOWN, np.nan, values) if kind == "binary" else values
         self.names, self.one_of, self.kinds = names, one_of, [kind] * len(names)
+        self.choices = [choice] * len(names)
 
 
 def counted(n: int, word: str, words: str | None = None) -> str:
@@ -260,9 +265,10 @@ def classes(
             problems.append(f"{f'column {name}' if name else 'class folders'}: {why}")
     values = [[int(known[row].casefold() == cell) if row in known else UNKNOWN for cell in found] for row in rows]
     sizes = ", ".join(f"{shown(spelt[cell])} {count[cell]:,}" for cell in sorted(count))
-    one = f"; the label {names[0]} is 1 for {spelt[found[0]]}" if len(found) == 1 else "; a label for each"
+    one = f"; the label {names[0]} is 1 for {spelt[found[0]]}" if len(found) == 1 else "; one categorical label"
     remarks.append(plain(f"{f'Column {name}: classes' if name else 'Class folders:'} {sizes}{one}."))
-    return Labels(names, np.array(values), one_of=len(names) > 1 and len(known) == len(rows))
+    choice = (name or FOLDERS) if len(names) > 1 else ""
+    return Labels(names, np.array(values), one_of=bool(choice) and len(known) == len(rows), choice=choice)
 
 
 def _positive(first: str, second: str) -> str:

@@ -75,6 +75,7 @@ class Dataset:
     part_label: for each column of `parts` the position of the label that owns it.
     fit: of own images, how pictures were made square, so that new ones are made so too.
     units: of each label None, or of a continuous one what it was standardised by; none: all labels are 0 or 1.
+    choices: of each label the name of the categorical one that it is a value of, or ""; none: there is none.
     """
 
     task: Task
@@ -92,6 +93,7 @@ class Dataset:
     raw_sha256: str | None = None
     fit: str | None = None
     units: tuple[Unit | None, ...] = ()
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.units and len(self.units) != len(self.labels):
@@ -105,6 +107,14 @@ class Dataset:
     def kinds(self) -> tuple[str, ...]:
         """Of each label "binary" or "continuous", as the core names them."""
         return tuple("continuous" if self.unit(i) else "binary" for i in range(len(self.labels)))
+
+    @property
+    def columns(self) -> list[list[int]]:
+        """The positions of each label's columns: those of a categorical one together."""
+        choices = self.choices or ("",) * len(self.labels)
+        numbered = [name or str(i) for i, name in enumerate(choices)]
+        keys = [(bool(name), number) for name, number in zip(choices, numbered, strict=True)]
+        return [[i for i, key in enumerate(keys) if key == one] for one in dict.fromkeys(keys)]
 
     def of_kind(self, kind: str) -> list[int]:
         """The positions of the labels of a kind."""
@@ -138,6 +148,8 @@ class Dataset:
             h.update(digest_arrays(split.names.astype(str), split.labels.numpy()).encode())
         if self.units:
             h.update(json.dumps(self._units).encode())
+        if self.choices:
+            h.update(json.dumps(self.choices).encode())
         return h.hexdigest()
 
     @property
@@ -156,6 +168,7 @@ class Dataset:
             "content": self.content,
             **({"fit": self.fit} if self.fit else {}),
             **({"kinds": list(self.kinds), "units": self._units} if self.units else {}),
+            **({"choices": list(self.choices)} if self.choices else {}),
         }
 
 

@@ -48,8 +48,9 @@ class Options:
 @dataclasses.dataclass
 class Listing:
     """What is known of N images before one is opened. where: what a message calls each (row 7). kinds: of each label
-    "binary" or "continuous". y: float64 (N, L), NaN where not known. groups: of each image a name, "" for none. parts:
-    of each 0, 1, 2. Both may be None. left: files that are not among them. named: how many images were meant."""
+    "binary" or "continuous"; choices: the class column that it is a value of, or "". y: float64 (N, L), NaN where not
+    known. groups: of each image a name, "" for none. parts: of each 0, 1, 2. Both may be None. left: files that are not
+    among them. named: how many images were meant."""
 
     folder: Path
     where: list[str]
@@ -59,6 +60,7 @@ class Listing:
     y: np.ndarray
     groups: list[str] | None
     parts: list[int] | None
+    choices: list[str]
     one_of: bool
     left: set[str]
     named: int
@@ -119,7 +121,9 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
         else _parts_of_folders(list(paths.values()), remarks)
     )
     y = np.concatenate([labels.values for labels in found], 1) if found else np.zeros((len(rows), 0))
-    labels, kinds = ([one for labels in found for one in getattr(labels, what)] for what in ("names", "kinds"))
+    labels, kinds, choices = (
+        [one for labels in found for one in getattr(labels, what)] for what in ("names", "kinds", "choices")
+    )
     if twice := sorted({name for name in labels if labels.count(name) > 1}):
         problems.append(f"two labels are called {shown(twice[0])}; give one column another name")
     parts = [parts[i] for i in at] if columns["split"] is not None else parts
@@ -130,7 +134,7 @@ def _of_table(folder: Path, table: Path, there: list[str], options: Options, pro
     if rows and (paths or not folder.is_dir()):
         check_labels(labels, y[at] if paths else y, problems)
     files = list(paths.values())
-    return Listing(folder, of, files, labels, kinds, y[at], groups, parts, one_of, left, len(rows), remarks)
+    return Listing(folder, of, files, labels, kinds, y[at], groups, parts, choices, one_of, left, len(rows), remarks)
 
 
 def _columns(header, rows, there, options: Options, problems: list[str], remarks: list[str]) -> dict | None:
@@ -260,8 +264,8 @@ def _of_folders(folder: Path, there: list[str], options: Options, problems: list
     groups = [str(PurePosixPath(name).parent) for name in files] if options.group else None
     check_labels(found.names, found.values, problems)
     left, nowhere = set(there) - set(files), [""] * len(files)
-    labels, kinds, y, one_of = found.names, found.kinds, found.values, found.one_of
-    return Listing(folder, nowhere, files, labels, kinds, y, groups, parts, one_of, left, len(files), remarks)
+    said = (found.names, found.kinds, found.values, groups, parts, found.choices, found.one_of)
+    return Listing(folder, nowhere, files, *said, left, len(files), remarks)
 
 
 # --- options ------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ LIKELIHOODS = {1: "bernoulli", 3: "laplace"}  # of grey values and of colours, a
 TASK = tasks.OWN
 KEYS = ("x", "y", "names", "labels", "part", "group", "exclusive", "fit")
 MORE = ("kinds", "mean", "sd")  # where a label is continuous
+CHOICE = "choice"  # where labels are the values of a categorical one
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test among the images that have a label
 AS_THEY_ARE = Options()
 SHOWN = 50  # problems in a message
@@ -68,7 +69,8 @@ def gather(
     exclusive: of each
     image exactly one label is 1; fit: how pictures were made square.
     Where a label is continuous, MORE too: kinds (L,); mean and sd float64 (L,), of its training values, NaN for others.
-    Then y is float64, in the user's units, NaN where not known.
+    Then y is float64, in the user's units, NaN where not known. Where labels are the values of a class column, CHOICE
+    too, (L,): its name, "" for other labels.
     Raises DataError with every problem that was found, each with its row and column.
     """
     problems = []
@@ -151,6 +153,8 @@ def _arrays(
         arrays |= {"y": listed.y, "kinds": np.array(listed.kinds)}
         units = _units(arrays)
         arrays |= {what: np.array([getattr(unit, what, np.nan) for unit in units]) for what in ("mean", "sd")}
+    if any(listed.choices):
+        arrays[CHOICE] = np.array(listed.choices)
     return arrays, remarks + more + doubtful(pictures)
 
 
@@ -251,6 +255,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if arrays["y"].dtype.kind == "f":
         with contextlib.suppress(DataError):  # without them its labels don't fit, which is told below
             arrays |= read_npz(path, MORE, mend)
+    with contextlib.suppress(DataError):
+        arrays |= read_npz(path, (CHOICE,), mend)
     x, _, names, labels, part, group, exclusive, fit = (arrays[key] for key in KEYS)
     shapes = names.ndim == labels.ndim == 1 and x.shape[:3] == (len(names), RAW_SIDE, RAW_SIDE)
     if not (
@@ -271,6 +277,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def _are_labels(arrays: dict[str, np.ndarray]) -> bool:
     """Whether y, and with a continuous label MORE, are what `gather` gives."""
     y, shape = arrays["y"], arrays["labels"].shape
+    if CHOICE in arrays and not _are_choices(arrays[CHOICE], y, shape):
+        return False
     if y.shape != (len(arrays["x"]), *shape):
         return False
     if "kinds" not in arrays:
@@ -281,6 +289,20 @@ def _are_labels(arrays: dict[str, np.ndarray]) -> bool:
     number = kinds == "continuous"
     fits = np.where(number, np.isfinite(y), (y == 0) | (y == 1)) | np.isnan(y)
     return bool(fits.all() and np.isfinite(mean[number]).all() and (sd[number] > 0).all())
+
+
+def _are_choices(choice: np.ndarray, y: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether labels of one class column stand side by side, two or more, and each image has one of them or none
+    known."""
+    if choice.shape != shape or choice.dtype.kind != "U" or y.shape[1:] != shape:
+        return False
+    known = np.where((y == UNKNOWN) | np.isnan(y.astype(float)), np.nan, y)
+    for name in set(choice.tolist()) - {""}:
+        at = np.flatnonzero(choice == name)
+        total = known[:, at].sum(1)
+        if len(at) < 2 or at[-1] - at[0] != len(at) - 1 or not (np.isnan(known[:, at]).all(1) | (total == 1)).all():
+            return False
+    return True
 
 
 def read(path: Path) -> Dataset:
@@ -315,8 +337,11 @@ def dataset(arrays: dict[str, np.ndarray]) -> Dataset:
         f"{RAW_SIDE}×{RAW_SIDE}; known of each label: {rates}"
     )
     parts = [everything.take(np.flatnonzero(part == p)) for p in range(3)]
-    sha256 = digest_arrays(x, y, names, labels, part, *(arrays[key] for key in MORE if units))
-    return Dataset(task, "own", False, names_of_labels, description, *parts, sha256, fit=str(fit), units=units)
+    more = [arrays[key] for key in (*MORE, CHOICE) if key in arrays]
+    sha256 = digest_arrays(x, y, names, labels, part, *more)
+    choices = tuple(map(str, arrays[CHOICE])) if CHOICE in arrays else ()
+    about = {"fit": str(fit), "units": units, "choices": choices}
+    return Dataset(task, "own", False, names_of_labels, description, *parts, sha256, **about)
 
 
 def _known_of(name: str, y: np.ndarray, unit: Unit | None) -> str:

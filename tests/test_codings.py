@@ -1,14 +1,19 @@
-"""-vone: labels of which each image has exactly one, as the values of one categorical label."""
+"""Labels of which each image has exactly one, as the values of one categorical label: -vone, and own classes."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from support import code_identity, runs, settings, training
 from support.experiments import codings
 from support.measures import judge
 from support.settings import ModelSpec, SettingsError, read_profile
 
-from data import load
+from data import DataError, load, own
+from data.files import write_npz
 
 
 def test_the_name_says_one_label_with_the_latents_of_all():
@@ -61,6 +66,7 @@ def test_runs_of_both_codings_are_trained_read_and_compared(tmp_path, monkeypatc
     assert run.record["data"]["labels"] == ["normal", "bacteria", "virus"] and run.record["characteristics"] == [3]
     assert 0 <= run.metrics["test"]["argmax_accuracy"] <= 1 and "validation_accuracy" in run.history
     assert run.model().config.labels == 3 and runs.first_runs(profile, "chest_xray") != []
+    monkeypatch.setattr(codings.task_judges, "train_judge", lambda data: judge.Judge(data.task.image_shape, 3, 0))
     table = codings.make(profile)
     assert table["coding"].tolist() == ["coins", "one"] and set(table["base"]) == {"ccvae-rb9"}
     assert table["samples"].between(0, 1).all() and (profile.folder / codings.FILE).exists()
@@ -90,3 +96,55 @@ def test_codings_are_compared_over_the_seeds_that_both_have():
         "loss": "470.0 to 468.0: −2.0 (−2.0 to −2.0)",
         "psnr": "22.00 to 22.00: +0.00 (0.00 to 0.00)",
     }
+
+
+# --- own images: a column of classes ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path):
+    """80 pictures; classes that some rows lack, a binary label, a number."""
+    rng, rows = np.random.default_rng(0), ["file,animal,tame,weight"]
+    for i in range(80):
+        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        animal = "" if i % 10 == 9 else ("cat", "dog", "owl")[i % 3]
+        rows.append(f"{i}.png,{animal},{i % 2},{i / 7:.2f}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    return tmp_path / "labels.csv"
+
+
+def test_a_column_of_classes_is_one_categorical_label_also_where_rows_lack_it(table, tmp_path):
+    arrays, said = own.gather(tmp_path, table)
+    assert arrays["choice"].tolist() == ["animal"] * 3 + ["", ""] and "one categorical label." in " ".join(said)
+    write_npz(tmp_path / "images.npz", arrays)
+    data = own.read(tmp_path / "images.npz")
+    assert data.columns == [[0, 1, 2], [3], [4]] and data.summary()["choices"] == ["animal"] * 3 + ["", ""]
+    config = ModelSpec.parse("mccvae-rb9-x3").config(data)
+    assert config.label_kinds == ("categorical", "binary", "continuous") and config.characteristics == (6, 2, 2)
+    assert sum(config.label_prior[0]) == pytest.approx(1) and config.labels == 5
+    assert ModelSpec.parse("mccvae-rb9-k1.1.1.2.3").config(data).characteristics == (3, 2, 3)
+    assert data.content != dataclasses.replace(data, choices=()).content
+    for name in ("mccvae", "mccvae-rb9-pfull", "mccvae-rb9-y0.5"):
+        with pytest.raises(SettingsError, match=r"only mccvae and ccvae by the estimator|is for labels of 0 and 1"):
+            ModelSpec.parse(name).config(data)
+
+
+BROKEN = (["animal", "", "animal", "", ""], ["animal", "", "", "", ""], ["animal", "animal", "", "", ""], ["a"] * 4)
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_classes_that_are_none_are_refused(table, tmp_path, broken):
+    arrays = own.gather(tmp_path, table)[0] | {"choice": np.array(broken)}
+    write_npz(tmp_path / "images.npz", arrays)
+    with pytest.raises(DataError, match="its arrays don't fit together"):
+        own.read(tmp_path / "images.npz")
+
+
+def test_own_classes_are_trained_and_their_run_is_read(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings.Profile, "folder", property(lambda self: tmp_path / self.profile))
+    data = own.dataset(own.gather(tmp_path, table)[0])
+    profile = read_profile("smoke", source="own", models={"own": ["ccvae-rb9"]}, seeds=[0], epochs=2)
+    run = training.train(profile, "own", "ccvae-rb9", 0, data=data)
+    assert run.record["data"]["choices"] == ["animal"] * 3 + ["", ""] and run.record["characteristics"] == [3, 1, 1]
+    assert run.model().config.labels == 5 and len(run.calibration["slope"]) == 5
+    assert set(run.metrics["test"]["numbers"]) == {"weight"}

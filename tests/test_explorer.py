@@ -731,3 +731,38 @@ def test_the_widget_moves_a_model_of_every_kind(models, datasets, kind):
     third = picture.value
     start.value = 0
     assert picture.value == before and third != before
+
+
+def test_a_categorical_label_s_values_sum_to_one_move_and_are_drawn(open_page, tmp_path):
+    kinds, prior = ("categorical", "binary"), ((0.2, 0.3, 0.5), 0.5)
+    config = core.ModelConfig((1, 60, 60), (4, 1), 3, "bernoulli", prior, label_kinds=kinds)
+    model = core.build_model("MCCVAE", config, 0).eval()
+    with torch.no_grad():
+        model.value_loc.mul_(4)
+    data = random_data("classes", (1, 60, 60), 4, exclusive=False)
+    cell = nbformat.v4.new_code_cell("report.explorers(settings, trained)")
+    html = explorer.section(payload(data, model, "MCCVAE, seed 0"))
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
+    tab = open_page(page_of(tmp_path, [nbformat.v4.new_markdown_cell("# A report\n\n## Explorer"), cell]))
+    z = tab.evaluate("() => { const e = window.explorers.classes.open(); return [...e.z]; }")
+    said = tab.evaluate("() => window.explorers.classes.open().chances()")
+    assert said == pytest.approx(model.read_labels(model.split(torch.tensor(z))[0]).tolist(), abs=1e-5)
+    assert sum(said[:3]) == pytest.approx(1)
+    along = """(label) => { const e = window.explorers.classes.open(), z = e.start.z.slice();
+      e.panels[label].ways[0].pad.all[0].set(z, 1.5); return [...z]; }"""
+    for label in range(3):  # towards a value and away from the others
+        own = blocks.block_coordinates(model, label)
+        _, r = own.decompose(torch.tensor(z)[:4])
+        now, rest = own.decompose(torch.tensor(tab.evaluate(along, label))[:4])
+        assert now.item() == pytest.approx(1.5, abs=1e-5) and torch.allclose(rest, r, atol=1e-5)
+        assert own.logit(own.compose(torch.tensor(1.5), r)) > own.logit(own.compose(torch.tensor(0.5), r))
+    draw = """(wanted) => { const e = window.explorers.classes.open(); e.wanted = () => [...wanted];
+      return Array.from({ length: 200 }, () => [...e.drawSample().z]); }"""
+    for label in (0, 2):
+        drawn = torch.tensor(tab.evaluate(draw, [int(i == label) for i in range(4)]))
+        torch.testing.assert_close(drawn[:, :4].mean(0), model.value_loc[label, :4].detach(), atol=0.5, rtol=0)
+    anything = torch.tensor(tab.evaluate(draw, [0, 0, 0, 1]))[:, :4]
+    nearest = torch.cdist(anything, model.value_loc[:3, :4].detach()).argmin(1)
+    assert set(nearest.tolist()) == {0, 1, 2}
+    assert not tab.errors
+    tab.context.close()

@@ -77,7 +77,7 @@ def test_words_for_yes_and_no(folder, no, yes):
 def test_classes_by_name_become_a_label_each_and_two_become_one(folder):
     labels, said, arrays = read(folder, {"animal": CYCLE("dog", "Cat", "cow", "cat ")})
     assert labels == {"animal Cat": CYCLE(0, 1, 0, 1), "animal cow": CYCLE(0, 0, 1, 0), "animal dog": CYCLE(1, 0, 0, 0)}
-    assert "Column animal: classes Cat 30, cow 15, dog 15; a label for each." in said
+    assert "Column animal: classes Cat 30, cow 15, dog 15; one categorical label." in said
     assert own.dataset(arrays).task.exclusive
     labels, _, arrays = read(folder, {"animal": CYCLE("dog", "cat", ""), "out": CYCLE(0, 1)})
     assert labels["animal dog"] == CYCLE(1, 0, -1) and not own.dataset(arrays).task.exclusive
@@ -247,6 +247,7 @@ def test_class_folders_need_no_table(tmp_path):
     labels, *_, arrays = read(folder)
     assert list(labels) == ["a", "b", "c"] and labels["b"] == [0] * 20 + [1] * 20 + [0] * 20 + [-1] * 20
     assert (arrays["part"][60:] == 0).all() and not arrays["exclusive"]
+    assert arrays["choice"].tolist() == ["class"] * 3 and "choice" not in read(tmp_path / "two")[2]
 
 
 def test_parts_and_patients_among_class_folders(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from data.messages import PlainError, quoted
-from data.tasks import CHEST_XRAY, Task
+from data.tasks import CHEST_XRAY
 
 if TYPE_CHECKING:
     from data import Dataset
@@ -186,18 +186,21 @@ class ModelSpec:
         """Whether each of the task's own labels has latents, as pictures, effects and claims take it."""
         return self.kind == "MCCVAE" and self.classes is None and self.coding == "coins"
 
-    def check_numbers(self, kinds: Sequence[str]) -> None:
-        """Raises SettingsError where a label is continuous and this model can't learn it. kinds: of each label."""
-        if "continuous" not in kinds:
+    def check_kinds(self, kinds: Sequence[str]) -> None:
+        """Raises SettingsError where a label is not binary and this model can't learn it. kinds: of each label."""
+        if set(kinds) == {"binary"}:
             return
+        what = "numbers" if "continuous" in kinds else "classes"
         if self.kind != "MCCVAE" or self.label_weight is None:
+            other = ", or give these columns a threshold" if what == "numbers" else ""
             raise SettingsError(
                 f"{self.name!r}: only mccvae and ccvae by the estimator rao-blackwell, as mccvae-rb<label weight>, "
-                "learn labels that are numbers; name such a model, or give these columns a threshold"
+                f"learn labels that are {what}; name such a model{other}"
             )
-        if ours := [f"-{option}" for option in "tpd" if self._differs(OPTIONS[option].field)]:
+        options = "tpd" if what == "numbers" and "categorical" not in kinds else "rtpyd"
+        if ours := [f"-{option}" for option in options if self._differs(OPTIONS[option].field)]:
             raise SettingsError(
-                f"{self.name!r}: {ours[0]} is for labels of 0 and 1, and here a label is a number; leave it out"
+                f"{self.name!r}: {ours[0]} is for labels of 0 and 1, and here labels are {what}; leave it out"
             )
 
     def seen(self, data: "Dataset") -> "Dataset":
@@ -217,39 +220,35 @@ class ModelSpec:
         from mccvae_core import ModelConfig
 
         task, labels = data.task, len(data.labels)
-        if self.coding == "one":
-            return self._categorical(data)
         k = self.k or ((2,) if self.base == "mccvae" else (1,))
         if len(k) not in (1, labels):
             raise SettingsError(
                 f"{self.name!r}: {task.title} has {labels} labels here, so -k takes one number or "
                 f"{labels}, not {len(k)}"
             )
-        style = self._style(task)
+        k = k * labels if len(k) == 1 else k
+        style = task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
+        style = style if self.style_dim is None else self.style_dim
         if self.sigmoids > 1 and task.likelihood != "bernoulli":
             raise SettingsError(f"-s2 is for a Bernoulli likelihood; {task.title} has a {task.likelihood} one")
         likelihood = task.likelihood + ("-two-sigmoids" if self.sigmoids > 1 else "")
-        k = k * labels if len(k) == 1 else k
-        self.check_numbers(data.kinds)
+        columns = self._columns(data)
+        kinds = tuple(data.kinds[at[0]] if len(at) == 1 else "categorical" for at in columns)
+        self.check_kinds(kinds)
         prior = data.label_prior if self.label_prior is None else self.label_prior
+        if "categorical" in kinds:
+            each = prior if isinstance(prior, tuple) else (prior,) * labels
+            sums = [sum(each[i] for i in at) for at in columns]
+            values = [tuple(each[i] / total for i in at) for at, total in zip(columns, sums, strict=True)]
+            prior = tuple(p if len(p) > 1 else each[at[0]] for p, at in zip(values, columns, strict=True))
+        k = tuple(sum(k[i] for i in at) for at in columns)
         started = (self.start_std, self.block_prior, self.start)
-        return ModelConfig(task.image_shape, k, style, likelihood, prior, *started, label_kinds=data.kinds)
+        return ModelConfig(task.image_shape, k, style, likelihood, prior, *started, label_kinds=kinds)
 
-    def _style(self, task: Task) -> int:
-        if self.style_dim is not None:
-            return self.style_dim
-        return task.more_style_dim if self.base == "ccvae_more_style" else task.style_dim
-
-    def _categorical(self, data: "Dataset") -> "ModelConfig":
-        """All labels as the values of one."""
-        from mccvae_core import ModelConfig
-
-        task, labels = data.task, len(data.labels)
-        if not task.exclusive:
+    def _columns(self, data: "Dataset") -> list[list[int]]:
+        """The columns of each label: with -vone those of all labels are one label's."""
+        if self.coding == "coins":
+            return data.columns
+        if not data.task.exclusive:
             raise SettingsError(f"{self.name!r}: -v is for labels of which each image has exactly one")
-        (k,) = self.k or ((2 if self.base == "mccvae" else 1),)
-        prior = data.label_prior if isinstance(data.label_prior, tuple) else (data.label_prior,) * labels
-        values = tuple(p / sum(prior) for p in prior)
-        return ModelConfig(
-            task.image_shape, (k * labels,), self._style(task), task.likelihood, (values,), label_kinds="categorical"
-        )
+        return [list(range(len(data.labels)))]

@@ -85,7 +85,10 @@ DATA = {
     "n": ("images of each part", lambda value: _all(_whole(1), dict)(value) and set(value) == set(SPLITS)),
     "sha256": ("a sha256", _text),
 }
-NUMBERS = {"units": ("of each label null, or of a number its mean, sd, low and high", _units)}  # where a label is one
+SOME = {  # of some data alone
+    "units": ("of each label null, or of a number its mean, sd, low and high", _units),
+    "choices": ("of each label a name or an empty text", _all(lambda name: isinstance(name, str), list)),
+}
 
 
 def check_record(record) -> None:
@@ -97,12 +100,14 @@ def check_record(record) -> None:
     _test(record, VALUES, "")
     if lacking := [key for key in DATA if key not in record["data"]]:
         raise ValueError(f"data of run.json lacks {', '.join(lacking)}")
-    _test(record["data"], DATA | NUMBERS, "data, ")
+    _test(record["data"], DATA | SOME, "data, ")
     labels, latents = len(record["data"]["labels"]), len(record["characteristics"])
     if "units" in record["data"] and len(record["data"]["units"]) != labels:
         raise ValueError(f"run.json names {labels} labels and has {len(record['data']['units'])} units")
     spec = ModelSpec.parse(record["model"])
-    if latents != (1 if spec.coding == "one" else labels):
+    choices = record["data"].get("choices", [""] * labels)
+    columns = 1 if spec.coding == "one" else choices.count("") + len(set(choices) - {""})
+    if len(choices) != labels or latents != columns:
         raise ValueError(f"run.json names {labels} labels and has characteristics of {latents}")
     known = {chest_xray.SICK} if spec.classes else set(TASKS[record["task"]].labels)
     unknown = set(record["data"]["labels"]) - known

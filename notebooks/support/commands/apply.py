@@ -41,15 +41,16 @@ def characteristics(
     given: torch.Tensor | None = None,
     units: tuple[Unit | None, ...] = (),
     calibrate: dict[str, list[float]] | None = None,
+    choices: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """A row for each of uint8 images (N, *image_shape). For each label its value in `given` (N, L; NaN: empty),
     `<label> probability` at the mean of q(z|x), or of a number, by `Dataset.units`, `<label> predicted` and
     `<label> predicted sd`, the mean and spread of q(y|x) in the user's unit, both by the run's calibration where there
-    is one; and of each latent of its block `<label> latent <j> mean` and `sd`, those of q(z|x); then `style <j> mean`
-    and `sd`."""
+    is one; and of each latent of its block `<label> latent <j> mean` and `sd`, those of q(z|x), of the values of a
+    categorical label, by `Dataset.choices`, once, by its name; then `style <j> mean` and `sd`."""
     q = core.posterior(model, images, batch_size=BATCH)
     read = model.read_labels(model.split(q.loc)[0]).detach().cpu()
-    read = calibration.calibrated(read, model.continuous, calibrate)
+    read = calibration.calibrated(read, model, calibrate)
     spread = quantities.predicted_sd(model, q).cpu() if any(units) else None
     factor = calibrate["spread"] if calibrate else [1.0] * len(labels)
     mean, sd = q.loc.cpu(), q.scale.cpu()
@@ -64,8 +65,11 @@ def characteristics(
             columns[f"{label} predicted sd"] = unit.sd * factor[i] * spread[:, i]
         else:
             columns[f"{label} probability"] = read[:, i]
+        if any(choices[i : i + 1]) and choices[i + 1 : i + 2] == choices[i : i + 1]:
+            continue  # its latents come behind the last of its values
+        name = (choices[i] if choices else "") or label
         for j, latent in enumerate(core.block_of(model, i), 1):
-            columns |= {f"{label} latent {j} mean": mean[:, latent], f"{label} latent {j} sd": sd[:, latent]}
+            columns |= {f"{name} latent {j} mean": mean[:, latent], f"{name} latent {j} sd": sd[:, latent]}
     for j, latent in enumerate(range(model.config.characteristic_dim, model.config.latent_dim), 1):
         columns |= {f"style {j} mean": mean[:, latent], f"style {j} sd": sd[:, latent]}
     return pd.DataFrame(
@@ -101,7 +105,9 @@ def write_own(name: str) -> list[str]:
     model = run.model()
     for part in SPLITS:
         split = getattr(data, part)
-        frames.append(characteristics(model, data.labels, split.images, split.labels, data.units, run.calibration))
+        frames.append(
+            characteristics(model, data.labels, split.images, split.labels, data.units, run.calibration, data.choices)
+        )
         frames[-1].insert(0, "file", split.names)
         frames[-1].insert(1, "part", part)
     form = "excel" if (profile.folder / EXCEL).exists() else "plain"
@@ -134,6 +140,7 @@ def apply(run: Run, folder: Path, names: list[str], out: Path, form: str = "plai
     """Write `out` for the files of a folder; remarks for the user. Raises ApplyError where none of them is an image."""
     model, labels = run.model(), tuple(run.record["data"]["labels"])
     units = tuple(unit and Unit(**unit) for unit in run.record["data"].get("units", ()))
+    choices = tuple(run.record["data"].get("choices", ()))
     channels, side, _ = model.config.image_shape
     fit = run.record["data"].get(
         "fit", "stretch"
@@ -145,7 +152,9 @@ def apply(run: Run, folder: Path, names: list[str], out: Path, form: str = "plai
         if pictures:
             pixels = np.stack([picture.pixels for picture in pictures.values()])
             images = own.to_tensor(pixels, channels)
-            frames.append(characteristics(model, labels, images, units=units, calibrate=run.calibration))
+            frames.append(
+                characteristics(model, labels, images, units=units, calibrate=run.calibration, choices=choices)
+            )
             pictures.clear()
 
     names = list(filter(_is_text, names))

@@ -256,7 +256,7 @@ def check_words(words: dict[str, str], labels: list[str], kinds: list[str], prob
     if labels or "k" not in given or re.fullmatch(r"[\d.]+", given["k"]):
         models = told(problems, model_names, given, tuple(labels), 1) or []
         for model, spec in ((model, ModelSpec.parse(model)) for model in models):
-            told(problems, spec.check_numbers, kinds)
+            told(problems, spec.check_kinds, kinds or ["binary"])
             k = spec.k
             if labels and k and len(k) not in (1, len(labels)):
                 problems.append(

@@ -135,11 +135,15 @@ def block_coordinates(model: core.MCCVAE, label: int) -> BlockCoordinates:
     """The coordinates of a label's block, from the model's classifier and conditional prior.
 
     With a full block_prior (I + T)(z - mean) / scale is a standard normal, so Sigma_v = D (I + T)^-1 (I + T)^-T D,
-    D = diag(scale). Raises TypeError for a model without blocks, ValueError for a label that the model lacks.
+    D = diag(scale). A column of a categorical label is its value against the others: `_of_value`. Raises TypeError for
+    a model without blocks, ValueError for a label that the model lacks.
     """
     if not isinstance(model, core.MCCVAE):
         raise TypeError(f"only an MCCVAE or CCVAE has blocks; this model is a {type(model).__name__}")
     latents = core.block_of(model, label)
+    for columns, block in model.categorical:
+        if columns.start <= label < columns.stop:
+            return _of_value(model, label, columns, block)
     means, covariances = [], []
     for value in (0, 1):
         prior = model.conditional_prior(torch.full_like(model.label_prior, value))  # of a number: its mean, 1 sd above
@@ -151,6 +155,24 @@ def block_coordinates(model: core.MCCVAE, label: int) -> BlockCoordinates:
         covariances.append(root @ root.T)
     weight, bias = model.classifier_weight[latents], model.classifier_bias[label].item()
     return BlockCoordinates(label, tuple(latents), weight, bias, torch.stack(means), torch.stack(covariances))
+
+
+def _of_value(model: core.MCCVAE, label: int, columns: slice, block: slice) -> BlockCoordinates:
+    """A categorical label's block, for its value at column `label` (1) against the other values together (0): these
+    have the mean and covariance of the mixture of their priors, and their logits' mean, all weighted by p(y)."""
+    others = [column for column in range(columns.start, columns.stop) if column != label]
+    p = model.label_prior[others].cpu().double()
+    p = p / p.sum()
+    loc = model.value_loc[:, block].detach().cpu().double()
+    variance = torch.nn.functional.softplus(model.value_raw_scale[:, block]).clamp(min=core.MIN_SCALE) ** 2
+    variance = variance.detach().cpu().double()
+    mean = p @ loc[others]
+    apart = loc[others] - mean
+    spread = (p @ variance[others]).diag() + (apart * p[:, None]).T @ apart
+    W, b = model.value_weight[block].cpu().double(), model.classifier_bias.cpu().double()
+    weight, bias = W[:, label] - W[:, others] @ p, (b[label] - b[others] @ p).item()
+    means, covariances = torch.stack([mean, loc[label]]), torch.stack([spread, variance[label].diag()])
+    return BlockCoordinates(label, tuple(core.block_of(model, label)), weight, bias, means, covariances)
 
 
 def separation(coordinates: BlockCoordinates) -> float:

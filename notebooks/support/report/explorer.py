@@ -76,9 +76,11 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
     """What the page needs of one model, as JSON takes it; about: `Dataset.summary`, as it stands in the run's record;
     starts: `starts_table`.
 
-    first: the label that is chosen at first, of the paper's first walk. ranges: lower and upper end of each
-    characteristic's slider. prior: for the label values 0 and 1 the mean (C,) of p(z_c|y) and for each label a factor
-    (k_i, k_i), so that mean + factor @ N(0, 1) is a draw of its block. blocks: `_block` of each label. style: for each
+    first: the label that is chosen at first, of the paper's first walk. latents: the positions of each label's block;
+    choices: of each categorical label the positions of its values. ranges: lower and upper end of each characteristic's
+    slider. prior: for the label values 0 and 1 of each label the mean (k_i,) of p(z_c|y) and a factor (k_i, k_i), so
+    that mean + factor @ N(0, 1) is a draw of its block; 0 of a value of a categorical label stands for its others.
+    classifier: of each label weight (k_i,) and bias of its logit. blocks: `_block` of each label. style: for each
     style latent, the most important first, its position in z and its `style_importance`. numbers: `_number` of each
     label, where one is a number; its values 0 and 1 of `prior` are the ends of its unit. encoder, decoder: their
     layers' weights, base64 of little-endian half floats; the encoder's end in the mean of q(z|x). Raises ValueError for
@@ -99,7 +101,8 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
         "labels": about["labels"],
         "first": next((about["labels"].index(name) for name in walked if name in about["labels"]), 0),
         "exclusive": task.exclusive,
-        "characteristics": list(config.characteristics),
+        "latents": [core.block_of(model, label) for label in range(config.labels)],
+        "choices": [list(range(columns.start, columns.stop)) for columns, _ in model.categorical],
         "image_shape": list(config.image_shape),
         "sigmoids": 2 if config.likelihood == "bernoulli-two-sigmoids" else 1,
         "ranges": [
@@ -107,9 +110,9 @@ def payload(task: Task, about: dict, starts: pd.DataFrame, model: core.MCCVAE, t
         ],
         "style_range": [-SPREAD, SPREAD],
         "style": sorted(zip(style, importance, strict=True), key=lambda pair: -pair[1]),
-        "prior": [_prior(model, value, units) for value in (0, 1)],
+        "prior": [[_prior(model, label, value, units) for label in range(config.labels)] for value in (0, 1)],
         "blocks": [_block(model, label, z) for label in range(config.labels)],
-        "classifier": {"weight": model.classifier_weight.tolist(), "bias": model.classifier_bias.tolist()},
+        "classifier": [_classifier(model, label) for label in range(config.labels)],
         "starts": [{"name": name, "z": row} for name, row in zip(starts["start"], z.tolist(), strict=True)],
         "encoder": [_layer(layer) for layer in encoder if hasattr(layer, "weight")],
         "decoder": [_layer(layer) for layer in model.decoder.layers if hasattr(layer, "weight")],
@@ -125,25 +128,37 @@ def _number(unit: Unit) -> dict:
 
 
 @torch.no_grad()
-def _prior(model, value, units):
-    """Mean (C,) of p(z_c|y) with all labels at the value, numbers at that end of their units, and each label's factor
-    (k_i, k_i)."""
-    y = [unit.ends[value] if unit else float(value) for unit in units or [None] * model.config.labels]
-    prior = model.conditional_prior(torch.tensor(y))
+def _prior(model, label, value, units):
+    """Mean (k_i,) of p(z_c^i|y_i) at the value, of a number at that end of its unit, and its factor (k_i, k_i)."""
+    block = core.block_of(model, label)
+    if any(columns.start <= label < columns.stop for columns, _ in model.categorical):
+        own = blocks.block_coordinates(model, label)
+        factor = torch.linalg.cholesky(own.covariances[value])
+        return {"mean": own.means[value].tolist(), "factor": factor.tolist()}
+    unit = units[label] if units else None
+    prior = model.conditional_prior(torch.full_like(model.label_prior, unit.ends[value] if unit else float(value)))
     factor = prior.scale.diag()
     if (whitening := model.prior_whitening(value)) is not None:
         factor = factor @ torch.linalg.inv(whitening)
-    owned = [core.block_of(model, label) for label in range(model.config.labels)]
-    return {"mean": prior.loc.tolist(), "factor": [factor[block][:, block].tolist() for block in owned]}
+    return {"mean": prior.loc[block].tolist(), "factor": factor[block][:, block].tolist()}
+
+
+def _classifier(model, label):
+    """Weight (k_i,) and bias of a label's logit; of a categorical label's value, of its softmax's."""
+    block = core.block_of(model, label)
+    categorical = any(columns.start <= label < columns.stop for columns, _ in model.categorical)
+    weight = model.value_weight[block, label] if categorical else model.classifier_weight[block]
+    return {"weight": weight.tolist(), "bias": model.classifier_bias[label].item()}
 
 
 def _block(model, label, z):
     """A label's block along its classifier's direction and across it, as `blocks.BlockCoordinates` has it: a block is
     origin (k,) + axes (k, k) @ h, and h = read (k, k) @ (block - origin). The first of h goes along, the others across,
-    those that change most pixels at the starts z (N, Z) first."""
+    those that change most pixels at the starts z (N, Z) first. logit: weight (k,) and bias of what it is shaded by."""
     own = block_effects.order_across(model, blocks.block_coordinates(model, label), z)
     axes = torch.cat([own.along[:, None], own.across], dim=1)
-    return {"origin": own.mean.tolist(), "axes": axes.tolist(), "read": torch.linalg.inv(axes).tolist()}
+    logit = {"weight": own.weight.tolist(), "bias": own.bias}
+    return {"origin": own.mean.tolist(), "axes": axes.tolist(), "read": torch.linalg.inv(axes).tolist(), "logit": logit}
 
 
 def _layer(layer):

@@ -163,7 +163,7 @@ class OwnReport:
     def _read(self, run: Run) -> np.ndarray:
         model = run.model()
         read = core.predict(model, self.data.test.images)
-        return calibration.calibrated(read, model.continuous, run.calibration).numpy()
+        return calibration.calibrated(read, model, run.calibration).numpy()
 
     @functools.cached_property
     def binary(self) -> list[int]:

@@ -307,7 +307,7 @@
   function handlesOfBlock(model, label, latents, turned) {
     const k = latents.length, way = turned ? model.blocks[label] : single(k), spread = model.style_range[1];
     return latents.map((latent, j) => {
-      const means = model.prior.map(({ mean }) => dot(way.read[j], latents.map((l, i) => mean[l] - way.origin[i])));
+      const means = model.prior.map((of) => dot(way.read[j], of[label].mean.map((m, i) => m - way.origin[i])));
       const around = [Math.min(...means) - spread, Math.max(...means) + spread];
       const across = k > 2 ? `across ${j}` : "across", alone = k > 1 ? `latent ${j + 1}` : "latent";
       const name = turned ? (j ? across : "along") : alone;
@@ -325,9 +325,7 @@
       this.decoder = buildDecoder(model);
       this.encoder = buildEncoder(model);
       this.starts = model.starts.map((start) => ({ name: start.name, z: Float64Array.from(start.z) }));
-      this.blocks = [];
-      let first = 0;
-      for (const k of model.characteristics) this.blocks.push(Array.from({ length: k }, () => first++));
+      this.blocks = model.latents;
       this.sliders = []; // {handle, input, value, ticks}
       this.views = {};
       this.stepMs = 0;
@@ -341,14 +339,24 @@
     decode(z) { return this.decoder(z); }
     encode(image) { return this.encoder(image); }
 
-    // Each label's probability by latents; of a number how far it is between the ends of its unit.
+    // Each label's probability by latents, of a categorical label's values together 1; of a number how far it is
+    // between the ends of its unit.
     chances(z = this.z) {
-      const { weight, bias } = this.model.classifier;
-      return this.blocks.map((block, label) => {
-        const u = block.reduce((sum, latent) => sum + weight[latent] * z[latent], bias[label]);
+      const logits = this.blocks.map((block, label) => {
+        const { weight, bias } = this.model.classifier[label];
+        return bias + dot(weight, block.map((latent) => z[latent]));
+      });
+      const chances = logits.map((u, label) => {
         const ends = this.model.numbers?.[label];
         return ends ? (u - ends.low) / (ends.high - ends.low) : sigmoid(u);
       });
+      for (const values of this.model.choices) {
+        const largest = Math.max(...values.map((label) => logits[label]));
+        const parts = values.map((label) => Math.exp(logits[label] - largest));
+        const total = parts.reduce((sum, part) => sum + part, 0);
+        values.forEach((label, i) => { chances[label] = parts[i] / total; });
+      }
+      return chances;
     }
 
     // One of these as text.
@@ -514,7 +522,7 @@
     }
 
     styleSliders() {
-      const first = this.blocks.flat().length;
+      const first = 1 + Math.max(...this.blocks.flat());
       const rows = this.model.style.map(([latent, change]) => this.slider(new Handle(`style ${latent - first + 1}`,
         [latent], single(1), 0, { latent, range: this.model.style_range, note: `${change.toFixed(1)} grey levels` })));
       return el("details", { class: "explorer-style", hidden: !rows.length },
@@ -626,11 +634,17 @@
 
     // A draw of p(z_c|y) for the labels that are wanted, and of N(0, 1) for style.
     drawSample() {
-      const z = new Float64Array(this.start.z.length).map(normal), { prior, labels } = this.model;
+      const z = new Float64Array(this.start.z.length).map(normal), { prior, labels, choices } = this.model;
       const wanted = this.wanted();
+      for (const values of choices) { // one of them: the last that is wanted, or any
+        const chosen = values.findLast((label) => wanted[label]) ?? values[Math.floor(values.length * Math.random())];
+        for (const label of values) wanted[label] = Number(label === chosen);
+      }
+      const drawn = new Set(choices.flat().filter((label) => !wanted[label])); // with the value that is wanted
       this.blocks.forEach((block, label) => {
-        const { mean, factor } = prior[wanted[label]], noise = block.map((latent) => z[latent]);
-        block.forEach((latent, j) => { z[latent] = mean[latent] + dot(factor[label][j], noise); });
+        if (drawn.has(label)) return;
+        const { mean, factor } = prior[wanted[label]][label], noise = block.map((latent) => z[latent]);
+        block.forEach((latent, j) => { z[latent] = mean[j] + dot(factor[j], noise); });
       });
       return { name: labels.filter((_, label) => wanted[label]).join(", ") || "none", z };
     }
@@ -783,14 +797,13 @@
 
     // What depends on the sliders' ends and on the start.
     redraw() {
-      const { model, start } = this.explorer, { weight, bias } = model.classifier, [one, two] = this.handles;
-      const { origin, axes, read } = one.way, { latents } = one;
+      const { model, start } = this.explorer, { weight: w, bias } = model.blocks[this.label].logit;
+      const [one, two] = this.handles, { origin, axes, read } = one.way;
       const low = one.ends[0], high = two.ends[1]; // of the pad's upper left corner
       const right = PAD / (one.ends[1] - low), up = PAD / (high - two.ends[0]); // units for a coordinate's 1
-      const w = latents.map((latent) => weight[latent]);
       const slopes = axes[0].map((_, j) => dot(w, axes.map((row) => row[j]))); // of the logit, along each coordinate
       const rest = this.all.slice(2).reduce((sum, handle, n) => sum + slopes[n + 2] * handle.get(start.z), 0);
-      const offset = bias[this.label] + dot(w, origin) + slopes[0] * low + slopes[1] * high + rest;
+      const offset = bias + dot(w, origin) + slopes[0] * low + slopes[1] * high + rest;
       const a = [slopes[0] / right, -slopes[1] / up], square = Math.max(a[0] ** 2 + a[1] ** 2, 1e-12);
       [-6, 6].forEach((u, end) => { // where the logit is u, going along its slope
         a.forEach((slope, axis) => {
@@ -798,7 +811,7 @@
         });
       });
       this.ellipses.forEach((circle, value) => {
-        const factor = model.prior[value].factor[this.label]; // columns, turned into the pad's coordinates
+        const { factor } = model.prior[value][this.label]; // columns, turned into the pad's coordinates
         const turned = [0, 1].map((j) => factor[0].map((_, n) => dot(read[j], factor.map((row) => row[n]))));
         circle.setAttribute("transform", `matrix(${[...ellipse(turned, right, up),
           right * (one.marks[value] - low), up * (high - two.marks[value])].join(" ")})`);
