@@ -114,7 +114,7 @@ class Run:
     @property
     def calibration(self) -> dict[str, list[float]] | None:
         """That of `weights()`, as `measures.calibration.fit` gives it; None of a run that has none."""
-        return self.metrics_of_weights().get("calibration")
+        return self.metrics_of_weights()["calibration"] if "calibration" in self.metrics else None
 
     def scores(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept` of this run."""
