@@ -1,13 +1,14 @@
 """Labels of which each image has exactly one, as the values of one categorical label: -vone, and own classes."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from support import code_identity, runs, settings, training
+from support import OUTPUTS, PUBLISHED, code_identity, runs, settings, training
 from support.experiments import codings
 from support.measures import judge
 from support.settings import ModelSpec, SettingsError, read_profile
@@ -148,3 +149,21 @@ def test_own_classes_are_trained_and_their_run_is_read(table, tmp_path, monkeypa
     assert run.record["data"]["choices"] == ["animal"] * 3 + ["", ""] and run.record["characteristics"] == [3, 1, 1]
     assert run.model().config.labels == 5 and len(run.calibration["slope"]) == 5
     assert set(run.metrics["test"]["numbers"]) == {"weight"}
+
+
+# --- what is published --------------------------------------------------------------------------------------------
+
+
+def test_the_published_codings_are_those_of_their_records_and_told():
+    folder = OUTPUTS / PUBLISHED / "categorical"
+    table = pd.read_csv(folder / codings.FILE)
+    for row in table.itertuples():
+        run = folder / row.task / row.model / f"seed{row.seed}"
+        test = json.loads((run / "metrics.json").read_text())["test"]
+        found = (test["n"], test["argmax_accuracy"], test["bound"]["loss"], test["psnr"])
+        assert found == pytest.approx((row.n, row.accuracy, row.loss, row.psnr), rel=1e-5)
+    assert len(table) == len(list(folder.glob("*/*/*/run.json")))
+    shown = codings.differences(table)
+    rows = [f"| {' | '.join(map(str, row))} |" for row in [shown.columns, *shown.itertuples(index=False)]]
+    told = (OUTPUTS / PUBLISHED / "README.md").read_text()
+    assert [row for row in rows if row not in told] == []

@@ -55,9 +55,10 @@ def samples_right(model: core.MCCVAE, labels: torch.Tensor, judge: judging.Judge
 
 
 def make(profile: Profile) -> pd.DataFrame:
-    """Compute the table of a profile's runs and write it. Raises SettingsError where none is trained."""
+    """Compute the table of a profile's finished runs and write it. Raises SettingsError where there is none."""
     rows, judges, data = [], {}, {}
-    for run in runs.read_runs(profile):
+    for record in sorted(runs.runs_below(profile.folder).glob("*/*/seed*/run.json")):
+        run = runs.read_run(record.parent)
         task = run.record["task"]
         if task not in data:
             data[task] = runs.load_data(profile, task)
