@@ -390,6 +390,10 @@ class MCCVAE(VAE):
             parameter.uniform_(-to_latents, to_latents)  # rows: bias, weight
             parameter[1] += parameter[0]
 
+    def values_of(self, label: int) -> slice | None:
+        """The columns of the categorical label that the column `label` is a value of; None of another kind of label."""
+        return next((columns for columns, _ in self.categorical if columns.start <= label < columns.stop), None)
+
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., Z) -> z_c (..., C), z_style (..., S)."""
         return z[..., : self.config.characteristic_dim], z[..., self.config.characteristic_dim :]
@@ -1329,10 +1333,9 @@ def characteristic_range(model: MCCVAE, latent: int, spread: float = 2.0) -> tup
     """From where p(z|y_i = 0) puts a characteristic (0 <= latent < C) to where p(z|y_i = 1) does, `spread` standard
     deviations of each prior further out on either side; of a categorical label from the lowest of all values' ends to
     the highest."""
-    for columns, latents in model.categorical:
-        if latents.start <= latent < latents.stop:
-            loc, scale = model.value_loc[columns, latent], F.softplus(model.value_raw_scale[columns, latent])
-            return (loc - spread * scale).min().item(), (loc + spread * scale).max().item()
+    if (columns := model.values_of(model.owner[latent].item())) is not None:
+        loc, scale = model.value_loc[columns, latent], F.softplus(model.value_raw_scale[columns, latent])
+        return (loc - spread * scale).min().item(), (loc + spread * scale).max().item()
     loc, scale = model.prior_loc[:, latent], F.softplus(model.prior_raw_scale[:, latent]).clamp(min=MIN_SCALE)
     if model.config.block_prior == "full":  # the sd of the latent itself
         inverse = torch.stack([torch.linalg.inv(model.prior_whitening(v)) for v in (0, 1)])
@@ -1375,10 +1378,10 @@ def latent_walk(
         if within is not None and not 0 <= within < len(block):
             raise ValueError(f"label {label} has {len(block)} characteristics; there is no number {within}")
         chosen = block if within is None else [block[within]]
-        for columns in (columns for columns, _ in model.categorical if columns.start <= label < columns.stop):
+        if (columns := model.values_of(label)) is not None:
             start, end = _between_values(model, z, columns, chosen, towards)
             path[..., chosen] = start + (end - start) * t[..., None]
-            chosen = []
+            continue
         for latent in chosen:
             start, end = characteristic_range(model, latent)[:: 1 if value else -1]
             path[..., latent] = start + (end - start) * t

@@ -111,10 +111,10 @@ class Dataset:
     @property
     def columns(self) -> list[list[int]]:
         """The positions of each label's columns: those of a categorical one together."""
-        choices = self.choices or ("",) * len(self.labels)
-        numbered = [name or str(i) for i, name in enumerate(choices)]
-        keys = [(bool(name), number) for name, number in zip(choices, numbered, strict=True)]
-        return [[i for i, key in enumerate(keys) if key == one] for one in dict.fromkeys(keys)]
+        columns = {}
+        for i, name in enumerate(self.choices or [""] * len(self.labels)):
+            columns.setdefault(name or i, []).append(i)
+        return list(columns.values())
 
     def of_kind(self, kind: str) -> list[int]:
         """The positions of the labels of a kind."""

@@ -30,6 +30,8 @@ EARLIER = {  # hash of the code before a change that moved no weight: the tasks 
     "48dce5e5ffeb29aab9ac3f58f92cfffdb345f1d10a743ac88cf5e2437993ff7c": None,
     # before labels could be categorical
     "ca12f1e1d95f782f5fa62d890e3305d0100bd894c9fe549b34187e27e2d7fd97": None,
+    # before a model said of which categorical label a column is
+    "a42381156feda4bf39bbc3eb9a0033b1b7c24e4a6e9dee178ebec0dd580c19a1": None,
 }
 BEFORE = {
     "precision": "float32",

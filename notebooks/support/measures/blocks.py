@@ -141,9 +141,8 @@ def block_coordinates(model: core.MCCVAE, label: int) -> BlockCoordinates:
     if not isinstance(model, core.MCCVAE):
         raise TypeError(f"only an MCCVAE or CCVAE has blocks; this model is a {type(model).__name__}")
     latents = core.block_of(model, label)
-    for columns, block in model.categorical:
-        if columns.start <= label < columns.stop:
-            return _of_value(model, label, columns, block)
+    if (columns := model.values_of(label)) is not None:
+        return _of_value(model, label, columns, latents)
     means, covariances = [], []
     for value in (0, 1):
         prior = model.conditional_prior(torch.full_like(model.label_prior, value))  # of a number: its mean, 1 sd above
@@ -157,7 +156,7 @@ def block_coordinates(model: core.MCCVAE, label: int) -> BlockCoordinates:
     return BlockCoordinates(label, tuple(latents), weight, bias, torch.stack(means), torch.stack(covariances))
 
 
-def _of_value(model: core.MCCVAE, label: int, columns: slice, block: slice) -> BlockCoordinates:
+def _of_value(model: core.MCCVAE, label: int, columns: slice, block: list[int]) -> BlockCoordinates:
     """A categorical label's block, for its value at column `label` (1) against the other values together (0): these
     have the mean and covariance of the mixture of their priors, and their logits' mean, all weighted by p(y)."""
     others = [column for column in range(columns.start, columns.stop) if column != label]
@@ -172,7 +171,7 @@ def _of_value(model: core.MCCVAE, label: int, columns: slice, block: slice) -> B
     W, b = model.value_weight[block].cpu().double(), model.classifier_bias.cpu().double()
     weight, bias = W[:, label] - W[:, others] @ p, (b[label] - b[others] @ p).item()
     means, covariances = torch.stack([mean, loc[label]]), torch.stack([spread, variance[label].diag()])
-    return BlockCoordinates(label, tuple(core.block_of(model, label)), weight, bias, means, covariances)
+    return BlockCoordinates(label, tuple(block), weight, bias, means, covariances)
 
 
 def separation(coordinates: BlockCoordinates) -> float:

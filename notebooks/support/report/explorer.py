@@ -131,7 +131,7 @@ def _number(unit: Unit) -> dict:
 def _prior(model, label, value, units):
     """Mean (k_i,) of p(z_c^i|y_i) at the value, of a number at that end of its unit, and its factor (k_i, k_i)."""
     block = core.block_of(model, label)
-    if any(columns.start <= label < columns.stop for columns, _ in model.categorical):
+    if model.values_of(label) is not None:
         own = blocks.block_coordinates(model, label)
         factor = torch.linalg.cholesky(own.covariances[value])
         return {"mean": own.means[value].tolist(), "factor": factor.tolist()}
@@ -146,9 +146,8 @@ def _prior(model, label, value, units):
 def _classifier(model, label):
     """Weight (k_i,) and bias of a label's logit; of a categorical label's value, of its softmax's."""
     block = core.block_of(model, label)
-    categorical = any(columns.start <= label < columns.stop for columns, _ in model.categorical)
-    weight = model.value_weight[block, label] if categorical else model.classifier_weight[block]
-    return {"weight": weight.tolist(), "bias": model.classifier_bias[label].item()}
+    weight = model.classifier_weight if model.values_of(label) is None else model.value_weight[:, label]
+    return {"weight": weight[block].tolist(), "bias": model.classifier_bias[label].item()}
 
 
 def _block(model, label, z):
